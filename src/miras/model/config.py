@@ -1,0 +1,130 @@
+"""The model's configuration: every fact once, unknown keys refused, all faults reported at once.
+
+In: keyword values or a saved `config.json`. Out: `MirasConfig`. Knows no weights.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from miras.core.errors import InputError
+from miras.core.grammar import TEMPLATES
+
+TOWERS = ("efficientnet-lite0", "efficientnet-lite2", "tiny")
+LANGUAGES = ("smollm2-135m-instruct", "tiny")
+
+
+class MirasConfig(PreTrainedConfig):
+    """Sizes and switches of the five boxes.
+
+    detail_size, semantic_size: side of the square views in pixels, multiples of 32 with
+    detail_size / 16 a multiple of semantic_size / 32 (each semantic patch owns a window).
+    width: decoder width C. prompts: P prompt embeddings per region. candidates: masks per region.
+    mask_tokens: K slots after each `[SEG]`. alignment_layers: hidden states (0 = embeddings) that
+    the alignment reads. The four `use_*` switches are the paper's ablations; `paper_bugs` reads
+    `[SEG]` and aligns as the official code does (field notes D1, D6).
+    """
+
+    model_type = "miras"
+
+    def __init__(
+        self,
+        language: str = "smollm2-135m-instruct",
+        template: str = "chatml",
+        semantic_tower: str = "efficientnet-lite0",
+        detail_tower: str = "efficientnet-lite2",
+        semantic_size: int = 256,
+        detail_size: int = 512,
+        width: int = 192,
+        heads: int = 8,
+        context_layers: int = 2,
+        alignment_width: int = 256,
+        alignment_blocks: int = 2,
+        alignment_layers: tuple[int, ...] = (0, 10, 20, 30),
+        decoder_layers: int = 3,
+        prompts: int = 4,
+        candidates: int = 3,
+        mask_tokens: int = 2,
+        lora_rank: int = 8,
+        lora_alpha: int = 16,
+        max_tokens: int = 2048,
+        use_semantic_tower: bool = True,
+        use_detail_tower: bool = True,
+        use_mask_encoder: bool = True,
+        use_alignment: bool = True,
+        paper_bugs: bool = False,
+        weights_version: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        self.language = language
+        self.template = template
+        self.semantic_tower = semantic_tower
+        self.detail_tower = detail_tower
+        self.semantic_size = semantic_size
+        self.detail_size = detail_size
+        self.width = width
+        self.heads = heads
+        self.context_layers = context_layers
+        self.alignment_width = alignment_width
+        self.alignment_blocks = alignment_blocks
+        self.alignment_layers = list(alignment_layers)
+        self.decoder_layers = decoder_layers
+        self.prompts = prompts
+        self.candidates = candidates
+        self.mask_tokens = mask_tokens
+        self.lora_rank = lora_rank
+        self.lora_alpha = lora_alpha
+        self.max_tokens = max_tokens
+        self.use_semantic_tower = use_semantic_tower
+        self.use_detail_tower = use_detail_tower
+        self.use_mask_encoder = use_mask_encoder
+        self.use_alignment = use_alignment
+        self.paper_bugs = paper_bugs
+        self.weights_version = weights_version
+        self._refuse_unknown(kwargs)
+        super().__init__(**kwargs)
+        faults = self.faults()
+        if faults:
+            raise InputError("a valid model configuration", "; ".join(faults), "mend these keys")
+
+    @property
+    def image_tokens(self) -> int:
+        """N, the number of visual tokens: one per semantic patch."""
+        return (self.semantic_size // 32) ** 2
+
+    def faults(self) -> list[str]:
+        """Everything wrong with the values, in words."""
+        faults = []
+        for name, known in (("semantic_tower", TOWERS), ("detail_tower", TOWERS), ("language", LANGUAGES)):
+            if getattr(self, name) not in known:
+                faults.append(f"{name}={getattr(self, name)!r} is none of {', '.join(known)}")
+        if self.template not in TEMPLATES:
+            faults.append(f"template={self.template!r} is none of {', '.join(TEMPLATES)}")
+        if self.semantic_size % 32 or self.detail_size % 32:
+            faults.append("semantic_size and detail_size must be multiples of 32")
+        elif (self.detail_size // 16) % (self.semantic_size // 32):
+            faults.append("detail_size / 16 must be a multiple of semantic_size / 32")
+        if self.width % self.heads or self.alignment_width % self.heads:
+            faults.append("width and alignment_width must be multiples of heads")
+        if not (self.use_semantic_tower or self.use_detail_tower):
+            faults.append("at least one of use_semantic_tower, use_detail_tower must be true")
+        for name in ("mask_tokens", "prompts", "candidates", "decoder_layers"):
+            if getattr(self, name) < 1:
+                faults.append(f"{name} must be at least 1")
+        return faults
+
+    def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:
+        own = set(inspect.signature(MirasConfig.__init__).parameters) - {"self", "kwargs"}
+        known = set(inspect.signature(PreTrainedConfig.__init__).parameters) | {
+            "model_type", "transformers_version", "torch_dtype", "dtype", "architectures", "auto_map",
+            "_name_or_path", "attn_implementation", "_attn_implementation_internal", "name_or_path",
+            "_commit_hash", "output_hidden_states", "return_dict",
+        }  # fmt: skip
+        unknown = sorted(set(kwargs) - known)
+        if unknown:
+            named = [f"{key} (near: {', '.join(difflib.get_close_matches(key, own, 1)) or 'nothing'})" for key in unknown]
+            raise InputError("known configuration keys", ", ".join(named), "see MirasConfig for all keys")

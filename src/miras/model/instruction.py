@@ -1,0 +1,103 @@
+"""Instruction Comprehension: the language model with visual and mask tokens in their slots.
+
+In: token ids, visual tokens, mask tokens. Out: logits and the hidden states the alignment reads.
+Special tokens are ids past the vocabulary, embedded and predicted by a small table of their own,
+so that the language model's own weights stay as they were published (LoRA through `peft`).
+B batch, L length, D width, V vocabulary plus special tokens, E = layers * D.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from transformers import DynamicCache, PreTrainedModel
+
+from miras.core.errors import InputError
+from miras.core.grammar import IMAGE, MASK, SPECIAL_TOKENS
+from miras.model.config import MirasConfig
+
+LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+@dataclass(frozen=True)
+class Comprehension:
+    """logits_BLV: of the last position only, unless all were asked for. hidden_BLE: every position."""
+
+    logits_BLV: Tensor
+    hidden_BLE: Tensor
+    cache: DynamicCache | None
+
+
+class InstructionComprehension(nn.Module):
+    """A causal language model from `transformers`, frozen but for LoRA, and the special tokens."""
+
+    def __init__(self, config: MirasConfig, language_model: PreTrainedModel) -> None:
+        super().__init__()
+        self.layers = list(config.alignment_layers)
+        language_model.requires_grad_(False)
+        if config.lora_rank:
+            lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=LORA_TARGETS)
+            inject_adapter_in_model(lora, language_model)
+        self.language_model = language_model
+        self.vocab_size = int(language_model.config.vocab_size)
+        self.width = int(language_model.config.hidden_size)
+        table = language_model.get_input_embeddings().weight
+        self.special = nn.Parameter(table.mean(0) + 0.02 * torch.randn(len(SPECIAL_TOKENS), self.width))
+        self.special_bias = nn.Parameter(torch.zeros(len(SPECIAL_TOKENS)))
+
+    def embed(self, ids_BL: Tensor, visual_BND: Tensor | None, mask_slots_MD: Tensor | None) -> Tensor:
+        """Embeddings (B, L, D); visual and mask tokens go into their slots in reading order.
+
+        Raises InputError when slots and tokens differ in number.
+        """
+        table = self.language_model.get_input_embeddings()
+        special = (ids_BL - self.vocab_size).clamp_min(0)
+        embeds = torch.where(
+            (ids_BL >= self.vocab_size)[..., None], self.special[special].to(table.weight.dtype),
+            table(ids_BL.clamp_max(self.vocab_size - 1)),
+        )  # fmt: skip
+        visual = None if visual_BND is None else visual_BND.flatten(0, 1)
+        for token, rows in ((IMAGE, visual), (MASK, mask_slots_MD)):
+            slots = ids_BL == self.vocab_size + SPECIAL_TOKENS.index(token)
+            wanted, given = int(slots.sum()), 0 if rows is None else rows.shape[0]
+            if wanted != given:
+                raise InputError(f"{wanted} tokens for the {token} slots", str(given), "encode and fill one by the other")
+            if rows is not None and wanted:
+                embeds = embeds.masked_scatter(slots[..., None], rows.to(embeds.dtype))
+        return embeds
+
+    def forward(
+        self, embeds_BLD: Tensor, cache: DynamicCache | None = None, padding_BL: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Last hidden state (B, L, D), normed, and the alignment's states (B, L, E).
+
+        cache is extended in place; positions go on from its length. padding: True at real tokens.
+        """
+        mask = None if padding_BL is None else padding_BL.long()
+        output = self.language_model.model(
+            inputs_embeds=embeds_BLD, past_key_values=cache, use_cache=cache is not None,
+            attention_mask=mask, output_hidden_states=True,
+        )  # fmt: skip
+        states = torch.cat([output.hidden_states[i] for i in self.layers], -1)
+        return output.last_hidden_state, states
+
+    def logits(self, last_BLD: Tensor) -> Tensor:
+        """(B, L, V): the vocabulary, then the special tokens."""
+        words = self.language_model.lm_head(last_BLD)
+        special = last_BLD @ self.special.to(last_BLD.dtype).T + self.special_bias.to(last_BLD.dtype)
+        return torch.cat([words, special], -1)
+
+    def merge(self) -> None:
+        """Fold LoRA into the weights: same answers, faster. For inference only."""
+        for module in self.language_model.modules():
+            if isinstance(module, LoraLayer) and not module.merged:
+                module.merge()
+
+    def own_state(self) -> dict[str, Any]:
+        """Names of what is trained here: the special tokens and LoRA."""
+        return {name: p for name, p in self.named_parameters() if "lora_" in name or name.startswith("special")}

@@ -1,0 +1,208 @@
+"""MIRAS: parse, encode, comprehend, align, segment; nothing else.
+
+In: photos, token ids, masks. Out: logits, hidden states, mask predictions. Knows no conversation
+(that is `chat`) and no device or path. B photos, L length, D language width, R regions, M candidates.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoConfig, AutoModel, DynamicCache, PreTrainedModel
+
+from miras.core.errors import WeightsError
+from miras.core.grammar import Encoder
+from miras.core.types import Box, Mask
+from miras.model.config import MirasConfig
+from miras.model.instruction import Comprehension, InstructionComprehension
+from miras.model.language import LanguageTokenizer, load_language
+from miras.model.region_alignment import RegionAlignment
+from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, TOP_LEFT, MaskDecoder
+from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
+from miras.model.visual_parsing import VisualParsing, box_to_view, logits_to_photo, mask_to_view, points_to_view
+
+WEIGHTS = "model.safetensors"
+LANGUAGE_PREFIX = "instruction.language_model."
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """logits_Mhw: at stride 4 of the detail view, > 0 = inside. iou_M: predicted IoU, 0..1."""
+
+    logits_Mhw: Tensor
+    iou_M: Tensor
+    best: int
+
+    def mask(self, size: tuple[int, int], index: int | None = None) -> Mask:
+        """Candidate `index` (default: the best) as (H, W) bool of the photo."""
+        return logits_to_photo(self.logits_Mhw[self.best if index is None else index], size)
+
+
+class Miras(PreTrainedModel):
+    """The five boxes. `encoded_photos` counts the photos that ever went through the towers."""
+
+    config_class = MirasConfig
+    base_model_prefix = "miras"
+    main_input_name = "ids_BL"
+
+    def __init__(self, config: MirasConfig) -> None:
+        super().__init__(config)
+        language_model, self.tokenizer = load_language(config.language)
+        self.parsing = VisualParsing(config.detail_size, config.semantic_size)
+        self.instruction = InstructionComprehension(config, language_model)
+        width = self.instruction.width
+        self.image_encoder = ImageEncoder(config, width)
+        self.mask_encoder = MaskEncoder(config, width)
+        self.alignment = RegionAlignment(config, width)
+        self.decoder = MaskDecoder(config)
+        self.encoded_photos = 0
+        self.eval()
+
+    tokenizer: LanguageTokenizer
+
+    def _init_weights(self, module: torch.nn.Module) -> None:
+        """Nothing: every box initialises itself."""
+
+    @property
+    def grammar(self) -> Encoder:
+        """Writes conversations as this model's ids."""
+        return Encoder(self.tokenizer, self.config.image_tokens, self.config.mask_tokens)
+
+    def encode_image(self, photos: Sequence[NDArray[np.uint8]]) -> ImageFeatures:
+        """Features of photos (H, W, 3) uint8 RGB, each of its own size."""
+        self.encoded_photos += len(photos)
+        return self.image_encoder(self.parsing(photos))
+
+    def embed(self, ids_BL: Tensor, visual_BND: Tensor | None = None, mask_slots_MD: Tensor | None = None) -> Tensor:
+        """Embeddings (B, L, D), slots filled in reading order; counts are checked."""
+        return self.instruction.embed(ids_BL, visual_BND, mask_slots_MD)
+
+    def mask_tokens(self, features: ImageFeatures, index: int, masks_RHW: NDArray[np.bool_]) -> Tensor:
+        """(R, K, D) tokens of masks of photo `index`."""
+        masks = mask_to_view(masks_RHW, self.config.detail_size // 4)
+        pixels = features.pixels_BChw[index : index + 1].expand(len(masks_RHW), -1, -1, -1)
+        return self.mask_encoder.tokens(pixels, masks)
+
+    def comprehend(
+        self, embeds_BLD: Tensor, cache: DynamicCache | None = None, *, all_logits: bool = False
+    ) -> Comprehension:
+        """Run the language model over new embeddings; the cache is extended in place."""
+        last, states = self.instruction(embeds_BLD, cache)
+        return Comprehension(self.instruction.logits(last if all_logits else last[:, -1:]), states, cache)
+
+    def segment(
+        self,
+        features: ImageFeatures,
+        index: int,
+        span_SE: Tensor | None,
+        memory_MD: Tensor | None = None,
+        previous: Mask | None = None,
+        points: NDArray[np.float32] | None = None,
+        box: Box | None = None,
+    ) -> MaskPrediction:
+        """The mask of one region of photo `index`.
+
+        span_SE: hidden states from `[OBJ]` to `[SEG]`; None: no words, the clicks alone.
+        memory_MD: mask tokens of earlier regions. previous: what is selected now (H, W).
+        points: (P, 3) x, y in photo pixels, label 1 inside, 0 outside. box: XYXY in photo pixels.
+        """
+        size = features.sizes[index]
+        width = self.instruction.width * len(self.config.alignment_layers)
+        span = torch.zeros(1, width) if span_SE is None else span_SE
+        words = torch.full((1, span.shape[0]), span_SE is not None)
+        memory = None if memory_MD is None or not len(memory_MD) else memory_MD[None]
+        present = None if memory is None else torch.ones(memory.shape[:2], dtype=torch.bool)
+        prompts, _ = self.alignment(span[None], words, memory, present)
+        chosen = features.select(torch.tensor([index]))
+        side = self.config.detail_size // 4
+        shown = torch.zeros(1, 1, side, side) if previous is None else mask_to_view(previous[None], side)
+        dense = self.mask_encoder.dense(shown, torch.tensor([previous is not None and bool(previous.any())]))
+        logits, iou = self.decoder(
+            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, _points(points, box, size)
+        )
+        scores = iou[0].float().sigmoid()
+        return MaskPrediction(logits[0].float(), scores, int(scores.argmax()) if points is not None else 0)
+
+    def own_state_dict(self) -> dict[str, Tensor]:
+        """Everything but the language model's published weights."""
+        return {
+            name: value for name, value in self.state_dict().items()
+            if not name.startswith(LANGUAGE_PREFIX) or "lora_" in name
+        }  # fmt: skip
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Write `config.json` and `model.safetensors` (half precision, without the language model)."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.config.architectures = [type(self).__name__]
+        self.config.save_pretrained(folder)
+        state = {name: _half(name, value) for name, value in self.own_state_dict().items()}
+        staging = folder / (WEIGHTS + ".part")
+        save_file(state, staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
+        staging.replace(folder / WEIGHTS)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """A model from a folder written by `save_pretrained`. Raises WeightsError with the cure."""
+        folder = Path(pretrained_model_name_or_path)
+        config = kwargs.get("config") or read_config(folder)
+        try:
+            state = load_file(folder / WEIGHTS)
+        except (OSError, SafetensorError) as error:
+            raise WeightsError(f"weights in {folder / WEIGHTS}", str(error), "train or copy them there") from error
+        model = cls(config)
+        missing, unexpected = model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
+        missing = [name for name in missing if name in model.own_state_dict()]
+        if missing or unexpected:
+            named = ", ".join([*missing, *unexpected][:3])
+            raise WeightsError(
+                "weights that fit the configuration", f"{len(missing)} missing and {len(unexpected)} unknown ({named})",
+                "use the config.json saved with the weights",
+            )  # fmt: skip
+        return model.eval()
+
+
+def read_config(folder: Path) -> MirasConfig:
+    """`config.json` of a saved model. Raises WeightsError when it is none, or of another version."""
+    try:
+        values = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"config.json in {folder}", str(error), "give the folder of a saved model") from error
+    if values.get("model_type") != MirasConfig.model_type:
+        raise WeightsError("a miras model", f"model_type {values.get('model_type')!r}", "give another folder")
+    version, own = values.get("weights_version"), MirasConfig().weights_version
+    if version != own:
+        raise WeightsError(f"weights version {own}", f"version {version}", "update miras, or train again: miras train")
+    return MirasConfig.from_dict(values)
+
+
+def _half(name: str, value: Tensor) -> Tensor:
+    """Half precision where it is enough: batch-norm statistics stay as they are."""
+    keep = not value.is_floating_point() or "running_" in name
+    return value.detach().contiguous() if keep else value.detach().half().contiguous()
+
+
+def _points(points: NDArray[np.float32] | None, box: Box | None, size: tuple[int, int]) -> Tensor | None:
+    rows = []
+    if points is not None and len(points):
+        rows.append(points_to_view(points, size))
+        rows[-1][:, 2] = torch.where(rows[-1][:, 2] > 0.5, float(INSIDE), float(OUTSIDE))
+    if box is not None:
+        corners = box_to_view(box, size)
+        rows.append(torch.tensor([[*corners[:2], TOP_LEFT], [*corners[2:], BOTTOM_RIGHT]]))
+    return torch.cat(rows)[None] if rows else None
+
+
+AutoConfig.register("miras", MirasConfig, exist_ok=True)
+AutoModel.register(MirasConfig, Miras, exist_ok=True)

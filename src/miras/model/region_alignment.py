@@ -1,0 +1,117 @@
+"""Semantic Region Alignment: the words of a region become the decoder's prompt.
+
+In: the language model's hidden states over `[OBJ] ... [SEG]` and the tokens of earlier masks. Out:
+prompt embeddings (R, P, C), and the two sides of the alignment loss. Source: paper, "semantic region
+alignment"; trained here (the official code makes a new random layer at every call).
+R regions, S span tokens, E = layers * D, M memory tokens, P prompts, A alignment width, C decoder width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from miras.model.config import MirasConfig
+from miras.model.layers import Attention, Mlp
+
+MATCH = 128
+"""Width of the space in which phrases and mask-pooled features meet."""
+
+
+class AlignmentBlock(nn.Module):
+    """Cross-attention over the evidence, then self-attention among the queries, then MLP."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_cross, self.norm_self, self.norm_mlp = (nn.LayerNorm(width) for _ in range(3))
+        self.cross, self.own = Attention(width, heads), Attention(width, heads)
+        self.mlp = Mlp(width, 2 * width, width)
+
+    def forward(self, query_RPA: Tensor, evidence_RSA: Tensor, mask_RS: Tensor) -> Tensor:
+        """Same shape as the queries."""
+        query_RPA = query_RPA + self.cross(self.norm_cross(query_RPA), evidence_RSA, evidence_RSA, mask_RS)
+        y = self.norm_self(query_RPA)
+        query_RPA = query_RPA + self.own(y, y, y)
+        return query_RPA + self.mlp(self.norm_mlp(query_RPA))
+
+
+class RegionAlignment(nn.Module):
+    """`[SEG]` attends over its span and over the mask memory."""
+
+    def __init__(self, config: MirasConfig, language_width: int) -> None:
+        super().__init__()
+        width, layers = config.alignment_width, len(config.alignment_layers)
+        self.config, self.language_width = config, language_width
+        self.layer_norms = nn.ModuleList(nn.LayerNorm(language_width) for _ in range(layers))
+        self.layer_weight = nn.Parameter(torch.zeros(layers))
+        self.words_in = nn.Linear(language_width, width)
+        self.memory_in = nn.Linear(language_width, width)
+        self.kind = nn.Parameter(torch.randn(3, width) * 0.02)
+        self.no_words = nn.Parameter(torch.randn(width) * 0.02)
+        self.queries = nn.Parameter(torch.randn(config.prompts, width) * 0.02)
+        self.blocks = nn.ModuleList(AlignmentBlock(width, config.heads) for _ in range(config.alignment_blocks))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, config.width)
+        self.match_words = nn.Linear(width, MATCH)
+        self.match_pixels = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, MATCH))
+        self.match_scale = nn.Parameter(torch.tensor(2.3))
+        self.patch_words = nn.Linear(language_width, language_width)
+        self.patch_scale = nn.Parameter(torch.tensor(2.0))
+        self.patch_bias = nn.Parameter(torch.tensor(-2.0))
+        if not config.use_alignment:
+            self.single = Mlp(language_width, width, width)
+
+    def mix(self, span_RSE: Tensor) -> Tensor:
+        """Learned mixture of the hidden layers, (R, S, D)."""
+        layers = span_RSE.unflatten(-1, (-1, self.language_width)).unbind(-2)
+        weight = self.layer_weight.softmax(0)
+        normed = [norm(layer) * weight[i] for i, (norm, layer) in enumerate(zip(self.layer_norms, layers, strict=True))]
+        return torch.stack(normed).sum(0)
+
+    def forward(
+        self, span_RSE: Tensor, words_RS: Tensor, memory_RMD: Tensor | None = None, memory_RM: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Prompt embeddings (R, P, C) and the match embedding of the words (R, MATCH), unit length.
+
+        span: right-padded, its last real token is `[SEG]`. words_RS: True at real tokens; a row
+        without any is "no words" (a click alone). memory_RM: True at real memory tokens.
+        """
+        mixed = self.mix(span_RSE)
+        rows = torch.arange(mixed.shape[0], device=mixed.device)
+        last = words_RS.sum(1).sub(1).clamp_min(0)
+        has_words = words_RS.any(1)
+        if not self.config.use_alignment:
+            seg = self.single(mixed[rows, last])
+            seg = torch.where(has_words[:, None], seg, self.no_words.to(seg.dtype))
+            prompts = self.norm(seg[:, None] + self.queries)
+            return self.out(prompts), F.normalize(self.match_words(prompts.mean(1)).float(), dim=-1)
+        words = self.words_in(mixed) + self.kind[0]
+        seg = words[rows, last]
+        seg = torch.where(has_words[:, None], seg, self.no_words.to(seg.dtype))
+        anchor = (self.no_words + self.kind[2]).to(words.dtype).expand(mixed.shape[0], 1, -1)
+        evidence, mask = [anchor, words], [torch.ones_like(words_RS[:, :1]), words_RS]
+        if memory_RMD is not None and memory_RM is not None and memory_RMD.shape[1]:
+            evidence.append(self.memory_in(memory_RMD.to(words.dtype)) + self.kind[1])
+            mask.append(memory_RM)
+        source, keep = torch.cat(evidence, 1), torch.cat(mask, 1)
+        query = seg[:, None] + self.queries
+        for block in self.blocks:
+            query = block(query, source, keep)
+        query = self.norm(query)
+        return self.out(query), F.normalize(self.match_words(query.mean(1)).float(), dim=-1)
+
+    def match(self, pooled_RC: Tensor) -> Tensor:
+        """The pixels' side of the alignment loss, (R, MATCH), unit length."""
+        return F.normalize(self.match_pixels(pooled_RC).float(), dim=-1)
+
+    def match_patches(self, visual_BND: Tensor, span_RSE: Tensor, words_RS: Tensor) -> Tensor:
+        """Logits (B, R, N) that visual token n of photo b shows what phrase r names.
+
+        Stage 1 trains the visual tokens with it, so that the language model can read them.
+        """
+        weight = words_RS[..., None].float()
+        words = (self.mix(span_RSE).float() * weight).sum(1) / weight.sum(1).clamp_min(1.0)
+        words_RD = F.normalize(self.patch_words(words), dim=-1)
+        cosine = torch.einsum("bnd,rd->brn", F.normalize(visual_BND.float(), dim=-1), words_RD)
+        return self.patch_scale.exp() * cosine + self.patch_bias

@@ -1,0 +1,102 @@
+"""Segmentation Output: prompts and image features become masks with a predicted IoU.
+
+In: prompt embeddings, features of the photo (computed once), optional points, box and dense prompt.
+Out: mask logits at stride 4 of the detail view and predicted IoU, per candidate. Source: the two-way
+decoder of segment-anything (Kirillov et al. 2023), small, with skip connections as in SAM 2.
+R regions, P prompts, Q points, M candidates, C width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from miras.model.config import MirasConfig
+from miras.model.layers import Attention, LayerNorm2d, Mlp, sine_grid, sine_points
+
+OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING = range(5)
+"""Labels of points; a box is two of them; padding is ignored."""
+
+
+class TwoWayBlock(nn.Module):
+    """Tokens attend to themselves, to the pixels, and the pixels attend back."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.own = Attention(width, heads)
+        self.to_pixels = Attention(width, heads, width // 2)
+        self.mlp = Mlp(width, 2 * width, width)
+        self.to_tokens = Attention(width, heads, width // 2)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(4))
+
+    def forward(
+        self, tokens_RTC: Tensor, pixels_RLC: Tensor, place_RTC: Tensor, place_LC: Tensor, mask_RT: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Both updated, same shapes."""
+        q = tokens_RTC + place_RTC
+        tokens_RTC = self.norms[0](tokens_RTC + self.own(q, q, tokens_RTC, mask_RT))
+        keys = pixels_RLC + place_LC
+        tokens_RTC = self.norms[1](tokens_RTC + self.to_pixels(tokens_RTC + place_RTC, keys, pixels_RLC))
+        tokens_RTC = self.norms[2](tokens_RTC + self.mlp(tokens_RTC))
+        back = self.to_tokens(keys, tokens_RTC + place_RTC, tokens_RTC, mask_RT)
+        return tokens_RTC, self.norms[3](pixels_RLC + back)
+
+
+class MaskDecoder(nn.Module):
+    """The decoder. Candidate 0 answers unambiguous prompts, the others offer alternatives."""
+
+    def __init__(self, config: MirasConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.output_tokens = nn.Parameter(torch.randn(config.candidates + 1, width) * 0.02)
+        self.point_kind = nn.Embedding(PADDING + 1, width)
+        self.blocks = nn.ModuleList(TwoWayBlock(width, config.heads) for _ in range(config.decoder_layers))
+        self.final = Attention(width, config.heads, width // 2)
+        self.final_norm = nn.LayerNorm(width)
+        self.up8 = nn.ConvTranspose2d(width, width // 4, 2, 2)
+        self.norm8 = LayerNorm2d(width // 4)
+        self.mix8 = nn.Conv2d(width // 4, width // 4, 3, padding=1)
+        self.up4 = nn.ConvTranspose2d(width // 4, width // 8, 2, 2)
+        self.norm4 = LayerNorm2d(width // 8)
+        self.mix4 = nn.Conv2d(width // 8, width // 8, 3, padding=1)
+        self.hyper = nn.ModuleList(Mlp(width, width, width // 8) for _ in range(config.candidates))
+        self.iou = Mlp(width, width, config.candidates)
+
+    def forward(
+        self,
+        prompts_RPC: Tensor,
+        pixels_RChw: Tensor,
+        fine8_RChw: Tensor,
+        fine4_RChw: Tensor,
+        dense_RChw: Tensor,
+        points_RQ3: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Mask logits (R, M, 4h, 4w) and IoU logits (R, M).
+
+        points: x, y in 0..1 and a label (OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING).
+        """
+        regions, width, height, breadth = pixels_RChw.shape
+        output = self.output_tokens.to(prompts_RPC.dtype).expand(regions, -1, -1)
+        tokens = torch.cat([output, prompts_RPC], 1)
+        place = torch.zeros_like(tokens)
+        mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        if points_RQ3 is not None and points_RQ3.shape[1]:
+            kind = points_RQ3[..., 2].long()
+            code = sine_points(points_RQ3[..., :2], width).to(tokens.dtype)
+            tokens = torch.cat([tokens, self.point_kind(kind).to(tokens.dtype) + code], 1)
+            place = torch.cat([place, code], 1)
+            mask = torch.cat([mask, kind != PADDING], 1)
+        pixels = (pixels_RChw + dense_RChw.to(pixels_RChw.dtype)).flatten(2).transpose(1, 2)
+        grid = sine_grid(height, breadth, width, pixels.device).to(pixels.dtype)
+        for block in self.blocks:
+            tokens, pixels = block(tokens, pixels, place, grid, mask)
+        tokens = self.final_norm(tokens + self.final(tokens + place, pixels + grid, pixels))
+        maps = pixels.transpose(1, 2).unflatten(2, (height, breadth))
+        maps = nn.functional.gelu(self.norm8(self.up8(maps) + fine8_RChw))
+        maps = maps + self.mix8(maps)
+        maps = nn.functional.gelu(self.norm4(self.up4(maps) + fine4_RChw))
+        maps = maps + self.mix4(maps)
+        weights = torch.stack([hyper(tokens[:, 1 + m]) for m, hyper in enumerate(self.hyper)], 1)
+        logits = torch.einsum("rmc,rchw->rmhw", weights, maps)
+        return logits, self.iou(tokens[:, 0])

@@ -1,0 +1,219 @@
+"""Dual visual encoders, in both senses of the sources.
+
+In: the views of photos, and binary masks. Out: visual tokens for the language model, the feature
+pyramid of the decoder, mask tokens and dense prompts. Source: paper, "dual visual encoders"
+(CLIP and ConvNeXt fused by windowed cross-attention; image and mask encoded apart).
+B photos, N visual tokens, D language width, C decoder width, R masks, K mask tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from miras.model.backbones import EfficientNetLite
+from miras.model.config import MirasConfig
+from miras.model.layers import Attention, EncoderLayer, LayerNorm2d, Mlp, sine_grid, sine_points
+from miras.model.visual_parsing import Views
+
+GEOMETRY = 64
+"""Width of the sine code of a mask's box."""
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Everything later boxes need of the photos; computed once per photo.
+
+    visual_BND: tokens for the language model. pixels_BChw: decoder width, stride 16 of the detail
+    view. fine8_BChw, fine4_BChw: thin maps at strides 8 and 4. sizes: the photos' (H, W).
+    """
+
+    visual_BND: Tensor
+    pixels_BChw: Tensor
+    fine8_BChw: Tensor
+    fine4_BChw: Tensor
+    sizes: tuple[tuple[int, int], ...]
+
+    def select(self, index: Tensor) -> ImageFeatures:
+        """Features of these photos, in this order (an index may repeat)."""
+        return ImageFeatures(
+            self.visual_BND[index], self.pixels_BChw[index], self.fine8_BChw[index], self.fine4_BChw[index],
+            tuple(self.sizes[i] for i in index.tolist()),
+        )  # fmt: skip
+
+    @property
+    def size(self) -> tuple[tuple[int, int], ...]:
+        """The photos' sizes (H, W)."""
+        return self.sizes
+
+
+class WindowFusion(nn.Module):
+    """Each semantic patch attends over its own window of detail features."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm_query, self.norm_window = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm = nn.LayerNorm(width)
+        self.mlp = Mlp(width, 2 * width, width)
+
+    def forward(self, semantic_BCgg: Tensor, detail_BChw: Tensor) -> Tensor:
+        """(B, g * g, C). h must be a multiple of g: window side = h / g."""
+        batch, width, grid, _ = semantic_BCgg.shape
+        side = detail_BChw.shape[-1] // grid
+        query = semantic_BCgg.flatten(2).transpose(1, 2)
+        windows = detail_BChw.reshape(batch, width, grid, side, grid, side).permute(0, 2, 4, 3, 5, 1)
+        windows = self.norm_window(windows.reshape(batch * grid * grid, side * side, width))
+        flat = self.norm_query(query).reshape(-1, 1, width)
+        fused = query + self.attention(flat, windows, windows).reshape(batch, -1, width)
+        return fused + self.mlp(self.norm(fused))
+
+
+class ImageEncoder(nn.Module):
+    """The two towers, their fusion, the pyramid and the visual tokens."""
+
+    def __init__(self, config: MirasConfig, language_width: int) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        if config.use_semantic_tower:
+            self.semantic_tower = EfficientNetLite(config.semantic_tower)
+            self.semantic_in = nn.Conv2d(self.semantic_tower.channels[3], width, 1)
+            self.semantic_mid = nn.Conv2d(self.semantic_tower.channels[2], width, 1)
+        if config.use_detail_tower:
+            self.detail_tower = EfficientNetLite(config.detail_tower)
+            channels = self.detail_tower.channels
+            self.detail_32 = nn.Conv2d(channels[3], width, 1)
+            self.detail_16 = nn.Conv2d(channels[2], width, 1)
+            self.detail_8 = nn.Conv2d(channels[1], width // 4, 1)
+            self.detail_4 = nn.Conv2d(channels[0], width // 8, 1)
+        if config.use_semantic_tower and config.use_detail_tower:
+            self.fusion = WindowFusion(width, config.heads)
+        self.context = nn.ModuleList(EncoderLayer(width, config.heads) for _ in range(config.context_layers))
+        self.smooth = nn.Sequential(
+            LayerNorm2d(width), nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)
+        )
+        self.to_language = nn.Sequential(nn.LayerNorm(width), Mlp(width, 2 * width, language_width))
+        self.token_norm = nn.LayerNorm(language_width)
+        self.token_scale = nn.Parameter(torch.tensor(0.1))
+        self.token_position = nn.Parameter(torch.zeros(config.image_tokens, language_width))
+
+    def forward(self, views: Views) -> ImageFeatures:
+        """Views of B photos to their features."""
+        grid = self.config.semantic_size // 32
+        stride16 = views.detail_B3SS.shape[-1] // 16
+        fine8, fine4, coarse, middle = self._detail(views, stride16)
+        fused = None
+        if self.config.use_semantic_tower:
+            maps = self.semantic_tower(views.semantic_B3ss)
+            semantic = self.semantic_in(maps[3])
+            middle = middle + _resize(self.semantic_mid(maps[2]), stride16)
+            coarse = coarse + _resize(semantic, coarse.shape[-1])
+            fused = self.fusion(semantic, middle) if self.config.use_detail_tower else None
+            fused = semantic.flatten(2).transpose(1, 2) if fused is None else fused
+        coarse = self._mix(coarse)
+        middle = middle + _resize(coarse, stride16)
+        if fused is not None:
+            fused_map = fused.transpose(1, 2).unflatten(2, (grid, grid))
+            middle = middle + _resize(fused_map, stride16)
+        middle = middle + self.smooth(middle)
+        pooled = F.adaptive_avg_pool2d(middle, grid).flatten(2).transpose(1, 2)
+        tokens = pooled if fused is None else fused + pooled
+        visual = self.token_norm(self.to_language(tokens)) * self.token_scale + self.token_position
+        return ImageFeatures(visual, middle, fine8, fine4, views.sizes)
+
+    def _detail(self, views: Views, stride16: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if self.config.use_detail_tower:
+            maps = self.detail_tower(views.detail_B3SS)
+            return self.detail_8(maps[1]), self.detail_4(maps[0]), self.detail_32(maps[3]), self.detail_16(maps[2])
+        batch, width = views.detail_B3SS.shape[0], self.config.width
+
+        def zero(channels: int, side: int) -> Tensor:
+            return views.detail_B3SS.new_zeros(batch, channels, side, side)
+
+        return (
+            zero(width // 4, 2 * stride16), zero(width // 8, 4 * stride16),
+            zero(width, stride16 // 2), zero(width, stride16),
+        )  # fmt: skip
+
+    def _mix(self, coarse_BChw: Tensor) -> Tensor:
+        height, width = coarse_BChw.shape[-2:]
+        positions = sine_grid(height, width, coarse_BChw.shape[1], coarse_BChw.device).to(coarse_BChw.dtype)
+        tokens = coarse_BChw.flatten(2).transpose(1, 2)
+        for layer in self.context:
+            tokens = layer(tokens, positions)
+        return tokens.transpose(1, 2).unflatten(2, (height, width))
+
+
+def _resize(x_BChw: Tensor, side: int) -> Tensor:
+    if x_BChw.shape[-1] == side:
+        return x_BChw
+    return F.interpolate(x_BChw, (side, side), mode="bilinear", align_corners=False)
+
+
+class MaskEncoder(nn.Module):
+    """Binary masks to K mask tokens and a dense prompt."""
+
+    def __init__(self, config: MirasConfig, language_width: int) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.appearance = nn.Sequential(nn.LayerNorm(width), Mlp(width, 2 * width, language_width))
+        self.geometry = Mlp(GEOMETRY * 2 + 2, width, language_width)
+        self.token_norm = nn.LayerNorm(language_width)
+        self.kind = nn.Parameter(torch.randn(config.mask_tokens, language_width) * 0.02)
+        self.token_scale = nn.Parameter(torch.tensor(0.1))
+        self.no_mask = nn.Parameter(torch.zeros(width))
+        self.down = nn.Sequential(
+            nn.Conv2d(1, width // 8, 2, 2), LayerNorm2d(width // 8), nn.GELU(),
+            nn.Conv2d(width // 8, width // 4, 2, 2), LayerNorm2d(width // 4), nn.GELU(),
+            nn.Conv2d(width // 4, width, 1),
+        )  # fmt: skip
+
+    def tokens(self, pixels_RChw: Tensor, masks_R1ss: Tensor) -> Tensor:
+        """(R, K, D): appearance (mask-pooled features) and geometry (box, area), then mixtures.
+
+        masks: covered share of each cell at stride 4, 0..1. An empty mask gives finite tokens.
+        """
+        look = self.appearance(pool_by_mask(pixels_RChw, masks_R1ss))
+        place = self.geometry(box_code(masks_R1ss).to(look.dtype))
+        parts = torch.stack([(look, place, look + place)[min(k, 2)] for k in range(self.config.mask_tokens)], 1)
+        return self.token_norm(parts + self.kind) * self.token_scale
+
+    def dense(self, masks_R1ss: Tensor, present_R: Tensor) -> Tensor:
+        """(R, C, s / 4, s / 4) dense prompt; where present is False, the learned "no mask"."""
+        none = self.no_mask[None, :, None, None]
+        if not self.config.use_mask_encoder:
+            side = masks_R1ss.shape[-1] // 4
+            return none.expand(masks_R1ss.shape[0], -1, side, side)
+        prompt = self.down(masks_R1ss.to(none.dtype))
+        return torch.where(present_R[:, None, None, None], prompt, none.to(prompt.dtype))
+
+
+def pool_by_mask(pixels_RChw: Tensor, masks_R1ss: Tensor) -> Tensor:
+    """Mean of the features under each mask, (R, C); zero for an empty mask."""
+    weight = F.adaptive_avg_pool2d(masks_R1ss, pixels_RChw.shape[-1]).to(pixels_RChw.dtype)
+    total = weight.sum((2, 3)).clamp_min(1e-4)
+    return (pixels_RChw * weight).sum((2, 3)) / total
+
+
+def box_code(masks_R1ss: Tensor) -> Tensor:
+    """Sine code of centre and size of each mask's box, then area share and its square root."""
+    masks = masks_R1ss[:, 0] > 0.5
+    side = masks.shape[-1]
+    steps = torch.arange(side, device=masks.device)
+
+    def span(present_RS: Tensor) -> tuple[Tensor, Tensor]:
+        low = torch.where(present_RS, steps, side).amin(1)
+        high = torch.where(present_RS, steps + 1, 0).amax(1)
+        return low.clamp(max=side) / side, torch.maximum(high, low).clamp(max=side) / side
+
+    x1, x2 = span(masks.any(1))
+    y1, y2 = span(masks.any(2))
+    centre = torch.stack([(x1 + x2) / 2, (y1 + y2) / 2], -1)
+    extent = torch.stack([x2 - x1, y2 - y1], -1)
+    area = masks_R1ss.float().mean((1, 2, 3))
+    return torch.cat([sine_points(centre, GEOMETRY), sine_points(extent, GEOMETRY), torch.stack([area, area.sqrt()], -1)], -1)

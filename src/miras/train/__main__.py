@@ -1,0 +1,156 @@
+"""`python -m miras.train`: the recipe of `miras-mini`, both stages in a row.
+
+    python -m miras.train stage1 DATA --out RUN --minutes 50
+    python -m miras.train stage2 DATA --start RUN --out RUN2 --minutes 45
+
+DATA is laid out like the project's page on data says. The CPU is enough.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import cyclopts
+import numpy as np
+import torch
+from torch import Tensor
+
+from miras.core.grammar import ADD, CUT, REJ, UNDO
+from miras.core.types import AnnotatedPhoto
+from miras.data.read import read_sources
+from miras.data.split import split
+from miras.model.backbones import load_imagenet
+from miras.model.miras import Miras
+from miras.model.presets import build
+from miras.model.visual_parsing import VisualParsing
+from miras.train import stage1 as first
+from miras.train import stage2 as second
+from miras.train.loop import Photos, Plan, run
+
+app = cyclopts.App(help="Train miras-mini.")
+VAL_SHARE = {"instructpart": 0.2}
+"""Share of the photographs of a source kept for validation; 0.1 where nothing is said."""
+FROZEN = ("_conv_stem.", "_bn0.", "_blocks.0.", "_blocks.1.", "_blocks.2.", "_blocks.3.")
+
+
+def sources(data: Path) -> tuple[list[AnnotatedPhoto], list[AnnotatedPhoto]]:
+    """Training and validation photos, split by photograph, always the same."""
+    train: list[AnnotatedPhoto] = []
+    val: list[AnnotatedPhoto] = []
+    photos = read_sources(data)
+    for source in sorted({photo.source for photo in photos}):
+        kept, held = split([p for p in photos if p.source == source], VAL_SHARE.get(source, 0.1), seed=0)
+        train += kept
+        val += held
+    return train, val
+
+
+def prepare(model: Miras) -> None:
+    """ImageNet weights into the towers, what stays as it is frozen, channels last."""
+    encoder = model.image_encoder
+    load_imagenet(encoder.detail_tower, model.config.detail_tower)
+    load_imagenet(encoder.semantic_tower, model.config.semantic_tower)
+
+
+def freeze_towers(model: Miras) -> None:
+    """The first blocks of both towers, and all depthwise filters, keep their ImageNet weights.
+
+    On the CPU the gradient of a depthwise filter costs 15 times that of its input (docs/log.md).
+    """
+    for name, parameter in model.image_encoder.named_parameters():
+        if "_tower." in name and (name.split("_tower.", 1)[1].startswith(FROZEN) or "_depthwise_conv" in name):
+            parameter.requires_grad_(False)
+
+
+@app.command
+def stage1(
+    data: Path, *, out: Path, steps: int = 1200, minutes: float = 1e9, seed: int = 0, photos: int = 8,
+    small: int = 384, switch: float = 0.55, threads: int = 2,
+) -> None:  # fmt: skip
+    """Mask-text alignment. `small`: side of the detail view until `switch` of the run is done."""
+    torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    train, val = sources(data)
+    model = build("miras-mini", seed)
+    prepare(model)
+    model.instruction.requires_grad_(False)
+    freeze_towers(model)
+    model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    plan = Plan(steps=steps, minutes=minutes, seed=seed, photos=photos, rates={"_tower.": 2e-4})
+    pool = Photos(train, plan)
+    states = first.PhraseStates(model)
+    full = model.config.detail_size
+    config = {"steps": steps, "minutes": minutes, "seed": seed, "small": small, "train": len(train), "val": len(val)}
+    (out / "plan.json").write_text(json.dumps(config))
+    checks = [p for p in val if p.source == "instructpart"] + [p for p in val if p.source != "instructpart"][::6]
+
+    def one(index: int, progress: float, rng: np.random.Generator) -> dict[str, Tensor]:
+        side = small if progress < switch else full
+        samples = first.augmented(pool.draw(plan.photos, rng), rng)
+        batch = first.phrase_batch(samples, side // 4, plan.regions, rng)
+        model.train()
+        return first.step(model, batch, states, VisualParsing(side, model.config.semantic_size), first.Weights())
+
+    def save(tag: str) -> None:
+        model.save_pretrained(out / tag)
+        model.eval()
+        with (out / "val.jsonl").open("a") as file:
+            file.write(json.dumps(first.validate(model, checks, states)) + "\n")
+
+    for done, progress in run(model, plan, one, out / "log.jsonl", save, save_every=1300):
+        if done % 10 == 0:
+            print(f"step {done}, {100 * progress:.0f}%", file=sys.stderr, flush=True)
+
+
+STAGE2_RATES = {
+    "_tower.": 5e-5, "lora_": 5e-4, "instruction.special": 1e-3, "decoder.": 2e-4,
+    "to_language": 4e-4, "token_": 4e-4, "mask_encoder": 4e-4, "image_encoder": 1e-4,
+}  # fmt: skip
+
+
+@app.command
+def stage2(
+    data: Path, *, start: Path, out: Path, steps: int = 900, minutes: float = 1e9, seed: int = 1, photos: int = 6,
+    threads: int = 2,
+) -> None:  # fmt: skip
+    """Instruction tuning on sampled dialogues, from the weights of stage 1."""
+    torch.set_num_threads(threads)
+    out.mkdir(parents=True, exist_ok=True)
+    train, val = sources(data)
+    model = Miras.from_pretrained(start)
+    freeze_towers(model)
+    model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    name_operators(model)
+    plan = Plan(steps=steps, minutes=minutes, seed=seed, photos=photos, lr=3e-4, rates=STAGE2_RATES)
+    pool = Photos(train, plan)
+    config = {"steps": steps, "minutes": minutes, "seed": seed, "photos": photos, "train": len(train), "val": len(val)}
+    (out / "plan.json").write_text(json.dumps(config))
+    side, template = model.config.detail_size, model.config.template
+
+    def one(index: int, progress: float, rng: np.random.Generator) -> dict[str, Tensor]:
+        samples = first.augmented(pool.draw(plan.photos, rng), rng)
+        batch = second.dialogue_batch(samples, model.grammar, template, side // 4, rng)
+        model.train()
+        return second.step(model, batch, model.parsing, second.Weights())
+
+    def save(tag: str) -> None:
+        model.save_pretrained(out / tag)
+
+    for done, progress in run(model, plan, one, out / "log.jsonl", save):
+        if done % 10 == 0:
+            print(f"step {done}, {100 * progress:.0f}%", file=sys.stderr, flush=True)
+
+
+def name_operators(model: Miras) -> None:
+    """Operators start from the embeddings of the words they stand for."""
+    table = model.instruction.language_model.get_input_embeddings().weight
+    for token, word in ((ADD, " add"), (CUT, " remove"), (UNDO, " back"), (REJ, " not")):
+        ids = model.tokenizer.encode(word)
+        row = model.grammar.id(token) - model.instruction.vocab_size
+        model.instruction.special.data[row] = table[ids].mean(0).detach()
+
+
+if __name__ == "__main__":
+    app()
