@@ -123,13 +123,15 @@ class Miras(PreTrainedModel):
         words = torch.full((1, span.shape[0]), span_SE is not None)
         memory = None if memory_MD is None or not len(memory_MD) else memory_MD[None]
         present = None if memory is None else torch.ones(memory.shape[:2], dtype=torch.bool)
-        prompts, _ = self.alignment(span[None], words, memory, present)
+        prompts, match = self.alignment(span[None], words, memory, present)
         chosen = features.select(torch.tensor([index]))
+        prior = self.alignment.prior(match, chosen.pixels_BChw, words.any(1))
         side = self.config.detail_size // 4
         shown = torch.zeros(1, 1, side, side) if previous is None else mask_to_view(previous[None], side)
         dense = self.mask_encoder.dense(shown, torch.tensor([previous is not None and bool(previous.any())]))
         logits, iou = self.decoder(
-            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, _points(points, box, size)
+            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior,
+            _points(points, box, size),
         )
         scores = iou[0].float().sigmoid()
         return MaskPrediction(logits[0].float(), scores, int(scores.argmax()) if points is not None else 0)

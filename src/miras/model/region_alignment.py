@@ -56,6 +56,8 @@ class RegionAlignment(nn.Module):
         self.match_words = nn.Linear(width, MATCH)
         self.match_pixels = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, MATCH))
         self.match_scale = nn.Parameter(torch.tensor(2.3))
+        self.prior_scale = nn.Parameter(torch.tensor(2.3))
+        self.prior_bias = nn.Parameter(torch.tensor(-2.5))
         self.patch_words = nn.Linear(language_width, language_width)
         self.patch_scale = nn.Parameter(torch.tensor(2.0))
         self.patch_bias = nn.Parameter(torch.tensor(-2.0))
@@ -101,9 +103,19 @@ class RegionAlignment(nn.Module):
         query = self.norm(query)
         return self.out(query), F.normalize(self.match_words(query.mean(1)).float(), dim=-1)
 
-    def match(self, pooled_RC: Tensor) -> Tensor:
-        """The pixels' side of the alignment loss, (R, MATCH), unit length."""
-        return F.normalize(self.match_pixels(pooled_RC).float(), dim=-1)
+    def match(self, features: Tensor) -> Tensor:
+        """The pixels' side of the alignment loss, (..., C) -> (..., MATCH), unit length."""
+        return F.normalize(self.match_pixels(features).float(), dim=-1)
+
+    def prior(self, match_words_RE: Tensor, pixels_RChw: Tensor, words_R: Tensor) -> Tensor:
+        """Logits (R, h, w) of where the words match the pixels, a spatial prior for the decoder.
+
+        Zero where there are no words (words_R False). The idea is AnchorSeg's.
+        """
+        pixels = self.match(pixels_RChw.movedim(1, -1))
+        cosine = torch.einsum("rhwe,re->rhw", pixels, match_words_RE)
+        logits = self.prior_scale.exp() * cosine + self.prior_bias
+        return logits * words_R[:, None, None]
 
     def match_patches(self, visual_BND: Tensor, span_RSE: Tensor, words_RS: Tensor) -> Tensor:
         """Logits (B, R, N) that visual token n of photo b shows what phrase r names.

@@ -51,6 +51,8 @@ class MaskDecoder(nn.Module):
         self.config = config
         self.output_tokens = nn.Parameter(torch.randn(config.candidates + 1, width) * 0.02)
         self.point_kind = nn.Embedding(PADDING + 1, width)
+        self.prior_in = nn.Conv2d(2, width, 1)
+        self.prior_gate = nn.Parameter(torch.full((config.candidates,), 0.3))
         self.blocks = nn.ModuleList(TwoWayBlock(width, config.heads) for _ in range(config.decoder_layers))
         self.final = Attention(width, config.heads, width // 2)
         self.final_norm = nn.LayerNorm(width)
@@ -70,11 +72,12 @@ class MaskDecoder(nn.Module):
         fine8_RChw: Tensor,
         fine4_RChw: Tensor,
         dense_RChw: Tensor,
+        prior_Rhw: Tensor,
         points_RQ3: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mask logits (R, M, 4h, 4w) and IoU logits (R, M).
 
-        points: x, y in 0..1 and a label (OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING).
+        prior: logits of where the words match (zero: nothing known). points: x, y in 0..1 and a label (OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING).
         """
         regions, width, height, breadth = pixels_RChw.shape
         output = self.output_tokens.to(prompts_RPC.dtype).expand(regions, -1, -1)
@@ -87,6 +90,8 @@ class MaskDecoder(nn.Module):
             tokens = torch.cat([tokens, self.point_kind(kind).to(tokens.dtype) + code], 1)
             place = torch.cat([place, code], 1)
             mask = torch.cat([mask, kind != PADDING], 1)
+        prior = prior_Rhw[:, None].to(pixels_RChw.dtype)
+        pixels_RChw = pixels_RChw + self.prior_in(torch.cat([prior / 8, prior.sigmoid()], 1))
         pixels = (pixels_RChw + dense_RChw.to(pixels_RChw.dtype)).flatten(2).transpose(1, 2)
         grid = sine_grid(height, breadth, width, pixels.device).to(pixels.dtype)
         for block in self.blocks:
@@ -99,4 +104,5 @@ class MaskDecoder(nn.Module):
         maps = maps + self.mix4(maps)
         weights = torch.stack([hyper(tokens[:, 1 + m]) for m, hyper in enumerate(self.hyper)], 1)
         logits = torch.einsum("rmc,rchw->rmhw", weights, maps)
-        return logits, self.iou(tokens[:, 0])
+        wide = nn.functional.interpolate(prior.float(), logits.shape[-2:], mode="bilinear", align_corners=False)
+        return logits + self.prior_gate[:, None, None] * wide, self.iou(tokens[:, 0])

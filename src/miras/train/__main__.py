@@ -15,6 +15,7 @@ from pathlib import Path
 import cyclopts
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from miras.core.grammar import ADD, CUT, REJ, UNDO
@@ -67,14 +68,16 @@ def freeze_towers(model: Miras) -> None:
 @app.command
 def stage1(
     data: Path, *, out: Path, steps: int = 1200, minutes: float = 1e9, seed: int = 0, photos: int = 8,
-    small: int = 384, switch: float = 0.55, threads: int = 2,
+    small: int = 384, switch: float = 0.55, threads: int = 2, start: Path | None = None,
 ) -> None:  # fmt: skip
-    """Mask-text alignment. `small`: side of the detail view until `switch` of the run is done."""
+    """Mask-text alignment, from ImageNet towers or from the weights in `start`. `small`: side of the detail view until `switch` of the run is done."""
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     train, val = sources(data)
     model = build("miras-mini", seed)
     prepare(model)
+    if start is not None:
+        model.load_state_dict(load_file(start / "model.safetensors"), strict=False)
     model.instruction.requires_grad_(False)
     freeze_towers(model)
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -72,6 +72,9 @@ def patches(logits_BRN: Tensor, cover_BRN: Tensor, known_BR: Tensor) -> Tensor:
     return ((each * positive).sum() / positive.sum().clamp_min(1) + (each * negative).sum() / negative.sum().clamp_min(1)) / 2
 
 
-def text(logits_TV: Tensor, labels_T: Tensor) -> Tensor:
-    """Cross-entropy over supervised tokens, mean; labels are never IGNORE here."""
-    return F.cross_entropy(logits_TV.float(), labels_T)
+def prior(logits_Rhw: Tensor, target_Rss: Tensor, words_R: Tensor) -> Tensor:
+    """BCE and dice of the spatial prior on its own grid, mean over the regions that have words."""
+    target = F.adaptive_avg_pool2d(target_Rss[:, None], logits_Rhw.shape[-1])[:, 0]
+    each = 2 * bce(logits_Rhw, target) + dice(logits_Rhw, target)
+    return (each * words_R).sum() / words_R.sum().clamp_min(1)
+

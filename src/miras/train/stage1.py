@@ -32,6 +32,7 @@ class Weights:
     mask: float = 1.0
     iou: float = 0.5
     align: float = 0.1
+    prior: float = 0.5
     patch: float = 0.5
 
 
@@ -140,15 +141,16 @@ def step(
         prompts, match_words = model.alignment(span, words)
         chosen = features.select(regions.photo_R)
         dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
+        real = words.any(1)
+        prior = model.alignment.prior(match_words, chosen.pixels_BChw, real)
         logits, iou = model.decoder(
-            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, regions.points_RQ3
+            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3
         )
         pooled = pool_by_mask(chosen.pixels_BChw, regions.target_Rss[:, None])
         match_pixels = model.alignment.match(pooled)
         patch = model.alignment.match_patches(features.visual_BND, span, words)
     mask_loss, iou_loss = losses.candidates(logits.float(), iou, regions.target_Rss)
-    parts = {"mask": mask_loss, "iou": iou_loss}
-    real = words.any(1)
+    parts = {"mask": mask_loss, "iou": iou_loss, "prior": losses.prior(prior, regions.target_Rss, real)}
     same = _same(batch.labels)
     if real.sum() > 1:
         kept = real.nonzero()[:, 0]

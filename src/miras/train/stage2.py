@@ -20,7 +20,7 @@ from miras.core.selection import advance
 from miras.core.types import Conversation
 from miras.data import dialogues
 from miras.model.miras import Miras
-from miras.model.visual_encoders import ImageFeatures, pool_by_mask
+from miras.model.visual_encoders import pool_by_mask
 from miras.model.visual_parsing import VisualParsing
 from miras.train import losses
 from miras.train.augment import Sample
@@ -37,6 +37,7 @@ class Weights:
     mask: float = 1.0
     iou: float = 0.5
     align: float = 0.1
+    prior: float = 0.3
     special: float = 2.0
 
 
@@ -140,25 +141,22 @@ def step(model: Miras, batch: DialogueBatch, parsing: VisualParsing, weights: We
         span, words = _spans(batch, states)
         memory, present = _memory(batch, tokens_RKD)
         prompts, match_words = model.alignment(span, words, memory, present)
-        logits, iou = _decode(model, chosen, prompts, regions)
+        prior = model.alignment.prior(match_words, chosen.pixels_BChw, words.any(1))
+        dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
+        logits, iou = model.decoder(
+            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior
+        )
         match_pixels = model.alignment.match(pool_by_mask(chosen.pixels_BChw, regions.target_Rss[:, None]))
     mask_loss, iou_loss = losses.candidates(logits.float(), iou, regions.target_Rss)
     text_loss, hits, operator_hits = _text(logits_TV.float(), labels_T, model.instruction.vocab_size, weights.special)
     parts = {"text": text_loss, "mask": mask_loss, "iou": iou_loss}
+    parts["prior"] = losses.prior(prior, regions.target_Rss, words.any(1))
     same = torch.tensor([[a == b for b in batch.phrases] for a in batch.phrases])
     parts["align"] = losses.info_nce(match_words, match_pixels, model.alignment.match_scale, same)
     parts["loss"] = sum(getattr(weights, name) * value for name, value in parts.items())  # type: ignore[assignment]
     parts |= {"token_hits": hits, "operator_hits": operator_hits}
     parts["train_iou"] = losses.hard_iou(logits[:, 0], regions.target_Rss).mean()
     return parts
-
-
-def _decode(model: Miras, chosen: ImageFeatures, prompts: Tensor, regions: Regions) -> tuple[Tensor, Tensor]:
-    dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
-    decoded: tuple[Tensor, Tensor] = model.decoder(
-        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense
-    )
-    return decoded
 
 
 def _predictions(model: Miras, batch: DialogueBatch, last_CLD: Tensor) -> tuple[Tensor, Tensor]:

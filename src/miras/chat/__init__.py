@@ -1,0 +1,1 @@
+"""Conversations about a photo: sessions, the token loop, saving and loading."""

@@ -1,0 +1,165 @@
+"""What a reply may contain next, and how its ids become text while they arrive.
+
+In: logits and ids of one reply. Out: restricted logits, the chosen id, text deltas. Knows the grammar
+of `core.grammar`; knows nothing of models, caches or masks. V vocabulary plus special tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from miras.core.errors import InputError
+from miras.core.grammar import ADD, CUT, IMAGE, MASK, OBJ, OPERATOR_TOKENS, SEG, Encoder, Template
+from miras.core.types import Operator
+
+MAX_PHRASE = 16
+"""Tokens of a phrase after which `[SEG]` is forced."""
+REPLACEMENT = "\ufffd"
+
+
+class ReplyRules:
+    """Which ids may come next, so that every reply is well formed whatever the weights say.
+
+    `<image>`, `<mask>` and other control tokens: never. `[SEG]`: only in an open `[OBJ]` that says
+    something. `[OBJ]`, operators, end of turn: only outside of one; no `[OBJ]` after `[UNDO]` or
+    `[REJ]` (they stand instead of a region), nothing but words after `[REJ]`; `[ADD]` and `[CUT]`
+    go on with something; a reply is not empty. room: tokens left in the context, end of turn not
+    counted; when it or max_new_tokens is used up, the open phrase is closed and the turn ends.
+    """
+
+    def __init__(self, grammar: Encoder, template: Template, *, max_new_tokens: int, room: int) -> None:
+        self.grammar = grammar
+        self.end = grammar.tokenizer.control(template.turn_end)
+        self.obj, self.seg = grammar.id(OBJ), grammar.id(SEG)
+        self.operators = {grammar.id(token): operator for token, operator in OPERATOR_TOKENS.items()}
+        controls = [grammar.tokenizer.control(token) for token in template.controls]
+        self._never = [grammar.id(IMAGE), grammar.id(MASK), *(i for i in controls if i != self.end)]
+        self._joining = (grammar.id(ADD), grammar.id(CUT))
+        self._left, self._room = max_new_tokens, room
+        self._phrase: list[int] | None = None
+        self._last: int | None = None
+        self.operator = Operator.REPLACE
+
+    @property
+    def phrase(self) -> str:
+        """What the open `[OBJ]` says so far."""
+        return self.grammar.tokenizer.decode(self._phrase or []).strip()
+
+    @property
+    def only(self) -> int | None:
+        """The id that must come next, if there is just one."""
+        full = self._left <= 0 or self._room <= self.grammar.mask_tokens + 3
+        if self._phrase is not None:
+            return self.seg if full or len(self._phrase) >= MAX_PHRASE else None
+        return self.end if full else None
+
+    def restrict(self, logits_V: Tensor) -> Tensor:
+        """A copy with -inf at every id that may not come next."""
+        forbidden = list(self._never)
+        if self._phrase is not None:
+            forbidden += [self.obj, self.end, *self.operators]
+            if not self.phrase:
+                forbidden.append(self.seg)
+        else:
+            forbidden.append(self.seg)
+            if self.operator in (Operator.UNDO, Operator.REJECT):
+                forbidden.append(self.obj)
+            if self.operator is Operator.REJECT or self._last in self._joining:
+                forbidden += self.operators
+            if self._last is None or self._last in self._joining:
+                forbidden.append(self.end)
+        restricted = logits_V.clone()
+        restricted[forbidden] = -torch.inf
+        return restricted
+
+    def push(self, token_id: int) -> None:
+        """The id that was said."""
+        self._left -= 1
+        self._room -= 1
+        self._last = token_id
+        if token_id == self.obj:
+            self._phrase = []
+        elif token_id == self.seg:
+            self._phrase = None
+            self._room -= self.grammar.mask_tokens
+        elif token_id in self.operators:
+            self.operator = self.operators[token_id]
+        elif self._phrase is not None:
+            self._phrase.append(token_id)
+
+    def certainty(self, restricted_V: Tensor, token_id: int) -> float:
+        """Probability of what kind of reply a first id opens: one of the operators, or none of them."""
+        probability = restricted_V.float().softmax(0)
+        if token_id in self.operators:
+            return float(probability[token_id])
+        return float(1 - probability[list(self.operators)].sum().clamp(max=1))
+
+
+def choose(restricted_V: Tensor, temperature: float, generator: torch.Generator) -> int:
+    """The likeliest id, or a draw when temperature > 0."""
+    if temperature <= 0:
+        return int(restricted_V.argmax())
+    probability = (restricted_V.float() / temperature).softmax(0)
+    return int(torch.multinomial(probability, 1, generator=generator))
+
+
+def check_reply(ids: Sequence[int], grammar: Encoder) -> tuple[int, ...]:
+    """Ids of a whole reply without its mask slots, checked; the end of turn is not among them.
+
+    Raises InputError when an id is unknown, a photo token, or when `[OBJ]` and `[SEG]` do not pair.
+    """
+    obj, seg, mask = grammar.id(OBJ), grammar.id(SEG), grammar.id(MASK)
+    kept = tuple(i for i in ids if i != mask)
+    limit = max(grammar.id(token) for token in (IMAGE, MASK, *OPERATOR_TOKENS)) + 1
+    is_open = False
+    for token_id in kept:
+        if not 0 <= token_id < limit or token_id == grammar.id(IMAGE):
+            raise InputError("ids of a reply", f"id {token_id}", "use the ids of this model")
+        if (token_id == obj and is_open) or (token_id == seg and not is_open):
+            raise InputError("[OBJ] and [SEG] in pairs", "one without the other", "close each [OBJ] with [SEG]")
+        is_open = token_id == obj or (is_open and token_id != seg)
+    if is_open:
+        raise InputError("[OBJ] and [SEG] in pairs", "an [OBJ] left open", "close each [OBJ] with [SEG]")
+    return kept
+
+
+class TextStream:
+    """Ids one by one to text deltas whose concatenation is `Turn.text` of the parsed reply.
+
+    An incomplete UTF-8 sequence is held back until it is whole or its piece ends; white space is
+    written when the next word comes, and not before a punctuation mark.
+    """
+
+    def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
+        self._decode = decode
+        self._ids: list[int] = []
+        self._given = 0
+        self._begun = self._space = False
+
+    def push(self, token_id: int) -> str:
+        """One plain id. Returns the text that is certain now, possibly none."""
+        self._ids.append(token_id)
+        text = self._decode(self._ids).rstrip(REPLACEMENT)
+        delta, self._given = text[self._given :], max(self._given, len(text))
+        return self._tidy(delta)
+
+    def cut(self) -> str:
+        """The piece ends here (a special token, or the end). Returns what was held back."""
+        rest = self._tidy(self._decode(self._ids)[self._given :]) if self._ids else ""
+        self._ids, self._given, self._space = [], 0, True
+        return rest
+
+    def _tidy(self, text: str) -> str:
+        out: list[str] = []
+        for char in text:
+            if char.isspace():
+                self._space = True
+                continue
+            if self._space and self._begun and char not in ".,;:!?":
+                out.append(" ")
+            out.append(char)
+            self._begun, self._space = True, False
+        return "".join(out)

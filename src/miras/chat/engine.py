@@ -1,0 +1,266 @@
+"""The token loop over one photo: it owns the key-value cache and only ever extends or crops it.
+
+In: runs of token ids with their regions, hand prompts. Out: text deltas, regions, masks. Knows the
+model and the grammar; knows nothing of sessions, selections or users. The photo is encoded once.
+L tokens, V vocabulary plus special tokens, K mask tokens, S span tokens, E = layers * D.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache
+
+from miras.chat.context import Run
+from miras.chat.decoding import ReplyRules, TextStream, choose
+from miras.chat.inputs import Gesture
+from miras.core.grammar import MASK, OBJ, SEG
+from miras.core.types import Mask, Region, Timings
+from miras.model.miras import MaskPrediction, Miras
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A region in the cache. start: position of its first mask slot. span: states from `[OBJ]` to
+    `[SEG]`, None when its words prompt no mask."""
+
+    start: int
+    region: Region
+    tokens_KD: Tensor
+    span_SE: Tensor | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one reply needs beside the logits. first_region: id of the first region it names.
+
+    turn: its index. previous: what is selected. forced: these ids instead of the likeliest ones,
+    checked, without mask slots and end of turn.
+    """
+
+    rules: ReplyRules
+    turn: int
+    first_region: int
+    previous: Mask | None = None
+    temperature: float = 0.0
+    seed: int = 0
+    forced: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Written:
+    """ids: of the reply, mask slots included, end of turn not."""
+
+    ids: tuple[int, ...]
+    certainty: float
+
+
+@dataclass
+class Clock:
+    """Seconds by part of the turn."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: {"prefill": 0.0, "generate": 0.0, "segment": 0.0})
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Add the time of the block."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def read(self) -> Timings:
+        """What was measured so far."""
+        return Timings(**self.seconds)
+
+
+class Engine:
+    """One photo, one cache. `fork` shares all tensors: the cache's layers are never written in place."""
+
+    def __init__(self, model: Miras, photo: NDArray[np.uint8]) -> None:
+        self.model = model
+        self.grammar = model.grammar
+        start = time.perf_counter()
+        with torch.inference_mode():
+            self.features = model.encode_image([photo])
+        self.encode_seconds = time.perf_counter() - start
+        self.size: tuple[int, int] = (photo.shape[0], photo.shape[1])
+        self.ids: list[int] = []
+        self.slots: list[Slot] = []
+        self.cache = DynamicCache()
+        self.begin()
+
+    def begin(self) -> None:
+        """A turn starts: clock and counter at zero."""
+        self.clock = Clock()
+        self.processed_tokens = 0
+
+    def fork(self) -> Engine:
+        """An independent engine with the same past, clock and counter at zero."""
+        twin = copy.copy(self)
+        twin.ids, twin.slots = list(self.ids), list(self.slots)
+        twin.cache = copy.copy(self.cache)
+        twin.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        twin.begin()
+        return twin
+
+    # What is in the cache
+
+    def keep(self, run: Run) -> None:
+        """Crop the cache to what it has in common with a run."""
+        common = 0
+        for ours, theirs in zip(self.ids, run.ids, strict=False):
+            if ours != theirs:
+                break
+            common += 1
+        for slot, (start, region) in zip(self.slots, self._places(run), strict=False):
+            if slot.start != start or slot.region is not region:
+                common = min(common, slot.start, start)
+                break
+        if common == 0:
+            self.cache = DynamicCache()
+        elif common < len(self.ids):
+            self.cache.crop(common - len(self.ids))
+        del self.ids[common:]
+        self.slots = [slot for slot in self.slots if slot.start < common]
+
+    @torch.inference_mode()
+    def sync(self, run: Run) -> Tensor | None:
+        """Make the cache hold exactly a run, in one pass over what is new.
+
+        Returns the logits (V,) after its last id, None when nothing was new. Masks that were in the
+        cache already are not encoded again.
+        """
+        before = list(self.slots)
+        self.keep(run)
+        start = len(self.ids)
+        rest = run.ids[start:]
+        if not rest:
+            return None
+        places = [(at, region) for at, region in self._places(run) if at >= start]
+        tokens = self._tokens([region for _, region in places], before)
+        logits_V, hidden_LE = self._feed(rest, tokens, first=start == 0)
+        spans = {slot.start: slot.span_SE for slot in before}
+        for (at, region), tokens_KD in zip(places, tokens, strict=True):
+            opening = _last(run.ids, self.grammar.id(OBJ), at)
+            span = hidden_LE[opening - start : at - start].clone() if opening >= start else spans.get(at)
+            self.slots.append(Slot(at, region, tokens_KD, None if region.id in run.pointed else span))
+        return logits_V
+
+    def _places(self, run: Run) -> list[tuple[int, Region]]:
+        seg = self.grammar.id(SEG)
+        starts = [at + 1 for at, token_id in enumerate(run.ids) if token_id == seg]
+        return list(zip(starts, run.regions, strict=True))
+
+    def _tokens(self, regions: Sequence[Region], known: Sequence[Slot]) -> list[Tensor]:
+        cached = {id(slot.region): slot.tokens_KD for slot in known}
+        missing = [region for region in regions if id(region) not in cached]
+        if missing:
+            masks_RHW = np.stack([region.mask for region in missing])
+            tokens_RKD = self.model.mask_tokens(self.features, 0, masks_RHW)
+            cached.update({id(region): tokens for region, tokens in zip(missing, tokens_RKD, strict=True)})
+        return [cached[id(region)] for region in regions]
+
+    def _feed(self, ids: Sequence[int], slots: Sequence[Tensor] = (), *, first: bool = False) -> tuple[Tensor, Tensor]:
+        """Run new ids. Returns logits (V,) after the last one and the states (L, E) of all."""
+        ids_BL = torch.tensor([list(ids)], dtype=torch.long)
+        embeds = self.model.embed(
+            ids_BL, self.features.visual_BND if first else None, torch.cat(list(slots)) if slots else None
+        )
+        said = self.model.comprehend(embeds, self.cache)
+        self.ids += ids
+        self.processed_tokens += len(ids)
+        return said.logits_BLV[0, -1], said.hidden_BLE[0]
+
+    # Writing a reply
+
+    def write(self, logits_V: Tensor, job: Job) -> Generator[str | Region, None, Written]:
+        """Generate a reply after `logits_V`: text deltas and regions as they come."""
+        rules, grammar = job.rules, self.grammar
+        start, certainty = len(self.ids), None
+        stream = TextStream(grammar.tokenizer.decode)
+        generator = torch.Generator().manual_seed(job.seed)
+        forced = None if job.forced is None else iter((*job.forced, rules.end))
+        span: list[Tensor] = []
+        region_id = job.first_region
+        while True:
+            with self.clock.part("generate"):
+                restricted_V = rules.restrict(logits_V)
+                only = rules.only if forced is None else next(forced)
+                token_id = choose(restricted_V, job.temperature, generator) if only is None else only
+            if certainty is None:
+                certainty = rules.certainty(restricted_V, token_id)
+            special = token_id == rules.end or token_id >= grammar.tokenizer.vocab_size
+            delta = stream.cut() if special else stream.push(token_id)
+            if delta:
+                yield delta
+            if token_id == rules.end:
+                return Written(tuple(self.ids[start:]), certainty)
+            phrase = rules.phrase
+            rules.push(token_id)
+            logits_V, hidden_LE = self._say(token_id)
+            if token_id == rules.obj:
+                span = [hidden_LE]
+            elif span:
+                span.append(hidden_LE)
+            if token_id == rules.seg:
+                span_SE, span = torch.cat(span), []
+                region = self._region(job, region_id, phrase, span_SE)
+                yield region
+                logits_V = self._remember(region, span_SE)
+                region_id += 1
+
+    @torch.inference_mode()
+    def _say(self, token_id: int) -> tuple[Tensor, Tensor]:
+        with self.clock.part("generate"):
+            return self._feed([token_id])
+
+    def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor) -> Region:
+        mask, score = self.mask(span_SE, self.memory(), job.previous, Gesture())
+        return Region(region_id, phrase, mask, job.turn, job.rules.operator, score)
+
+    @torch.inference_mode()
+    def _remember(self, region: Region, span_SE: Tensor) -> Tensor:
+        start = len(self.ids)
+        with self.clock.part("segment"):
+            (tokens_KD,) = self._tokens([region], ())
+        with self.clock.part("generate"):
+            logits_V, _ = self._feed([self.grammar.id(MASK)] * self.grammar.mask_tokens, [tokens_KD])
+        self.slots.append(Slot(start, region, tokens_KD, span_SE))
+        return logits_V
+
+    # Masks
+
+    def memory(self, before: int | None = None) -> Tensor | None:
+        """Mask tokens (M, D) of the regions in the cache, or of those named before region `before`."""
+        tokens = [slot.tokens_KD for slot in self.slots if before is None or slot.region.id < before]
+        return torch.cat(tokens) if tokens else None
+
+    def span(self, region_id: int) -> Tensor | None:
+        """States (S, E) of a region's words; None when it has left the context or was pointed at."""
+        return next((slot.span_SE for slot in self.slots if slot.region.id == region_id), None)
+
+    @torch.inference_mode()
+    def mask(
+        self, span_SE: Tensor | None, memory_MD: Tensor | None, previous: Mask | None, hand: Gesture
+    ) -> tuple[Mask, float]:
+        """One decoder pass: the mask (H, W) bool and its predicted IoU in 0..1."""
+        with self.clock.part("segment"):
+            prediction: MaskPrediction = self.model.segment(
+                self.features, 0, span_SE, memory_MD, previous, hand.points, hand.box
+            )
+            return prediction.mask(self.size), float(prediction.iou_M[prediction.best])
+
+
+def _last(ids: Sequence[int], token_id: int, before: int) -> int:
+    """Position of the last `token_id` before a position; -1 when there is none."""
+    return next((at for at in range(before - 1, -1, -1) if ids[at] == token_id), -1)

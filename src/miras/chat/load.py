@@ -1,0 +1,77 @@
+"""From a name to a model that talks: packaged weights, a folder, or a preset without weights.
+
+In: a name or a folder. Out: `Loaded`. Knows where weights lie; knows no conversation.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from miras.chat.session import ChatSession
+from miras.core.errors import InputError, WeightsError
+from miras.model import presets
+from miras.model.miras import Miras
+
+DEFAULT = "miras-mini"
+WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
+"""Where the weights that ship with the package lie, one folder a name."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to talk. name: as it was asked for. seconds: what loading took."""
+
+    model: Miras
+    name: str
+    seconds: float
+
+    def chat(self, photo: Any, **options: Any) -> ChatSession:
+        """A conversation about a photo: a path, bytes, file, PIL image or uint8 (H, W, 3) RGB array.
+
+        options: see `chat.session.Options`. Raises InputError.
+        """
+        return ChatSession(self.model, photo, **options)
+
+    def restore(self, text: str, photo: Any = None) -> ChatSession:
+        """A session written by `ChatSession.to_json`. photo: where it is now, if not where it was."""
+        return ChatSession.from_json(self.model, text, photo)
+
+
+def load(name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = None) -> Loaded:
+    """A model by name ("miras-mini") or by the folder it was saved in, on the CPU.
+
+    threads: of torch, for the whole process; None leaves them. Raises InputError for an unknown name
+    and WeightsError, with the command that brings them, when weights are missing or of another version.
+    """
+    start = time.perf_counter()
+    if threads is not None:
+        if threads < 1:
+            raise InputError("at least 1 thread", str(threads))
+        torch.set_num_threads(threads)
+    name = os.fspath(name_or_path)
+    folder = find(name)
+    model = presets.build(name) if folder is None else Miras.from_pretrained(folder)
+    model.instruction.merge()
+    model.requires_grad_(False)
+    return Loaded(model, name, time.perf_counter() - start)
+
+
+def find(name: str) -> Path | None:
+    """The folder of the weights; None for a preset that needs none (`miras-tiny` is random)."""
+    for folder in (WEIGHTS_FOLDER / name, Path(name)):
+        if folder.is_dir():
+            return folder
+    if "/" in name or os.sep in name:
+        raise WeightsError("a folder of saved weights", f"no folder {name}", "give the folder that training wrote")
+    if presets.configuration(name).language == "tiny":
+        return None
+    raise WeightsError(
+        f"weights of {name} in {WEIGHTS_FOLDER / name}", "none",
+        f"install miras whole (they ship with it), or make them: miras train --preset {name}",
+    )  # fmt: skip

@@ -1,0 +1,327 @@
+"""A conversation about one photo: ask, point, undo, fork, save.
+
+In: a model, a photo, messages and gestures. Out: replies with words, regions and the selection. The
+photo is encoded once and the cache is extended turn by turn; the operators are executed exactly by
+`core.selection`. A turn that fails, or a stream that is dropped, leaves the session as it was.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miras.chat import export, store
+from miras.chat.context import Context
+from miras.chat.decoding import ReplyRules, check_reply
+from miras.chat.engine import Engine, Job
+from miras.chat.inputs import Gesture, Point, clean_text, gesture
+from miras.chat.reply import Reply, reply_of
+from miras.chat.state import Event, Exchange, State, replay
+from miras.core.errors import InputError, NothingToUndo
+from miras.core.grammar import MASK, SEG, TEMPLATES, parse_reply
+from miras.core.photo import read_photo
+from miras.core.types import Name, Region, Selection, Turn
+from miras.model.miras import Miras
+
+POINTING = "Select what I point at."
+POINTED = "what you point at"
+SPARE_REGIONS = 4
+"""Regions whose mask slots are kept free in the context beside max_new_tokens."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """seed: of the draws when temperature > 0. max_new_tokens: ids of a reply, mask slots not counted.
+
+    temperature: 0 takes the likeliest id. recompute: encode the photo and run the whole conversation
+    anew at each turn (for checks and the benchmark; the same replies, slower).
+    """
+
+    seed: int = 0
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise InputError("max_new_tokens of at least 1", str(self.max_new_tokens), "give more")
+        if not 0 <= self.temperature < math.inf:
+            raise InputError("a temperature of 0 or more", str(self.temperature), "give 0 for the likeliest words")
+
+
+class ChatSession:
+    """A conversation about one photo.
+
+    photo: a path, bytes, file, PIL image or uint8 (H, W, 3) RGB array. Raises InputError when it is no
+    usable image. Further keywords: see `Options`.
+    """
+
+    def __init__(
+        self,
+        model: Miras,
+        photo: Any,
+        *,
+        seed: int = 0,
+        max_new_tokens: int = 64,
+        temperature: float = 0.0,
+        recompute: bool = False,
+    ) -> None:
+        self.options = Options(seed, max_new_tokens, temperature, recompute)
+        most = model.config.max_tokens // 2
+        if max_new_tokens > most:
+            raise InputError(f"max_new_tokens of at most {most}", str(max_new_tokens), "shorten the replies")
+        self.model = model
+        self.path = os.fspath(photo) if isinstance(photo, (str, os.PathLike)) else None
+        self.photo: NDArray[np.uint8] = read_photo(photo)
+        self._engine = Engine(model, self.photo)
+        self._context = Context(model.grammar, TEMPLATES[model.config.template], model.config.max_tokens)
+        self._events: tuple[Event, ...] = ()
+        self._state = State()
+
+    # What was said and selected
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the photo as the person sees it."""
+        return self._engine.size
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """User and assistant in alternation; regions as they are now."""
+        return self._state.turns
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions in the order they were named."""
+        return self._state.regions
+
+    @property
+    def selection(self) -> Selection:
+        """What is selected now; an empty mask when nothing is."""
+        return self._state.selection(self.size)
+
+    @property
+    def history(self) -> tuple[Reply, ...]:
+        """The replies so far, refinements among them, as they were given."""
+        replies, state = [], State()
+        for event in self._events:
+            state = state.after(event)
+            replies.append(self._reply(event, state))
+        return tuple(replies)
+
+    @property
+    def encode_seconds(self) -> float:
+        """Seconds that the photo took to encode."""
+        return self._engine.encode_seconds
+
+    # Talking
+
+    def ask(self, text: str, *, forced: Sequence[int] | None = None) -> Reply:
+        """One message, one reply. Raises InputError for a message that is empty or too long.
+
+        forced: ids of the reply (mask slots and end of turn left out) to say instead of the model's
+        own choice; the masks are the model's.
+        """
+        for event in self.stream(text, forced=forced):
+            if isinstance(event, Reply):
+                return event
+        raise AssertionError("a stream ends with its reply")
+
+    def stream(self, text: str, *, forced: Sequence[int] | None = None) -> Iterator[str | Region | Reply]:
+        """Like `ask`, as it comes: text deltas (joined they are the reply's text), regions, the reply.
+
+        Bad input raises here, before the first event. The session changes with the last event.
+        """
+        message = clean_text(text)
+        ids = None if forced is None else check_reply(forced, self.model.grammar)
+        prompt = self._context.prompt(message)
+        window = self._context.fit(self._state, len(prompt) + self._reserve(ids))
+        return self._stream(self._state, message, prompt, window, ids)
+
+    def _stream(
+        self, state: State, message: str, prompt: tuple[int, ...], window: int, forced: tuple[int, ...] | None
+    ) -> Iterator[str | Region | Reply]:
+        self._same(state)
+        engine = self._begin()
+        with engine.clock.part("prefill"):
+            logits_V = engine.sync(self._context.run(replace(state, window=window), prompt))
+        assert logits_V is not None, "a prompt is always new"
+        job = self._job(len(engine.ids), forced)
+        written = yield from engine.write(logits_V, job)
+        content, _ = parse_reply(written.ids, engine.grammar, job.first_region)
+        named = tuple(slot.region for slot in engine.slots if slot.region.id >= job.first_region)
+        exchange = Exchange(Turn.user(message), Turn("assistant", content, named), prompt, written.ids)
+        self._same(state)
+        yield self._commit(engine, exchange, window, written.certainty)
+
+    def refine(
+        self,
+        points: Sequence[Point] | NDArray[np.float32] | None = None,
+        box: Sequence[float] | None = None,
+        mask: NDArray[np.bool_] | None = None,
+        region: int | None = None,
+    ) -> Reply:
+        """Change a region by hand, in photo pixels.
+
+        points: rows (x, y, label), label 1 = inside, 0 = outside. box: (x1, y1, x2, y2). They prompt
+        the decoder together with the region's words and its mask so far. mask: (H, W), taken exactly.
+        region: its id; by default the one last added to what is selected. When nothing is selected,
+        what is pointed at becomes a region of a new exchange. Raises InputError.
+        """
+        hand = gesture(self.size, points, box, mask)
+        old = self._state.find(region)
+        if old is None:
+            return self._point(hand)
+        engine = self._begin()
+        if self.options.recompute:
+            engine.sync(self._context.run(self._state))
+        new = self._refined(engine, old, hand)
+        after = self._state.after(Event(new, self._state.window))
+        with engine.clock.part("prefill"):
+            engine.sync(self._context.run(after))
+        return self._commit(engine, new, self._state.window)
+
+    def tell(self, user: str, reply: Turn) -> Reply:
+        """An exchange with a reply that is known already, as if it had been said (gold history).
+
+        The regions of the reply need the next free ids, in order. Raises InputError.
+        """
+        return self._tell(clean_text(user), reply)
+
+    def undo(self) -> Selection:
+        """Take the last exchange or refinement back. Returns what is selected now. Raises NothingToUndo."""
+        if not self._events:
+            raise NothingToUndo
+        events = self._events[:-1]
+        state = replay(events)
+        engine = self._engine.fork()
+        engine.sync(self._context.run(state))
+        self._events, self._state, self._engine = events, state, engine
+        return self.selection
+
+    def fork(self) -> ChatSession:
+        """An independent session with the same past; tensors are shared, the photo is not encoded again."""
+        twin = copy.copy(self)
+        twin._engine = self._engine.fork()
+        return twin
+
+    # Keeping
+
+    def to_json(self) -> str:
+        """The whole session as JSON text; see `chat.store`."""
+        return store.dump(self._events, self.photo, self.path, store.facts(self.model.config), asdict(self.options))
+
+    @classmethod
+    def from_json(cls, model: Miras, text: str, photo: Any = None) -> ChatSession:
+        """A session written by `to_json`, ready for its next turn; nothing is generated.
+
+        photo: where the image is now, if not where it was. Raises InputError when the text is no
+        session of this model or the image has changed.
+        """
+        saved = store.parse(text, store.facts(model.config))
+        if photo is None and saved.path is None:
+            raise InputError("the photo beside the session", "none", "its photo came as pixels: give it again")
+        session = cls(model, saved.path if photo is None else photo, **saved.options)
+        saved.check_photo(session.photo)
+        events = saved.events(model.grammar)
+        state = replay(events)
+        engine = session._engine
+        for exchange in state.exchanges:
+            if session._context.prompt(exchange.user.text) != exchange.prompt_ids:
+                raise InputError("a session of this model's tokenizer", "other ids", "load its own model")
+        engine.sync(session._context.run(state))
+        session._events, session._state = events, state
+        return session
+
+    def export(
+        self, folder: str | os.PathLike[str], formats: Sequence[str] = export.FORMATS, *, each: bool = False
+    ) -> list[Path]:
+        """Write what is selected (each: every region instead) to files; see `chat.export`."""
+        if each:
+            items = [export.Item(r.phrase, r.mask, r.score) for r in self.regions]
+        else:
+            label = " + ".join(region.phrase for region in self._state.added)
+            items = [export.Item(label, self.selection.mask)] if self.selection.expression else []
+        name = Path(self.path).name if self.path else "photo.png"
+        return export.write(Path(folder), items, self.size, name, formats)
+
+    # Within
+
+    def _same(self, state: State) -> None:
+        if state is not self._state:
+            raise InputError("one turn at a time", "a change of the session during a stream", "ask again")
+
+    def _begin(self) -> Engine:
+        if not self.options.recompute:
+            return self._engine.fork()
+        engine = Engine(self.model, self.photo)
+        engine.clock.seconds["prefill"] += engine.encode_seconds
+        return engine
+
+    def _commit(self, engine: Engine, change: Exchange | Region, window: int, certainty: float | None = None) -> Reply:
+        event = Event(change, window, engine.clock.read(), engine.processed_tokens, certainty)
+        state = self._state.after(event)
+        reply = self._reply(event, state)
+        self._events, self._state, self._engine = (*self._events, event), state, engine
+        return reply
+
+    def _reply(self, event: Event, after: State) -> Reply:
+        return reply_of(event, after, self.size, self.model.grammar.id(MASK))
+
+    def _reserve(self, forced: tuple[int, ...] | None) -> int:
+        grammar = self.model.grammar
+        if forced is None:
+            return self.options.max_new_tokens + SPARE_REGIONS * grammar.mask_tokens + 1
+        return len(forced) + forced.count(grammar.id(SEG)) * grammar.mask_tokens
+
+    def _job(self, used: int, forced: tuple[int, ...] | None) -> Job:
+        room = self.model.config.max_tokens - used - len(self._context.closing)
+        rules = ReplyRules(
+            self.model.grammar, self._context.template, max_new_tokens=self.options.max_new_tokens, room=room
+        )
+        selection = self.selection
+        turn = 2 * len(self._state.exchanges) + 1
+        return Job(
+            rules, turn, len(self.regions) + 1, selection.mask if selection.expression else None,
+            self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, forced,
+        )  # fmt: skip
+
+    def _refined(self, engine: Engine, old: Region, hand: Gesture) -> Region:
+        if hand.mask is not None:
+            return replace(old, mask=hand.mask, score=None)
+        mask, score = engine.mask(engine.span(old.id), engine.memory(old.id), old.mask, hand)
+        return replace(old, mask=mask, score=score)
+
+    def _point(self, hand: Gesture) -> Reply:
+        engine, region_id = self._engine.fork(), len(self.regions) + 1
+        mask, score = hand.mask, None
+        if mask is None:
+            mask, score = engine.mask(None, engine.memory(), None, hand)
+        region = Region(region_id, POINTED, mask, 2 * len(self._state.exchanges) + 1, score=score)
+        reply = Turn("assistant", (Name(POINTED, region_id),), (region,))
+        return self._tell(POINTING, reply, pointed=True, engine=engine)
+
+    def _tell(self, user: str, reply: Turn, *, pointed: bool = False, engine: Engine | None = None) -> Reply:
+        expected = list(range(len(self.regions) + 1, len(self.regions) + 1 + len(reply.regions)))
+        named = [piece.region for piece in reply.content if isinstance(piece, Name)]
+        if not [region.id for region in reply.regions] == named == expected:
+            raise InputError(f"regions {expected}, each named once", f"regions {named}", "number them on")
+        for region in reply.regions:
+            gesture(self.size, None, None, region.mask)
+        engine = self._begin() if engine is None else engine
+        prompt, ids = self._context.prompt(user), self._context.reply(reply)
+        reply = replace(reply, content=parse_reply(ids, engine.grammar, len(self.regions) + 1)[0])
+        window = self._context.fit(self._state, len(prompt) + len(ids))
+        exchange = Exchange(Turn.user(user), reply, prompt, ids, pointed)
+        after = self._state.after(Event(exchange, window))
+        with engine.clock.part("prefill"):
+            engine.sync(self._context.run(after))
+        return self._commit(engine, exchange, window)

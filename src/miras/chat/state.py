@@ -1,0 +1,119 @@
+"""What was said and selected so far, as plain records: the session's memory without any tensor.
+
+In: events (an exchange, or a region changed by hand). Out: the state after them; undo is a replay of
+one event less. Knows no model: token ids are only kept here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from miras.core.errors import InputError
+from miras.core.selection import Steps, advance
+from miras.core.types import Region, Selection, Timings, Turn
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """A user's turn and its reply.
+
+    prompt_ids: user's turn and opening of the reply. reply_ids: what was generated, mask slots
+    included, end of turn not. pointed: its region came from a click, its words prompt no mask.
+    """
+
+    user: Turn
+    reply: Turn
+    prompt_ids: tuple[int, ...]
+    reply_ids: tuple[int, ...]
+    pointed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """One thing that `undo` takes back: a new exchange, or a new version of a region.
+
+    window: index of the oldest exchange that was still in the context then.
+    """
+
+    change: Exchange | Region
+    window: int
+    timings: Timings = field(default_factory=Timings)
+    new_tokens: int = 0
+    certainty: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """exchanges: all, oldest first, with the regions as they are now. steps: see `core.selection`."""
+
+    exchanges: tuple[Exchange, ...] = ()
+    window: int = 0
+    steps: Steps = ()
+
+    def after(self, event: Event) -> State:
+        """The state after one more event."""
+        change = event.change
+        if isinstance(change, Exchange):
+            return State((*self.exchanges, change), event.window, advance(self.steps, change.reply))
+        exchanges = tuple(_with_region(exchange, change) for exchange in self.exchanges)
+        steps: Steps = ()
+        for exchange in exchanges:
+            steps = advance(steps, exchange.reply)
+        return State(exchanges, event.window, steps)
+
+    @property
+    def kept(self) -> tuple[Exchange, ...]:
+        """The exchanges that are still in the context."""
+        return self.exchanges[self.window :]
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """User and assistant in alternation."""
+        return tuple(turn for exchange in self.exchanges for turn in (exchange.user, exchange.reply))
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """All regions in the order they were named."""
+        return tuple(region for exchange in self.exchanges for region in exchange.reply.regions)
+
+    def selection(self, size: tuple[int, int]) -> Selection:
+        """What is selected now; an empty mask of size (H, W) when nothing is."""
+        return self.steps[-1] if self.steps else Selection(np.zeros(size, dtype=np.bool_))
+
+    @property
+    def added(self) -> tuple[Region, ...]:
+        """The regions that the current selection adds, in its order: "(1 + 2) - 3" has 1 and 2."""
+        expression = self.steps[-1].expression if self.steps else ""
+        known = {region.id: region for region in self.regions}
+        return tuple(known[int(number)] for number in re.findall(r"(?<!- )\b\d+", expression))
+
+    def find(self, region: int | None) -> Region | None:
+        """A region by id; without one the last added to the selection, None when nothing is selected.
+
+        Raises InputError for an unknown id.
+        """
+        if region is None:
+            return self.added[-1] if self.added else None
+        for known in self.regions:
+            if known.id == region:
+                return known
+        raise InputError(f"the id of a region, 1 to {len(self.regions)}", repr(region), "see session.regions")
+
+
+def replay(events: Sequence[Event]) -> State:
+    """The state after all events."""
+    state = State()
+    for event in events:
+        state = state.after(event)
+    return state
+
+
+def _with_region(exchange: Exchange, region: Region) -> Exchange:
+    if all(old.id != region.id for old in exchange.reply.regions):
+        return exchange
+    regions = tuple(region if old.id == region.id else old for old in exchange.reply.regions)
+    return replace(exchange, reply=replace(exchange.reply, regions=regions))

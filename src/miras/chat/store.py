@@ -1,0 +1,196 @@
+"""A session as JSON text: what was said by token id, masks as run lengths, no tensors.
+
+In: the events of a session. Out: text, and back. Knows the grammar, so that ids that are no reply are
+refused; knows no cache (the session rebuilds it from the ids and the masks).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedConfig
+
+from miras.chat.decoding import check_reply
+from miras.chat.state import Event, Exchange
+from miras.core.errors import InputError
+from miras.core.grammar import MASK, SEG, Encoder, parse_reply
+from miras.core.masks import decode_rle, encode_rle
+from miras.core.types import Name, Operator, Region, Timings, Turn
+
+SCHEMA = 1
+"""Version of the JSON text; another one is refused."""
+
+
+def fingerprint(photo: NDArray[np.uint8]) -> str:
+    """SHA-256 of a photo's size and pixels, uint8 (H, W, 3) RGB."""
+    digest = hashlib.sha256(repr(photo.shape).encode())
+    digest.update(np.ascontiguousarray(photo).tobytes())
+    return digest.hexdigest()
+
+
+def facts(config: PreTrainedConfig) -> dict[str, Any]:
+    """What the ids and masks of a session depend on."""
+    names = ("language", "template", "image_tokens", "mask_tokens", "max_tokens", "weights_version")
+    return {name: getattr(config, name) for name in names}
+
+
+def dump(
+    events: Sequence[Event],
+    photo: NDArray[np.uint8],
+    path: str | None,
+    model: dict[str, Any],
+    options: dict[str, Any],
+) -> str:
+    """The JSON text. model: `facts` of its model; they must be equal when the text is read."""
+    document = {
+        "schema": SCHEMA,
+        "image": {"path": path, "size": list(photo.shape[:2]), "sha256": fingerprint(photo)},
+        "model": model,
+        "options": options,
+        "events": [_event(event) for event in events],
+    }
+    return json.dumps(document, ensure_ascii=False)
+
+
+def _event(event: Event) -> dict[str, Any]:
+    timings = event.timings
+    common = {
+        "window": event.window, "certainty": event.certainty, "new_tokens": event.new_tokens,
+        "seconds": {"prefill": timings.prefill, "generate": timings.generate, "segment": timings.segment},
+    }  # fmt: skip
+    change = event.change
+    if isinstance(change, Region):
+        return {"kind": "refinement", "region": _region(change), **common}
+    return {
+        "kind": "exchange",
+        "user": change.user.text,
+        "prompt_ids": list(change.prompt_ids),
+        "reply_ids": list(change.reply_ids),
+        "pointed": change.pointed,
+        "regions": [_region(region) for region in change.reply.regions],
+        **common,
+    }
+
+
+def _region(region: Region) -> dict[str, Any]:
+    return {
+        "id": region.id, "phrase": region.phrase, "turn": region.turn, "operator": region.operator.value,
+        "score": region.score, "rle": encode_rle(region.mask),
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A JSON text, its outer parts checked. path: where the photo was, None when it came as pixels."""
+
+    path: str | None
+    size: tuple[int, int]
+    sha256: str
+    options: dict[str, Any]
+    raw_events: list[dict[str, Any]]
+
+    def check_photo(self, photo: NDArray[np.uint8]) -> None:
+        """Raises InputError when it is not the photo of the session, pixel by pixel."""
+        if photo.shape[:2] != self.size or fingerprint(photo) != self.sha256:
+            height, width = self.size
+            got = "another size" if photo.shape[:2] != self.size else "other pixels"
+            raise InputError(
+                f"the photo of the session, {width} x {height} pixels", got, "give the photo it was made with"
+            )
+
+    def events(self, grammar: Encoder) -> tuple[Event, ...]:
+        """The events with their masks. Raises InputError when something is missing or does not fit."""
+        events: list[Event] = []
+        with _reading():
+            for raw in self.raw_events:
+                events.append(_read_event(raw, events, self.size, grammar))
+        return tuple(events)
+
+
+def parse(text: str, model: dict[str, Any]) -> Saved:
+    """The outer parts of a JSON text. Raises InputError when it is no session, or one of another model."""
+    with _reading():
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise InputError(f"a session of schema {SCHEMA}", f"schema {document['schema']!r}", "update miras")
+        different = [key for key, value in model.items() if document["model"].get(key) != value]
+        if different:
+            key = different[0]
+            raise InputError(
+                f"a session of this model ({key} {model[key]!r})",
+                repr(document["model"].get(key)),
+                "load its own model",
+            )
+        image, options = document["image"], document["options"]
+        height, width = (int(side) for side in image["size"])
+        typed = {
+            "seed": int(options["seed"]), "max_new_tokens": int(options["max_new_tokens"]),
+            "temperature": float(options["temperature"]), "recompute": bool(options["recompute"]),
+        }  # fmt: skip
+        return Saved(image["path"], (height, width), str(image["sha256"]), typed, list(document["events"]))
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        got = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError("the JSON text of a session", got, "give what to_json wrote") from error
+
+
+def _read_event(raw: dict[str, Any], before: Sequence[Event], size: tuple[int, int], grammar: Encoder) -> Event:
+    exchanges = [event.change for event in before if isinstance(event.change, Exchange)]
+    known = {region.id: region for exchange in exchanges for region in exchange.reply.regions}
+    seconds = {name: float(raw["seconds"][name]) for name in ("prefill", "generate", "segment")}
+    change: Exchange | Region
+    if raw["kind"] == "refinement":
+        change = _read_region(raw["region"], size)
+        old = known.get(change.id)
+        if old is None or (old.phrase, old.turn, old.operator) != (change.phrase, change.turn, change.operator):
+            raise ValueError(f"a refinement of region {change.id}, which is not that region")
+    elif raw["kind"] == "exchange":
+        change = _read_exchange(raw, len(exchanges), len(known) + 1, size, grammar)
+        exchanges.append(change)
+    else:
+        raise ValueError(f"an event of kind {raw['kind']!r}")
+    window, floor = int(raw["window"]), before[-1].window if before else 0
+    if not floor <= window < len(exchanges):
+        raise ValueError(f"window {window} of {len(exchanges)} exchanges")
+    certainty = None if raw["certainty"] is None else float(raw["certainty"])
+    return Event(change, window, Timings(**seconds), int(raw["new_tokens"]), certainty)
+
+
+def _read_exchange(
+    raw: dict[str, Any], index: int, first_region: int, size: tuple[int, int], grammar: Encoder
+) -> Exchange:
+    ids = tuple(int(i) for i in raw["reply_ids"])
+    said = check_reply(ids, grammar)
+    content, free = parse_reply(said, grammar, first_region)
+    slots = [grammar.id(MASK)] * grammar.mask_tokens
+    whole = [i for token in said for i in ([token, *slots] if token == grammar.id(SEG) else [token])]
+    if list(ids) != whole:
+        raise ValueError("mask slots that do not follow each [SEG]")
+    regions = tuple(_read_region(region, size) for region in raw["regions"])
+    named = [(piece.region, piece.phrase) for piece in content if isinstance(piece, Name)]
+    if [(region.id, region.phrase) for region in regions] != named or free != first_region + len(regions):
+        raise ValueError("regions that are not those of the reply")
+    if any(region.turn != 2 * index + 1 for region in regions):
+        raise ValueError("regions of another turn")
+    prompt = tuple(int(i) for i in raw["prompt_ids"])
+    return Exchange(Turn.user(str(raw["user"])), Turn("assistant", content, regions), prompt, ids, bool(raw["pointed"]))
+
+
+def _read_region(raw: dict[str, Any], size: tuple[int, int]) -> Region:
+    if list(raw["rle"]["size"]) != list(size):
+        raise ValueError(f"a mask of size {raw['rle']['size']}")
+    score = None if raw["score"] is None else float(raw["score"])
+    mask = decode_rle(raw["rle"])
+    return Region(int(raw["id"]), str(raw["phrase"]), mask, int(raw["turn"]), Operator(raw["operator"]), score)

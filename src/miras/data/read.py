@@ -1,0 +1,120 @@
+"""One door to all readers: by format, and for the training folder as a whole.
+
+In: a path and the name of its format. Out: `AnnotatedPhoto` records. Knows where each format's
+files usually lie beside each other; knows nothing of splits.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from miras.core.errors import InputError
+from miras.core.types import AnnotatedPhoto
+from miras.data import coco, indexed_png, instructpart
+from miras.data.checks import OnFault, field, load_json
+
+Reader = Callable[[Path, OnFault | None], list[AnnotatedPhoto]]
+
+log = logging.getLogger(__name__)
+
+
+def read(path: Path | str, format: str, on_fault: OnFault | None = None) -> list[AnnotatedPhoto]:
+    """The records at `path`, in the order of the file.
+
+    path: the folder ("instructpart", "indexed-png"), or the JSON or a folder with exactly one
+    ("coco", "coco-panoptic"). Raises InputError for an unknown format, a missing path, and faulty
+    records unless `on_fault` takes them.
+    """
+    if format not in FORMATS:
+        near = difflib.get_close_matches(format.lower().replace("_", "-"), FORMATS, n=1)
+        raise InputError(
+            f"a format of {', '.join(FORMATS)}", repr(format), f"did you mean {near[0]!r}?" if near else ""
+        )
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{format} data", f"no file or folder {path}")
+    return FORMATS[format](path, on_fault)
+
+
+def read_sources(root: Path | str, on_fault: OnFault | None = None) -> list[AnnotatedPhoto]:
+    """The training sets under one folder (see SOURCES); a missing set is a logged warning.
+
+    InstructPart's records are merged by photograph. Raises InputError when no set is there.
+    """
+    root = Path(root)
+    photos: list[AnnotatedPhoto] = []
+    for name, (where, reader) in SOURCES.items():
+        if (root / where).exists():
+            photos += reader(root / where, on_fault)
+        else:
+            log.warning("no %s: %s is missing", name, root / where)
+    if not photos:
+        raise InputError(f"at least one of {', '.join(SOURCES)} in {root}", "none")
+    return photos
+
+
+def _instances(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
+    json_path = _json(path)
+    return coco.read_instances(json_path, _image_root(json_path), on_fault=on_fault)
+
+
+def _panoptic(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
+    json_path = _json(path)
+    mask_root = _first_with(json_path, "annotations", (json_path.with_suffix(""), json_path.parent / "panoptic"))
+    return coco.read_panoptic(json_path, _image_root(json_path), mask_root, on_fault=on_fault)
+
+
+def _json(path: Path) -> Path:
+    if path.is_file():
+        return path
+    files = sorted(path.glob("*.json"))
+    if len(files) != 1:
+        got = ", ".join(file.name for file in files[:5]) or "none"
+        raise InputError(f"one JSON file in {path}", got, "name the file itself")
+    return files[0]
+
+
+def _image_root(json_path: Path) -> Path:
+    """Where the photos of a COCO JSON lie: beside it, or as COCO's own archives unpack."""
+    folder = json_path.parent
+    split = json_path.stem.rpartition("_")[2]
+    beside = (folder / "images", folder / "JPEGImages", folder)
+    above = (folder.parent / split, folder.parent / "images" / split, folder.parent / "images")
+    return _first_with(json_path, "images", beside + above)
+
+
+def _first_with(json_path: Path, key: str, folders: tuple[Path, ...]) -> Path:
+    """The first folder that holds a file the JSON names under `key`; the first of all when none does.
+
+    Then the reader names each missing file.
+    """
+    records: list[Any] = field(load_json(json_path, dict), key, list)
+    names = [r["file_name"] for r in records if isinstance(r, dict) and isinstance(r.get("file_name"), str)]
+    return next((folder for name in names[:20] for folder in folders if (folder / name).is_file()), folders[0])
+
+
+def _car_parts(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
+    json_path = path / "annotations.json"
+    return coco.read_instances(json_path, path / "JPEGImages", part_of="car", on_fault=on_fault)
+
+
+FORMATS: dict[str, Reader] = {
+    "instructpart": lambda path, on_fault: instructpart.read(path, on_fault),
+    "indexed-png": lambda path, on_fault: indexed_png.read(path, on_fault=on_fault),
+    "coco": _instances,
+    "coco-panoptic": _panoptic,
+}
+"""Format name -> reader of a path."""
+
+SOURCES: dict[str, tuple[str, Reader]] = {
+    "instructpart": ("instructpart/dev", lambda p, on_fault: instructpart.merge(instructpart.read(p, on_fault))),
+    "ccp": ("ccp", FORMATS["indexed-png"]),
+    "car-parts": ("car-parts", _car_parts),
+    "camvid": ("camvid", FORMATS["indexed-png"]),
+    "coco128": ("coco128", _panoptic),
+}
+"""Training set -> its place under the root, and its reader."""

@@ -1,0 +1,211 @@
+"""What can be asked about one photo: its targets, their masks, and what is surely not there.
+
+In: an `AnnotatedPhoto` and the knowledge base. Out: targets with the names a person may use, and
+labels to be refused. Knows no dialogue. Left and right are the picture's, except in the phrases
+that a data set brings along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from pycocotools import mask as rle_tools
+
+from miras.core.masks import decode_rle
+from miras.core.types import AnnotatedPhoto, Annotation, Mask, Rle
+from miras.data.knowledge import Entry, Knowledge
+from miras.data.words import mirror, plural
+
+MIN_SHARE = 0.0003
+"""Share of the photo's pixels that a target needs to be asked for."""
+CLEAR_RATIO = 1.8
+"""How many times larger "the larger one" is at least."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that can be asked for.
+
+    phrase: its canonical name. spoken: bare names a person may use for it. members: indices of the
+    annotations it unites. sort: "one", "all" (every instance of a label), "side" (one of several,
+    told by place or size), "whole" (all annotations). noun: what "the other ..." calls it.
+    """
+
+    phrase: str
+    spoken: tuple[str, ...]
+    members: frozenset[int]
+    sort: str
+    noun: str
+    entry: Entry | None = None
+    instructions: tuple[str, ...] = ()
+
+
+@dataclass
+class Scene:
+    """Targets of a photo; masks are decoded when first asked for."""
+
+    photo: AnnotatedPhoto
+    knowledge: Knowledge
+    targets: list[Target] = field(init=False)
+    present: frozenset[str] = field(init=False)
+    groups: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        annotations = self.photo.annotations
+        self._entries = [self.knowledge.find(a.label, a.phrase) for a in annotations]
+        self._masks: dict[frozenset[int], Mask] = {}
+        self._boxes = [tuple(float(v) for v in rle_tools.toBbox(_packed(a.rle))) for a in annotations]
+        self._areas = [int(rle_tools.area(_packed(a.rle))) for a in annotations]
+        found = [entry for entry in self._entries if entry is not None]
+        names = {name for e in found for name in (e.phrase, e.object, e.part if e.object else "", *e.also)}
+        names |= {name for a in annotations for name in (a.label, a.phrase, a.phrase.partition(" of the ")[2])}
+        self.present = frozenset(names - {""})
+        self.groups = frozenset(entry.group for entry in found) | ({"any"} if len(found) < len(annotations) else set())
+        self.targets = self._targets()
+
+    def mask(self, target: Target) -> Mask:
+        """(H, W) bool: the union of the target's annotations."""
+        if target.members not in self._masks:
+            parts = [decode_rle(self.photo.annotations[i].rle) for i in sorted(target.members)]
+            self._masks[target.members] = np.logical_or.reduce(parts)
+        return self._masks[target.members]
+
+    def other(self, target: Target) -> Target | None:
+        """What "the other one" means right after `target`: the second of two."""
+        if target.sort == "side":
+            twins = [t for t in self.targets if t.sort == "side" and t.noun == target.noun and t.members != target.members]
+            return twins[0] if len({t.members for t in twins}) == 1 and self._count(target) == 2 else None
+        twin = (self.knowledge.counterparts or {}).get(target.phrase)
+        return next((t for t in self.targets if t.phrase == twin and t.sort == "one"), None)
+
+    def within(self, members: frozenset[int]) -> list[Target]:
+        """Targets that are a real part of these annotations."""
+        return [t for t in self.targets if t.members < members]
+
+    @cached_property
+    def absent(self) -> tuple[list[str], list[str]]:
+        """Phrases of things that are surely not there: (hard, easy).
+
+        Hard: labels looked for everywhere in the photo, and parts of objects looked for. Easy: things of places
+        that do not go with this photo's.
+        """
+        looked = self.photo.vocabulary - {a.label for a in self.photo.annotations}
+        thing = next((e.object for e in self._entries if e is not None and e.object), "")
+        near = self.knowledge.near(self.present)
+        hard, easy = [], []
+        for label in sorted(looked):
+            entry = self.knowledge.find(label, f"{label} of the {thing}")
+            phrase = entry.phrase if entry else label
+            if phrase not in near:
+                hard.append(phrase)
+        apart = self.knowledge.apart(self.groups)
+        for entry in self.knowledge.entries.values():
+            if entry.phrase in near or entry.object in near:
+                continue
+            if entry.object and entry.object in looked:
+                hard.append(entry.phrase)
+            elif entry.group in apart and entry.phrase not in self.photo.vocabulary:
+                easy.append(entry.phrase)
+        return hard, easy
+
+    def _count(self, target: Target) -> int:
+        label = self.photo.annotations[next(iter(target.members))].label
+        return sum(a.label == label for a in self.photo.annotations)
+
+    def _targets(self) -> list[Target]:
+        by_label: dict[str, list[int]] = {}
+        for index, annotation in enumerate(self.photo.annotations):
+            by_label.setdefault(annotation.label, []).append(index)
+        targets = [t for label, indices in by_label.items() for t in self._of_label(label, indices)]
+        targets += self._whole(by_label)
+        least = MIN_SHARE * self.photo.size[0] * self.photo.size[1]
+        return [t for t in targets if sum(self._areas[i] for i in t.members) >= max(1.0, least)]
+
+    def _of_label(self, label: str, indices: list[int]) -> list[Target]:
+        first = self.photo.annotations[indices[0]]
+        entry = self._entries[indices[0]]
+        noun = (entry.part if entry and entry.object else first.phrase).split()[-1]
+        if len(indices) == 1:
+            if label in (self.knowledge.many or {}).get(self.photo.source, ()):
+                phrase = plural(first.phrase)
+                return [Target(phrase, (phrase, *_spoken(first, entry)), frozenset(indices), "one", noun, entry)]
+            return [
+                Target(first.phrase, _spoken(first, entry), frozenset(indices), "one", noun, entry, first.instructions)
+            ]
+        several = first.phrase if first.instructions else plural(first.phrase)
+        spoken = (several, f"all {several}") if not first.instructions else (several,)
+        targets = [Target(several, spoken, frozenset(indices), "all", noun, entry, first.instructions)]
+        if not first.instructions:
+            targets += self._sides(first.phrase.partition(" of the ")[0], indices, label, entry, noun)
+        return targets
+
+    def _sides(self, name: str, indices: list[int], label: str, entry: Entry | None, noun: str) -> list[Target]:
+        """Instances that place or size tells apart."""
+        own_sides = entry is not None and entry.group == "car" and bool(entry.object)
+        found: dict[int, list[tuple[str, tuple[str, ...]]]] = {}
+        for index, side in self._told_apart(indices):
+            across = mirror(side) != side
+            if across and own_sides:
+                plain = side.removesuffix("most")
+                phrase, spoken = f"{name} on the {plain}", (f"{name} on the {plain}", f"{name} to the {plain}")
+            elif across:
+                plain = side.removesuffix("most")
+                phrase, spoken = f"{side} {name}", (f"{side} {name}", f"{name} on the {plain}", f"{side} {name} in the photo")
+            else:
+                phrase, spoken = f"{side} {name}", (f"{side} {name}", f"{_SAID[side]} {name}")
+            found.setdefault(index, []).append((phrase, spoken))
+        return [
+            Target(phrase, spoken, frozenset((index,)), "side", noun, entry)
+            for index, names in found.items()
+            for phrase, spoken in names
+        ]
+
+    def _told_apart(self, indices: list[int]) -> Iterable[tuple[int, str]]:
+        two = len(indices) == 2
+        for axis, low, high in ((0, "left", "right"), (1, "upper", "lower")):
+            order = sorted(indices, key=lambda i: self._centre(i, axis))
+            gap = 0.5 * float(np.mean([self._boxes[i][axis + 2] for i in indices])) + 0.02 * self.photo.size[1 - axis]
+            if self._centre(order[1], axis) - self._centre(order[0], axis) > gap and (two or axis == 0):
+                yield order[0], low if two else f"{low}most"
+            if self._centre(order[-1], axis) - self._centre(order[-2], axis) > gap and (two or axis == 0):
+                yield order[-1], high if two else f"{high}most"
+        order = sorted(indices, key=lambda i: self._areas[i])
+        if self._areas[order[-1]] > CLEAR_RATIO * self._areas[order[-2]]:
+            yield order[-1], "larger" if two else "largest"
+            if two:
+                yield order[0], "smaller"
+
+    def _centre(self, index: int, axis: int) -> float:
+        box = self._boxes[index]
+        return box[axis] + box[axis + 2] / 2
+
+    def _whole(self, by_label: dict[str, list[int]]) -> list[Target]:
+        """The union of all annotations where the data set cuts one object into its parts."""
+        names = (self.knowledge.wholes or {}).get(next(iter(self.groups), "")) if len(self.groups) == 1 else None
+        if names is None or len(by_label) < 3:
+            return []
+        return [Target(names[0], names, frozenset(range(len(self.photo.annotations))), "whole", names[0].split()[-1])]
+
+
+_SAID = {"upper": "top", "lower": "bottom", "larger": "bigger", "smaller": "little", "largest": "biggest"}
+
+
+def _spoken(annotation: Annotation, entry: Entry | None) -> tuple[str, ...]:
+    """Bare names a person may use, the canonical one first."""
+    names = [annotation.phrase]
+    part, joint, thing = annotation.phrase.partition(" of the ")
+    if joint:
+        short = part if thing == "car" else f"{thing} {part}"
+        names += [short, f"{thing}'s {part}", f"{part} on the {thing}", f"{part} of this {thing}"]
+    if entry is not None:
+        names += entry.also
+    return tuple(names)
+
+
+def _packed(rle: Rle) -> Rle:
+    """The RLE as pycocotools wants it (bytes)."""
+    counts = rle["counts"]
+    return {"size": rle["size"], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}

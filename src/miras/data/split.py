@@ -1,0 +1,49 @@
+"""Training and validation photos, told apart by a hash of what must stay together.
+
+In: photos of any sources. Out: two lists that share no group. Knows no files. The same photo gets
+the same side whatever else is in the list, in whatever order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+
+from miras.core.errors import InputError
+from miras.core.types import AnnotatedPhoto
+
+FRAMES_TOGETHER = 600
+"""Video frame numbers that stay on one side: ten pictures taken 60 frames (2 s) apart."""
+_VIDEO_FRAME = re.compile(r"(?P<sequence>\d{4}[A-Z0-9]{2}|Seq\d{2}[A-Z]{2})_f?(?P<frame>\d+)")
+"""CamVid's names: 0001TP_006690, 0006R0_f00930, 0016E5_00420, Seq05VD_f00000."""
+
+
+def group_of(photo: AnnotatedPhoto) -> str:
+    """What must not be divided: a stretch of video, or the photograph itself (all its records)."""
+    frame = _VIDEO_FRAME.fullmatch(photo.id)
+    if frame is None:
+        return f"{photo.source}/{photo.id}"
+    return f"{photo.source}/{frame['sequence']}/{int(frame['frame']) // FRAMES_TOGETHER}"
+
+
+def split(
+    photos: Iterable[AnnotatedPhoto], val_share: float = 0.1, seed: int = 0
+) -> tuple[list[AnnotatedPhoto], list[AnnotatedPhoto]]:
+    """(training, validation), each in the order given.
+
+    val_share: 0..1, reached on average in every source, for groups fall by their own hash.
+    """
+    if not 0.0 <= val_share <= 1.0:
+        raise InputError("a validation share from 0 to 1", str(val_share))
+    train: list[AnnotatedPhoto] = []
+    val: list[AnnotatedPhoto] = []
+    for photo in photos:
+        (val if _place(group_of(photo), seed) < val_share else train).append(photo)
+    return train, val
+
+
+def _place(group: str, seed: int) -> float:
+    """A number in [0, 1) that depends on the two alone."""
+    digest = hashlib.blake2b(f"{seed}\n{group}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48

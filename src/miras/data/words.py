@@ -1,0 +1,100 @@
+"""Small rules of English that the templates need: number, articles, left and right.
+
+In: phrases. Out: phrases. Knows no template and no annotation.
+"""
+
+from __future__ import annotations
+
+import re
+
+_SINGULAR_S = re.compile(r"(ss|us|is)$")
+_PLURALS = {
+    "person": "people", "knife": "knives", "sheep": "sheep", "mouse": "mice", "shelf": "shelves", "broccoli": "broccoli",
+    "tooth": "teeth", "foot": "feet", "food": "pieces of food", "fruit": "pieces of fruit", "man": "men",
+    "skis": "pairs of skis", "scissors": "pairs of scissors", "hair": "hair", "paper": "papers", "leaf": "leaves",
+    "person's hair": "hair",
+}  # fmt: skip
+_PLURAL_WORDS = frozenset({"people", "feet", "teeth", "mice", "knives", "men", "leaves", "shelves"})
+_SINGULAR_WORDS = frozenset({"lens", "gas", "canvas", "stairs_"})
+_MASS = frozenset(
+    "hair skin snow sand water grass gravel dirt paper food fruit cardboard broccoli sky sea accessories intimate "
+    "clothing pavement traffic clothes swimwear bread".split()
+)
+_VOWEL = re.compile(r"^(?!uni|use|one|eu)[aeiou]", re.IGNORECASE)
+_SIDE = re.compile(
+    r"\b(left|right)(?=(?:most|wards?|hand|handed|-\w+)?\b)(?!\s+(?:now|away|here|there)\b)", re.IGNORECASE
+)
+
+
+def head(phrase: str) -> str:
+    """The noun that decides number: "blades" of "blades of the scissors", "wheel" of "wheel on the left"."""
+    return re.split(r" (?:of|on|in|at|to|with|from) ", phrase, maxsplit=1)[0].split()[-1].lower()
+
+
+def is_plural(phrase: str) -> bool:
+    """Whether the phrase takes "are"."""
+    noun = head(phrase)
+    if noun in _PLURAL_WORDS:
+        return True
+    return noun.endswith("s") and noun not in _SINGULAR_WORDS and _SINGULAR_S.search(noun) is None
+
+
+def is_mass(phrase: str) -> bool:
+    """Whether the phrase takes no "a"."""
+    return head(phrase) in _MASS
+
+
+def plural(phrase: str) -> str:
+    """The plural of a singular phrase; a plural one stays."""
+    if phrase in _PLURALS:
+        return _PLURALS[phrase]
+    noun, joint, rest = phrase.partition(" of ")
+    start, _, last = noun.rpartition(" ")
+    if last in _PLURALS:
+        last = _PLURALS[last]
+    elif is_plural(last):
+        pass
+    elif re.search(r"(s|x|z|ch|sh)$", last):
+        last += "es"
+    elif re.search(r"[^aeiou]y$", last):
+        last = last[:-1] + "ies"
+    else:
+        last += "s"
+    return f"{start} {last}".strip() + joint + rest
+
+
+def definite(phrase: str) -> str:
+    """The phrase with its article: "the cup", "all the cups"."""
+    return f"all the {phrase[4:]}" if phrase.startswith("all ") else f"the {phrase}"
+
+
+def indefinite(phrase: str) -> str:
+    """The phrase as something new: "a cup", "an umbrella", "any shoes", "any sand"."""
+    if is_plural(phrase) or is_mass(phrase):
+        return f"any {phrase}"
+    return f"{'an' if _VOWEL.match(phrase) else 'a'} {phrase}"
+
+
+def compound(phrase: str) -> str:
+    """A part without "the": "cup handle" for "handle of the cup", "hood on the car"; other phrases stay."""
+    part, joint, thing = phrase.partition(" of the ")
+    if not joint:
+        return phrase
+    return f"{part} on the car" if thing == "car" else f"{thing} {part}"
+
+
+def has_words(text: str, phrase: str) -> bool:
+    """Whether the words of `phrase` stand in the text as whole words, singular or plural."""
+    words = re.escape(phrase.lower()).replace(r"\ ", r"\s+")
+    stem = words[:-1] + "s?" if words.endswith("s") else words + "(?:s|es)?"
+    return re.search(rf"(?<![\w-]){stem}(?![\w-])", text.lower()) is not None
+
+
+def mirror(text: str) -> str:
+    """Left and right swapped as words ("left-hand", "rightmost" too), case kept; "right now" stays."""
+    return _SIDE.sub(lambda match: _opposite(match.group(0)), text)
+
+
+def _opposite(side: str) -> str:
+    other = "right" if side.lower() == "left" else "left"
+    return other.upper() if side.isupper() else other.capitalize() if side[0].isupper() else other

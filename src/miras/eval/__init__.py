@@ -1,0 +1,1 @@
+"""Evaluation: figures on pixels and dialogues, always through `chat`, never through a path of its own."""

@@ -1,0 +1,137 @@
+"""The cache changes nothing but the time: same tokens, same masks, only new tokens are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from miras.chat.session import ChatSession
+from miras.core.grammar import ADD, CUT, OBJ, REJ, SEG, UNDO
+from miras.core.types import Operator
+from miras.model.miras import Miras
+
+Says = Callable[..., tuple[int, ...]]
+
+SCRIPT = [
+    ("the cup and its lid", ("Here: ", OBJ, " cup", SEG, " and ", OBJ, " lid", SEG, ".")),
+    ("also the pan", (ADD, "With ", OBJ, " pan", SEG)),
+    ("without the handle", (CUT, OBJ, " handle", SEG)),
+    ("go back", (UNDO, "Back.")),
+    ("and the dragon?", (REJ, "No dragon here.")),
+]
+TOLERANCE = 1e-4
+"""Of mask logits, float32: one pass over the whole sums in another order than many passes."""
+
+
+def talk(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    """Run the script. Returns the mask logits of every region."""
+    seen: list[torch.Tensor] = []
+    segment = Miras.segment
+
+    def spy(self: Miras, *args: object, **kwargs: object) -> object:
+        prediction = segment(self, *args, **kwargs)  # type: ignore[arg-type]
+        seen.append(prediction.logits_Mhw)
+        return prediction
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Miras, "segment", spy)
+        for text, pieces in SCRIPT:
+            session.ask(text, forced=says(*pieces))
+    return seen
+
+
+def test_same_replies_with_and_without_cache(
+    model: Miras, photo: NDArray[np.uint8], says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, anew = (ChatSession(model, photo, recompute=flag) for flag in (False, True))
+    logits, logits_anew = talk(kept, says, monkeypatch), talk(anew, says, monkeypatch)
+    assert len(logits) == len(logits_anew) == 4
+    for ours, theirs in zip(logits, logits_anew, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=TOLERANCE, rtol=TOLERANCE)
+    for ours, theirs in zip(kept.history, anew.history, strict=True):
+        assert (ours.text, ours.ids, ours.operators) == (theirs.text, theirs.ids, theirs.operators)
+        assert ours.selection.expression == theirs.selection.expression
+        assert (ours.selection.mask != theirs.selection.mask).mean() < 0.001
+        assert ours.certainty == pytest.approx(theirs.certainty, abs=TOLERANCE)
+
+
+def test_unforced_replies_are_the_same_too(model: Miras, photo: NDArray[np.uint8]) -> None:
+    kept, anew = (
+        ChatSession(model, photo, max_new_tokens=10, temperature=1.0, recompute=flag) for flag in (False, True)
+    )
+    for text in ("one", "two", "three"):
+        assert kept.ask(text).ids == anew.ask(text).ids
+
+
+def test_the_photo_is_encoded_once(
+    session: ChatSession, model: Miras, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = model.encoded_photos
+    talk(session, says, monkeypatch)
+    session.refine(points=[(5, 5, 1)])
+    session.undo()
+    session.fork().ask("again", forced=says("Yes."))
+    assert model.encoded_photos == before
+    anew = ChatSession(model, session.photo, recompute=True)
+    anew.ask("one", forced=says("Yes."))
+    anew.ask("two", forced=says("Yes."))
+    assert model.encoded_photos == before + 3
+
+
+def test_a_turn_costs_its_new_tokens(
+    session: ChatSession, model: Miras, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk(session, says, monkeypatch)
+    prompt, closing = session._context.prompt, len(session._context.closing)
+    for turn, (reply, (text, pieces)) in enumerate(zip(session.history, SCRIPT, strict=True)):
+        slots = model.grammar.mask_tokens * pieces.count(SEG)
+        before = len(session._context.prefix) if turn == 0 else closing
+        assert reply.new_tokens == before + len(prompt(text)) + len(reply.ids) + slots
+    assert sum(reply.new_tokens for reply in session.history) == len(session._engine.ids)
+
+
+def test_the_cache_holds_what_is_written_down(
+    session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talk(session, says, monkeypatch)
+    engine = session._engine
+    assert tuple(engine.ids) == session._context.run(session._state).ids
+    assert engine.cache.get_seq_length() == len(engine.ids)
+
+
+def test_the_selection_follows_the_operators(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk(session, says, monkeypatch)
+    cup, lid, pan, handle = (region.mask for region in session.regions)
+    whole = cup | lid | pan
+    expected = [cup | lid, whole, whole & ~handle, whole, whole]
+    for reply, mask in zip(session.history, expected, strict=True):
+        np.testing.assert_array_equal(reply.selection.mask, mask)
+    assert session.selection.expression == "1 + 2 + 3"
+    assert [reply.operators for reply in session.history] == [
+        (), (Operator.ADD,), (Operator.CUT,), (Operator.UNDO,), (Operator.REJECT,),
+    ]  # fmt: skip
+    assert [region.operator for region in session.regions] == [Operator.REPLACE] * 2 + [Operator.ADD, Operator.CUT]
+    assert [region.turn for region in session.regions] == [1, 1, 3, 5]
+
+
+def test_a_full_context_drops_the_oldest_exchanges(model: Miras, photo: NDArray[np.uint8], says: Says) -> None:
+    session = ChatSession(model, photo, max_new_tokens=24)
+    words = "x" * 300
+    for turn in range(5):
+        session.ask(f"{turn} {words}", forced=says("See ", OBJ, f" cup{turn}", SEG))
+        assert len(session._engine.ids) <= model.config.max_tokens
+    assert session._state.window == 2
+    assert tuple(session._engine.ids) == session._context.run(session._state).ids
+    assert [slot.region.id for slot in session._engine.slots] == [3, 4, 5]
+    assert len(session.regions) == 5
+    assert len(session.turns) == 10
+    session.undo()
+    assert session._state.window == 1
+    assert tuple(session._engine.ids) == session._context.run(session._state).ids
+    old = session.regions[0]
+    new = session.refine(points=[(3, 3, 1)], region=1).regions[0]
+    assert (new.id, new.phrase) == (old.id, old.phrase)

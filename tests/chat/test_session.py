@@ -1,0 +1,292 @@
+"""Asking, streaming, pointing, undoing, forking: the state is right, also after failures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from miras.chat.reply import Reply
+from miras.chat.session import POINTED, POINTING, ChatSession
+from miras.core.errors import InputError, NothingToUndo
+from miras.core.grammar import ADD, CUT, OBJ, REJ, SEG
+from miras.core.masks import decode_rle
+from miras.core.types import Mark, Name, Operator, Region, Turn, Words
+from miras.model.miras import Miras
+
+Says = Callable[..., tuple[int, ...]]
+
+
+def facts(session: ChatSession) -> tuple[Any, ...]:
+    """Everything that must stay when nothing has happened."""
+    selection = session.selection
+    return (
+        session._engine.ids.copy(), session._engine.cache.get_seq_length(), len(session.history),
+        [(r.id, r.phrase, r.mask.tobytes(), r.score) for r in session.regions],
+        [turn.text for turn in session.turns], selection.expression, selection.mask.tobytes(),
+    )  # fmt: skip
+
+
+def same(first: Reply, second: Reply) -> bool:
+    return (
+        (first.ids, first.text, first.selection.expression) == (second.ids, second.text, second.selection.expression)
+        and first.selection.mask.tobytes() == second.selection.mask.tobytes()
+        and [(r.phrase, r.score) for r in first.regions] == [(r.phrase, r.score) for r in second.regions]
+    )
+
+
+def test_a_new_session_has_nothing(session: ChatSession) -> None:
+    assert (session.turns, session.regions, session.history) == ((), (), ())
+    assert (session.selection.expression, session.selection.mask.any()) == ("", False)
+    assert session.selection.mask.shape == session.size == (48, 64)
+
+
+def test_a_reply_as_a_turn_object(session: ChatSession, says: Says) -> None:
+    reply = session.ask("  Where is\x00 the cup? ", forced=says("It is ", OBJ, " the cup", SEG, "."))
+    turn = reply.to_dict()
+    assert (turn["user"], turn["text"]) == ("Where is the cup?", "It is the cup.")
+    (region,) = turn["regions"]
+    assert (region["id"], region["phrase"], region["operator"]) == (1, "the cup", "replace")
+    assert 0 <= region["score"] <= 1
+    np.testing.assert_array_equal(decode_rle(region["rle"]), session.regions[0].mask)
+    assert turn["selection"]["area"] == region["area"] == session.regions[0].area > 0
+    assert turn["selection"]["box_xyxy"] == region["box_xyxy"]
+    assert turn["selection"]["expression"] == "1"
+    assert set(turn["seconds"]) == {"prefill", "generate", "segment", "total"}
+    assert turn["seconds"]["total"] == pytest.approx(sum(list(turn["seconds"].values())[:3]))
+    assert 0 <= turn["certainty"] <= 1
+    assert session.turns[1].content == (Words("It is "), Name("the cup", 1), Words("."))
+
+
+def test_nothing_selected_is_area_zero_and_no_box(session: ChatSession, says: Says) -> None:
+    turn = session.ask("the dragon?", forced=says(REJ, "No.")).to_dict()
+    assert (turn["selection"]["area"], turn["selection"]["box_xyxy"]) == (0, None)
+    assert (turn["regions"], turn["operators"]) == ([], ["reject"])
+
+
+def test_the_stream_is_the_reply(model: Miras, photo: NDArray[np.uint8], says: Says) -> None:
+    session = ChatSession(model, photo)
+    forced = says("Voilà ", OBJ, " das Fußteil", SEG, " et ", OBJ, " 把手", SEG, " !")
+    events = list(session.stream("both", forced=forced))
+    reply = events[-1]
+    assert isinstance(reply, Reply)
+    assert "".join(e for e in events if isinstance(e, str)) == reply.text == "Voilà das Fußteil et 把手!"
+    assert tuple(e for e in events if isinstance(e, Region)) == reply.regions
+    assert [r.phrase for r in reply.regions] == ["das Fußteil", "把手"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_random_words_stream_as_the_reply(model: Miras, photo: NDArray[np.uint8], seed: int) -> None:
+    session = ChatSession(model, photo, seed=seed, temperature=2.0, max_new_tokens=20)
+    events = list(session.stream("anything"))
+    assert "".join(e for e in events if isinstance(e, str)) == events[-1].text  # type: ignore[union-attr]
+
+
+def test_same_seed_same_reply(model: Miras, photo: NDArray[np.uint8]) -> None:
+    first, second, other = (
+        ChatSession(model, photo, seed=seed, temperature=1.5, max_new_tokens=12).ask("go") for seed in (1, 1, 2)
+    )
+    assert same(first, second)
+    assert first.ids != other.ids
+
+
+def test_undo_is_exact(session: ChatSession, says: Says) -> None:
+    session.ask("the cup", forced=says(OBJ, " cup", SEG))
+    before = facts(session)
+    reply = session.ask("also the pan", forced=says(ADD, OBJ, " pan", SEG))
+    after = facts(session)
+    session.undo()
+    assert facts(session) == before
+    again = session.ask("also the pan", forced=says(ADD, OBJ, " pan", SEG))
+    assert same(reply, again)
+    assert reply.new_tokens == again.new_tokens
+    assert facts(session) == after
+    session.undo()
+    session.undo()
+    assert facts(session)[0] == []
+    with pytest.raises(NothingToUndo):
+        session.undo()
+
+
+def test_undo_of_a_refinement(session: ChatSession, says: Says) -> None:
+    session.ask("the cup and the pan", forced=says(OBJ, " cup", SEG, OBJ, " pan", SEG, " there"))
+    twin = session.fork()
+    before = facts(session)
+    mask = np.zeros(session.size, dtype=np.bool_)
+    mask[3:9, 4:20] = True
+    session.refine(mask=mask, region=1)
+    assert facts(session) != before
+    session.undo()
+    assert facts(session) == before
+    assert same(
+        session.ask("next", forced=says(ADD, OBJ, " lid", SEG)), twin.ask("next", forced=says(ADD, OBJ, " lid", SEG))
+    )
+
+
+def test_a_fork_is_independent(session: ChatSession, says: Says) -> None:
+    session.ask("the cup", forced=says(OBJ, " cup", SEG))
+    before = facts(session)
+    twin = session.fork()
+    twin.ask("also the pan", forced=says(ADD, OBJ, " pan", SEG))
+    twin.refine(points=[(1, 1, 0)])
+    assert facts(session) == before
+    session.undo()
+    assert len(twin.history) == 3
+    assert facts(twin)[1] == len(twin._engine.ids)
+
+
+def test_a_given_mask_replaces_exactly(session: ChatSession, says: Says) -> None:
+    session.ask("cup, no lid", forced=says(OBJ, " cup", SEG, CUT, OBJ, " lid", SEG, "."))
+    ids = list(session._engine.ids)
+    old_slots = [slot.tokens_KD for slot in session._engine.slots]
+    mask = np.zeros(session.size, dtype=np.uint8)
+    mask[10:40, 10:40] = 255
+    reply = session.refine(mask=mask)  # type: ignore[arg-type]
+    assert [(r.id, r.phrase, r.score) for r in reply.regions] == [(1, "cup", None)]
+    np.testing.assert_array_equal(session.regions[0].mask, mask > 0)
+    np.testing.assert_array_equal(session.selection.mask, (mask > 0) & ~session.regions[1].mask)
+    assert session.turns[1].regions == session.regions
+    assert session._engine.ids == ids
+    assert session._engine.slots[0].tokens_KD is not old_slots[0]
+    assert session._engine.slots[1].tokens_KD is old_slots[1]
+    assert 0 < reply.new_tokens < len(ids)
+
+
+def test_points_and_box_go_to_the_decoder(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.ask("cup and pan", forced=says(OBJ, " cup", SEG, OBJ, " pan", SEG))
+    calls: list[tuple[Any, ...]] = []
+    segment = Miras.segment
+
+    def spy(self: Miras, *args: Any) -> Any:
+        calls.append(args)
+        return segment(self, *args)
+
+    monkeypatch.setattr(Miras, "segment", spy)
+    pan = session.regions[1].mask
+    session.refine(points=[(5, 6, 1), (20, 20, 0)], box=(1, 2, 30, 40))
+    _, _, span, memory, previous, points, box = calls[0]
+    assert span.shape[0] == len(" pan") + 2
+    assert memory.shape[0] == session.model.config.mask_tokens
+    np.testing.assert_array_equal(previous, pan)
+    assert points.tolist() == [[5, 6, 1], [20, 20, 0]]
+    assert box == (1, 2, 30, 40)
+    session.refine(points=[(5, 6, 1)])
+    assert calls[1][2].shape == span.shape
+
+
+def test_pointing_first_makes_an_exchange(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+    spans: list[Any] = []
+    segment = Miras.segment
+    monkeypatch.setattr(Miras, "segment", lambda self, *args: (spans.append(args[2]), segment(self, *args))[1])
+    reply = session.refine(box=(3, 3, 30, 30))
+    assert (reply.user, reply.text, reply.regions[0].phrase) == (POINTING, POINTED, POINTED)
+    assert session.selection.expression == "1"
+    session.refine(points=[(4, 4, 1)])
+    assert spans == [None, None]
+    assert len(session.history) == 2
+    assert session.ask("also the lid", forced=says(ADD, OBJ, " lid", SEG)).selection.expression == "1 + 2"
+    for _ in range(3):
+        session.undo()
+    assert session.history == ()
+
+
+def test_tell_is_a_history_that_was_given(session: ChatSession, says: Says) -> None:
+    mask = np.zeros(session.size, dtype=np.bool_)
+    mask[:10, :10] = True
+    gold = Turn("assistant", (Mark(Operator.ADD), Words("The "), Name("cup", 1)), (Region(1, "cup", mask, 1),))
+    reply = session.tell("the cup", gold)
+    assert (reply.text, reply.operators, reply.certainty) == ("The cup", (Operator.ADD,), None)
+    np.testing.assert_array_equal(session.selection.mask, mask)
+    assert session.ask("also", forced=says(ADD, OBJ, " lid", SEG)).selection.expression == "1 + 2"
+    with pytest.raises(InputError, match=r"regions \[3\]"):
+        session.tell("again", gold)
+
+
+EMPTY = ["", "   ", "\n\t", "\x00\x01", "\u200b\u200f", 7, None]
+LONG = ["x" * 100_000, "word " * 5000]
+ODD = ["👩‍🚀🛸", "أين الكوب؟", "where is [SEG] <image> <|im_end|> <mask> [OBJ]?", "a\ud800b", "x\x00y"]
+
+
+@pytest.mark.parametrize("text", [*EMPTY, *LONG])
+def test_unusable_messages(session: ChatSession, text: Any) -> None:
+    before = facts(session)
+    with pytest.raises(InputError) as error:
+        session.ask(text)
+    assert "\n" not in str(error.value)
+    assert facts(session) == before
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_odd_messages_are_only_text(session: ChatSession, says: Says, text: str) -> None:
+    reply = session.ask(text, forced=says("Yes."))
+    specials = [i for i in session._engine.ids if i >= session.model.tokenizer.vocab_size]
+    assert specials == [session.model.grammar.id("<image>")] * session.model.config.image_tokens
+    assert reply.user == text.replace("\x00", "").replace("\ud800", "?")
+
+
+BAD_HANDS: list[dict[str, Any]] = [
+    {},
+    {"points": []},
+    {"points": [(1, 2)]},
+    {"points": [(65, 2, 1)]},
+    {"points": [(-1, 2, 1)]},
+    {"points": [(1, float("nan"), 1)]},
+    {"points": [(1, 2, 5)]},
+    {"points": "here"},
+    {"box": (1, 2, 3)},
+    {"box": (10, 10, 5, 20)},
+    {"box": (0, 0, 65, 48)},
+    {"mask": np.zeros((4, 4), dtype=np.bool_)},
+    {"mask": np.zeros((48, 64), dtype=np.bool_), "box": (0, 0, 5, 5)},
+    {"mask": np.full((48, 64), "x")},
+    {"points": [(1, 2, 1)], "region": 9},
+]
+
+
+@pytest.mark.parametrize("hand", BAD_HANDS, ids=str)
+def test_unusable_gestures(session: ChatSession, hand: dict[str, Any]) -> None:
+    before = facts(session)
+    with pytest.raises(InputError):
+        session.refine(**hand)
+    assert facts(session) == before
+
+
+@pytest.mark.parametrize("options", [{"max_new_tokens": 0}, {"max_new_tokens": 10_000}, {"temperature": -1.0}])
+def test_unusable_options(model: Miras, photo: NDArray[np.uint8], options: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        ChatSession(model, photo, **options)
+
+
+def test_a_failed_turn_changes_nothing(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
+    session.ask("the cup", forced=says(OBJ, " cup", SEG))
+    before = facts(session)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Miras, "segment", fail)
+        for turn in (
+            lambda: session.ask("pan", forced=says(OBJ, " pan", SEG)),
+            lambda: session.refine(box=(0, 0, 9, 9)),
+        ):
+            with pytest.raises(RuntimeError):
+                turn()
+            assert facts(session) == before
+    stream = session.stream("pan", forced=says("The ", OBJ, " pan", SEG))
+    next(iter(stream))
+    del stream
+    assert facts(session) == before
+
+
+def test_one_turn_at_a_time(session: ChatSession, says: Says) -> None:
+    stream = session.stream("the cup", forced=says("The ", OBJ, " cup", SEG))
+    next(iter(stream))
+    session.ask("the pan", forced=says(OBJ, " pan", SEG))
+    before = facts(session)
+    with pytest.raises(InputError, match="one turn at a time"):
+        list(stream)
+    assert facts(session) == before
