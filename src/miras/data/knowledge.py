@@ -97,8 +97,8 @@ class Knowledge:
 def load() -> Knowledge:
     """The knowledge base that ships with the package, read once. Raises InputError with all faults."""
     folder = files("miras.data") / "knowledge"
-    raw = {name: yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8")) for name in (*THINGS, *PARTS, "relations")}
-    return parse(raw)
+    names = (*THINGS, *PARTS, "relations")
+    return parse({name: yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8")) for name in names})
 
 
 def parse(raw: Mapping[str, Any]) -> Knowledge:

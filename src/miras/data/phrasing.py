@@ -41,7 +41,9 @@ class Phrasing:
             slots |= _forms(slots["phrase"])
         return vary(_capital(template.format_map(slots)), rng)
 
-    def answer(self, move: str, rng: np.random.Generator, regions: Sequence[tuple[str, int]], **slots: str) -> list[Piece]:
+    def answer(
+        self, move: str, rng: np.random.Generator, regions: Sequence[tuple[str, int]], **slots: str
+    ) -> list[Piece]:
         """The pieces of a reply, without its mark. regions: (phrase, id) of the regions it names."""
         template = pick(rng, self.replies[move])
         if regions:

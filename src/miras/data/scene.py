@@ -7,6 +7,7 @@ that a data set brings along.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,7 +21,7 @@ from miras.data.knowledge import Entry, Knowledge
 from miras.data.words import mirror, plural
 
 MIN_SHARE = 0.0003
-"""Share of the photo's pixels that a target needs to be asked for."""
+"""Share of the photo's pixels that a target needs to be asked for, unless it has instructions of its own."""
 CLEAR_RATIO = 1.8
 """How many times larger "the larger one" is at least."""
 
@@ -76,7 +77,8 @@ class Scene:
     def other(self, target: Target) -> Target | None:
         """What "the other one" means right after `target`: the second of two."""
         if target.sort == "side":
-            twins = [t for t in self.targets if t.sort == "side" and t.noun == target.noun and t.members != target.members]
+            sides = [t for t in self.targets if t.sort == "side" and t.noun == target.noun]
+            twins = [t for t in sides if t.members != target.members]
             return twins[0] if len({t.members for t in twins}) == 1 and self._count(target) == 2 else None
         twin = (self.knowledge.counterparts or {}).get(target.phrase)
         return next((t for t in self.targets if t.phrase == twin and t.sort == "one"), None)
@@ -84,6 +86,12 @@ class Scene:
     def within(self, members: frozenset[int]) -> list[Target]:
         """Targets that are a real part of these annotations."""
         return [t for t in self.targets if t.members < members]
+
+    @cached_property
+    def shared_uses(self) -> frozenset[str]:
+        """Uses of more than one thing in the photo: a question about them has no one answer."""
+        uses = Counter(use for entry in {e.phrase: e for e in self._entries if e}.values() for use in set(entry.uses))
+        return frozenset(use for use, count in uses.items() if count > 1)
 
     @cached_property
     def absent(self) -> tuple[list[str], list[str]]:
@@ -121,8 +129,8 @@ class Scene:
             by_label.setdefault(annotation.label, []).append(index)
         targets = [t for label, indices in by_label.items() for t in self._of_label(label, indices)]
         targets += self._whole(by_label)
-        least = MIN_SHARE * self.photo.size[0] * self.photo.size[1]
-        return [t for t in targets if sum(self._areas[i] for i in t.members) >= max(1.0, least)]
+        least = max(1.0, MIN_SHARE * self.photo.size[0] * self.photo.size[1])
+        return [t for t in targets if sum(self._areas[i] for i in t.members) >= (1.0 if t.instructions else least)]
 
     def _of_label(self, label: str, indices: list[int]) -> list[Target]:
         first = self.photo.annotations[indices[0]]
@@ -139,24 +147,21 @@ class Scene:
         spoken = (several, f"all {several}") if not first.instructions else (several,)
         targets = [Target(several, spoken, frozenset(indices), "all", noun, entry, first.instructions)]
         if not first.instructions:
-            targets += self._sides(first.phrase.partition(" of the ")[0], indices, label, entry, noun)
+            targets += self._sides(first.phrase.partition(" of the ")[0], indices, entry, noun)
         return targets
 
-    def _sides(self, name: str, indices: list[int], label: str, entry: Entry | None, noun: str) -> list[Target]:
+    def _sides(self, name: str, indices: list[int], entry: Entry | None, noun: str) -> list[Target]:
         """Instances that place or size tells apart."""
         own_sides = entry is not None and entry.group == "car" and bool(entry.object)
         found: dict[int, list[tuple[str, tuple[str, ...]]]] = {}
         for index, side in self._told_apart(indices):
-            across = mirror(side) != side
-            if across and own_sides:
-                plain = side.removesuffix("most")
-                phrase, spoken = f"{name} on the {plain}", (f"{name} on the {plain}", f"{name} to the {plain}")
-            elif across:
-                plain = side.removesuffix("most")
-                phrase, spoken = f"{side} {name}", (f"{side} {name}", f"{name} on the {plain}", f"{side} {name} in the photo")
-            else:
-                phrase, spoken = f"{side} {name}", (f"{side} {name}", f"{_SAID[side]} {name}")
-            found.setdefault(index, []).append((phrase, spoken))
+            plain = side.removesuffix("most")
+            phrase, spoken = f"{side} {name}", [f"{_SAID.get(side, side)} {name}"]
+            if mirror(side) != side:
+                spoken = [f"{name} on the {plain}", f"{side} {name} in the photo"]
+                if own_sides:
+                    phrase, spoken = f"{name} on the {plain}", [f"{name} to the {plain}"]
+            found.setdefault(index, []).append((phrase, (phrase, *spoken)))
         return [
             Target(phrase, spoken, frozenset((index,)), "side", noun, entry)
             for index, names in found.items()
@@ -190,7 +195,7 @@ class Scene:
         return [Target(names[0], names, frozenset(range(len(self.photo.annotations))), "whole", names[0].split()[-1])]
 
 
-_SAID = {"upper": "top", "lower": "bottom", "larger": "bigger", "smaller": "little", "largest": "biggest"}
+_SAID = {"upper": "top", "lower": "bottom", "larger": "bigger", "smaller": "small", "largest": "biggest"}
 
 
 def _spoken(annotation: Annotation, entry: Entry | None) -> tuple[str, ...]:

@@ -9,17 +9,19 @@ import re
 
 _SINGULAR_S = re.compile(r"(ss|us|is)$")
 _PLURALS = {
-    "person": "people", "knife": "knives", "sheep": "sheep", "mouse": "mice", "shelf": "shelves", "broccoli": "broccoli",
-    "tooth": "teeth", "foot": "feet", "food": "pieces of food", "fruit": "pieces of fruit", "man": "men",
+    "person": "people", "knife": "knives", "sheep": "sheep", "mouse": "mice", "shelf": "shelves",
+    "broccoli": "broccoli", "tooth": "teeth", "foot": "feet", "food": "pieces of food", "fruit": "pieces of fruit",
+    "man": "men",
     "skis": "pairs of skis", "scissors": "pairs of scissors", "hair": "hair", "paper": "papers", "leaf": "leaves",
-    "person's hair": "hair",
 }  # fmt: skip
 _PLURAL_WORDS = frozenset({"people", "feet", "teeth", "mice", "knives", "men", "leaves", "shelves"})
-_SINGULAR_WORDS = frozenset({"lens", "gas", "canvas", "stairs_"})
-_MASS = frozenset(
-    "hair skin snow sand water grass gravel dirt paper food fruit cardboard broccoli sky sea accessories intimate "
-    "clothing pavement traffic clothes swimwear bread".split()
-)
+_SINGULAR_WORDS = frozenset({"lens", "gas", "canvas"})
+_MASS = frozenset({
+    "hair", "skin", "snow", "sand", "water", "grass", "gravel", "dirt", "paper", "food", "fruit", "cardboard",
+    "broccoli", "sky", "sea", "accessories", "intimate", "clothing", "pavement", "traffic", "swimwear", "bread",
+    "footwear", "underwear", "jewellery", "headwear", "lingerie", "knitwear", "foliage", "masonry", "brickwork",
+    "parquet", "cattle", "flooring", "asphalt", "soil", "earth", "mesh", "netting", "lawn", "shade",
+})  # fmt: skip
 _VOWEL = re.compile(r"^(?!uni|use|one|eu)[aeiou]", re.IGNORECASE)
 _SIDE = re.compile(
     r"\b(left|right)(?=(?:most|wards?|hand|handed|-\w+)?\b)(?!\s+(?:now|away|here|there)\b)", re.IGNORECASE

@@ -50,9 +50,7 @@ class Sample:
         }  # fmt: skip
 
 
-def evaluate(
-    loaded: Loaded, items: Sequence[AnnotatedPhoto], instruction: int, *, seed: int = 0
-) -> Iterator[Sample]:
+def evaluate(loaded: Loaded, items: Sequence[AnnotatedPhoto], instruction: int, *, seed: int = 0) -> Iterator[Sample]:
     """Ask `instruction` (0..5) of every item, photo by photo; `Sample.index` is the place in `items`.
 
     A photograph that several items share is encoded once. Raises InputError for an instruction that

@@ -126,5 +126,7 @@ class MirasConfig(PreTrainedConfig):
         }  # fmt: skip
         unknown = sorted(set(kwargs) - known)
         if unknown:
-            named = [f"{key} (near: {', '.join(difflib.get_close_matches(key, own, 1)) or 'nothing'})" for key in unknown]
+            named = [
+                f"{key} (near: {', '.join(difflib.get_close_matches(key, own, 1)) or 'nothing'})" for key in unknown
+            ]
             raise InputError("known configuration keys", ", ".join(named), "see MirasConfig for all keys")

@@ -66,7 +66,9 @@ class InstructionComprehension(nn.Module):
             slots = ids_BL == self.vocab_size + SPECIAL_TOKENS.index(token)
             wanted, given = int(slots.sum()), 0 if rows is None else rows.shape[0]
             if wanted != given:
-                raise InputError(f"{wanted} tokens for the {token} slots", str(given), "encode and fill one by the other")
+                raise InputError(
+                    f"{wanted} tokens for the {token} slots", str(given), "encode and fill one by the other"
+                )
             if rows is not None and wanted:
                 embeds = embeds.masked_scatter(slots[..., None], rows.to(embeds.dtype))
         return embeds

@@ -130,7 +130,12 @@ class Miras(PreTrainedModel):
         shown = torch.zeros(1, 1, side, side) if previous is None else mask_to_view(previous[None], side)
         dense = self.mask_encoder.dense(shown, torch.tensor([previous is not None and bool(previous.any())]))
         logits, iou = self.decoder(
-            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior,
+            prompts,
+            chosen.pixels_BChw,
+            chosen.fine8_BChw,
+            chosen.fine4_BChw,
+            dense,
+            prior,
             _points(points, box, size),
         )
         scores = iou[0].float().sigmoid()
@@ -164,14 +169,16 @@ class Miras(PreTrainedModel):
         except (OSError, SafetensorError) as error:
             raise WeightsError(f"weights in {folder / WEIGHTS}", str(error), "train or copy them there") from error
         model = cls(config)
-        missing, unexpected = model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
-        missing = [name for name in missing if name in model.own_state_dict()]
-        if missing or unexpected:
-            named = ", ".join([*missing, *unexpected][:3])
+        own = model.own_state_dict()
+        faults = sorted(name for name in own.keys() ^ state.keys()) + sorted(
+            name for name in own.keys() & state.keys() if own[name].shape != state[name].shape
+        )
+        if faults:
             raise WeightsError(
-                "weights that fit the configuration", f"{len(missing)} missing and {len(unexpected)} unknown ({named})",
+                "weights that fit the configuration", f"{len(faults)} that do not ({', '.join(faults[:3])})",
                 "use the config.json saved with the weights",
             )  # fmt: skip
+        model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
         return model.eval()
 
 

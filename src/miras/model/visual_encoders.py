@@ -216,4 +216,6 @@ def box_code(masks_R1ss: Tensor) -> Tensor:
     centre = torch.stack([(x1 + x2) / 2, (y1 + y2) / 2], -1)
     extent = torch.stack([x2 - x1, y2 - y1], -1)
     area = masks_R1ss.float().mean((1, 2, 3))
-    return torch.cat([sine_points(centre, GEOMETRY), sine_points(extent, GEOMETRY), torch.stack([area, area.sqrt()], -1)], -1)
+    return torch.cat(
+        [sine_points(centre, GEOMETRY), sine_points(extent, GEOMETRY), torch.stack([area, area.sqrt()], -1)], -1
+    )

@@ -100,7 +100,11 @@ def _range(low: int, high: int, side: int, limit: int) -> tuple[int, int]:
 
 def _colours(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     image = Image.fromarray(pixels)
-    for enhancer, amount in ((ImageEnhance.Brightness, 0.35), (ImageEnhance.Contrast, 0.35), (ImageEnhance.Color, 0.45)):
+    for enhancer, amount in (
+        (ImageEnhance.Brightness, 0.35),
+        (ImageEnhance.Contrast, 0.35),
+        (ImageEnhance.Color, 0.45),
+    ):
         if rng.random() < 0.6:
             image = enhancer(image).enhance(float(rng.uniform(1 - amount, 1 + amount)))
     if rng.random() < 0.3:

@@ -148,7 +148,9 @@ def run(
         parts = step(index, progress, rng)
         bad = 0 if torch.isfinite(parts["loss"]) else bad + 1
         if bad >= 3:
-            raise FloatingPointError(f"loss not finite in three batches up to step {index}; the last checkpoint is kept")
+            raise FloatingPointError(
+                f"loss not finite in three batches up to step {index}; the last checkpoint is kept"
+            )
         adam.zero_grad(set_to_none=True)
         if not bad:
             parts["loss"].backward()  # type: ignore[no-untyped-call]

@@ -69,7 +69,9 @@ def patches(logits_BRN: Tensor, cover_BRN: Tensor, known_BR: Tensor) -> Tensor:
     weight = known_BR[..., None].float().expand_as(each)
     positive = weight * (cover_BRN > 0.05)
     negative = weight - positive
-    return ((each * positive).sum() / positive.sum().clamp_min(1) + (each * negative).sum() / negative.sum().clamp_min(1)) / 2
+    return (
+        (each * positive).sum() / positive.sum().clamp_min(1) + (each * negative).sum() / negative.sum().clamp_min(1)
+    ) / 2
 
 
 def prior(logits_Rhw: Tensor, target_Rss: Tensor, words_R: Tensor) -> Tensor:
@@ -77,4 +79,3 @@ def prior(logits_Rhw: Tensor, target_Rss: Tensor, words_R: Tensor) -> Tensor:
     target = F.adaptive_avg_pool2d(target_Rss[:, None], logits_Rhw.shape[-1])[:, 0]
     each = 2 * bce(logits_Rhw, target) + dice(logits_Rhw, target)
     return (each * words_R).sum() / words_R.sum().clamp_min(1)
-

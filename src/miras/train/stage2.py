@@ -143,9 +143,7 @@ def step(model: Miras, batch: DialogueBatch, parsing: VisualParsing, weights: We
         prompts, match_words = model.alignment(span, words, memory, present)
         prior = model.alignment.prior(match_words, chosen.pixels_BChw, words.any(1))
         dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
-        logits, iou = model.decoder(
-            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior
-        )
+        logits, iou = model.decoder(prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior)
         match_pixels = model.alignment.match(pool_by_mask(chosen.pixels_BChw, regions.target_Rss[:, None]))
     mask_loss, iou_loss = losses.candidates(logits.float(), iou, regions.target_Rss)
     text_loss, hits, operator_hits = _text(logits_TV.float(), labels_T, model.instruction.vocab_size, weights.special)

@@ -1,0 +1,230 @@
+"""A dialogue while it grows, and the moves that can be made in it.
+
+In: a scene, a voice, a random generator. Out: turns with regions, and which annotations are
+selected after each step. Each move returns whether the state allowed it; what comes next is
+decided in `dialogues`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from miras.core.selection import Steps, advance
+from miras.core.types import Mark, Operator, Piece, Region, Turn
+from miras.data.phrasing import pick
+from miras.data.scene import Scene, Target
+from miras.data.voice import Request, Voice
+from miras.data.words import definite
+
+_HARD_ABSENT = 0.7
+_QUESTION_NEXT = 0.5
+_QUESTION_NARROW = 0.35
+_QUESTION_AGAIN = 0.3
+_MOST_OF_WHOLE = 0.9
+_RARE = {"side": 0.4, "whole": 0.4}
+"""Weights of sorts of targets, one for the others."""
+_FIRST_NAMED = ("ask", "next", "again", "narrow", "other")
+
+
+class Talk:
+    """The state. turns, moves: what was said and done. steps: selections; members: the annotations
+    in each of them. named: targets so far. focus, hops: of the last exchange, of the whole."""
+
+    def __init__(self, scene: Scene, rng: np.random.Generator, heldout: bool) -> None:
+        self.scene, self.rng = scene, rng
+        self.voice = Voice(rng, heldout, scene.shared_uses)
+        self.turns: list[Turn] = []
+        self.moves: list[str] = []
+        self.steps: Steps = ()
+        self.members: list[frozenset[int]] = []
+        self.named: list[Target] = []
+        self.refused: set[str] = set()
+        self.focus = ""
+        self.hops = 1
+        self._phrases: list[str] = []
+        self._regions = 0
+        self._moves: dict[str, Callable[[], bool]] = {
+            "ask": self.ask, "next": self.next, "two": self.two, "add": self.add, "cut": self.cut, "undo": self.undo,
+            "absent": self.absent, "other": self.other, "narrow": self.narrow, "again": self.again, "chat": self.chat,
+        }  # fmt: skip
+
+    @property
+    def selected(self) -> frozenset[int]:
+        """Annotations in the current selection."""
+        return self.members[-1] if self.members else frozenset()
+
+    def do(self, move: str) -> bool:
+        """Make the move of that name."""
+        return self._moves[move]()
+
+    def ask(self, targets: list[Target] | None = None) -> bool:
+        """A target while nothing is selected; with `targets`, one of them at any time."""
+        if targets is None and self.selected:
+            return False
+        target = self._fresh(targets)
+        if target is None:
+            return False
+        return self._answer("next" if self.selected else "ask", self.voice.request(target), [target])
+
+    def next(self, question: bool = False) -> bool:
+        """Another target replaces the selection."""
+        target = self._fresh()
+        if not self.selected or target is None:
+            return False
+        request = Request(self.voice.naming("next", target), "ask")
+        if question or self.rng.random() < _QUESTION_NEXT:
+            request = self.voice.request(target, after=True)
+        return self._answer("next", request, [target])
+
+    def two(self) -> bool:
+        """Two targets in one reply."""
+        first = self._fresh([t for t in self._candidates() if t.sort != "whole"])
+        if first is None:
+            return False
+        second = self._fresh([t for t in self._candidates() if t.sort != "whole" and not t.members & first.members])
+        if second is None:
+            return False
+        names = {"first": definite(self.voice.name(first)), "second": definite(self.voice.name(second))}
+        return self._answer("two", Request(self.voice.text("two", **names), "two"), [first, second])
+
+    def add(self) -> bool:
+        """A further target unites with the selection."""
+        target = self._fresh([t for t in self._candidates() if not t.members & self.selected])
+        if not self.selected or target is None:
+            return False
+        self.hops += 1
+        return self._answer("add", Request(self.voice.naming("add", target), "add"), [target], Operator.ADD)
+
+    def cut(self) -> bool:
+        """A part of the selection goes; something stays."""
+        inside = [t for t in self.scene.within(self.selected) if self._leaves_something(t)]
+        if not inside:
+            return False
+        target = pick(self.rng, inside)
+        self.hops += 1
+        return self._answer("cut", Request(self.voice.naming("cut", target), "cut"), [target], Operator.CUT)
+
+    def undo(self) -> bool:
+        """One step back, right after a step."""
+        if not self.steps or self.moves[-1] in ("undo", "absent", "chat"):
+            return False
+        pieces = [Mark(Operator.UNDO), *self.voice.reply("undo" if len(self.steps) > 1 else "undone")]
+        self.members.pop()
+        self._phrases.pop()
+        self._exchange("undo", self.voice.text("undo"), pieces)
+        self.focus = self._phrases[-1] if self._phrases else ""
+        self.hops += 1
+        return True
+
+    def absent(self) -> bool:
+        """A thing that is not in the photo is refused."""
+        hard, easy = ([p for p in phrases if p not in self.refused] for phrases in self.scene.absent)
+        pool = hard if hard and (not easy or self.rng.random() < _HARD_ABSENT) else easy
+        if not pool or (self.moves and self.moves[-1] == "absent"):
+            return False
+        phrase = pick(self.rng, pool)
+        self.refused.add(phrase)
+        forms = {"ask": 0.25, "exist": 0.3, "next": 0.25, "add": 0.2} if self.selected else {"ask": 0.5, "exist": 0.5}
+        text = self.voice.text(pick(self.rng, list(forms), list(forms.values())), phrase=phrase)
+        self._exchange("absent", text, [Mark(Operator.REJECT), *self.voice.reply("absent", phrase=phrase)])
+        self.focus = ""
+        return True
+
+    def other(self) -> bool:
+        """The second of two, right after the first."""
+        twin = self.scene.other(self.named[-1]) if self._on_target else None
+        if twin is None:
+            return False
+        self.hops += 1
+        return self._answer("other", Request(self.voice.text("other", noun=twin.noun), "other"), [twin])
+
+    def narrow(self) -> bool:
+        """From an object, or from several, to a part of it."""
+        inside = self.scene.within(self.selected)
+        if not (self._on_target and self.named[-1].sort in ("whole", "all") and inside):
+            return False
+        target = pick(self.rng, inside)
+        request = Request(self.voice.naming("narrow", target), "narrow")
+        if target.sort == "one" and self.rng.random() < _QUESTION_NARROW:
+            request = self.voice.request(target, after=True)
+        self.hops += 1
+        return self._answer("narrow", request, [target])
+
+    def again(self) -> bool:
+        """Back to a target named before, by its name; or the present one asked for in other words."""
+        if not self.named or self.moves[-1] == "again":
+            return False
+        target = pick(self.rng, self.named)
+        request = Request(self.voice.naming("again", target), "again")
+        if target.members == self.selected or self.rng.random() < _QUESTION_AGAIN:
+            request = self.voice.request(target, after=True)
+            if target.members == self.selected and self._said(request.text):
+                return False
+        self.hops += 1
+        return self._answer("again", request, [target])
+
+    def chat(self) -> bool:
+        """Words without a region, once in a dialogue."""
+        if "chat" in self.moves:
+            return False
+        topic = "thanks" if self.selected else "hello"
+        self._exchange("chat", self.voice.text(topic), self.voice.reply(topic))
+        return True
+
+    @property
+    def _on_target(self) -> bool:
+        """Whether the last reply named one target and it is what is selected."""
+        return bool(self.moves) and self.moves[-1] in _FIRST_NAMED
+
+    def _candidates(self) -> list[Target]:
+        """Targets not named yet and not equal to the selection."""
+        seen = {t.members for t in self.named} | {self.selected}
+        return [t for t in self.scene.targets if t.members not in seen]
+
+    def _fresh(self, among: list[Target] | None = None) -> Target | None:
+        pool = self._candidates() if among is None else among
+        if not pool and among is None and not self.selected:
+            pool = self.scene.targets
+        return pick(self.rng, pool, [_RARE.get(t.sort, 1.0) for t in pool]) if pool else None
+
+    def _leaves_something(self, target: Target) -> bool:
+        """Whether a cut takes something that is selected, but not nearly all of it."""
+        before = self.steps[-1].mask
+        taken = np.count_nonzero(before & self.scene.mask(target))
+        return bool(0 < taken < _MOST_OF_WHOLE * np.count_nonzero(before))
+
+    def _said(self, text: str) -> bool:
+        """Whether the user said the same before, but for case and marks."""
+        plain = text.lower().strip(" .?!")
+        return any(turn.text.lower().strip(" .?!") == plain for turn in self.turns if turn.role == "user")
+
+    def _answer(
+        self, move: str, request: Request, targets: list[Target], operator: Operator = Operator.REPLACE
+    ) -> bool:
+        """Append the exchange whose reply names the targets; always True."""
+        index, first = len(self.turns) + 1, self._regions + 1
+        regions = tuple(
+            Region(id_, target.phrase, self.scene.mask(target), index, operator)
+            for id_, target in enumerate(targets, first)
+        )
+        self._regions += len(regions)
+        mark: list[Piece] = [] if operator is Operator.REPLACE else [Mark(operator)]
+        pieces = mark + self.voice.reply(request.reply, [(r.phrase, r.id) for r in regions], **request.slots)
+        united = frozenset().union(*(t.members for t in targets))
+        changed = {Operator.ADD: self.selected | united, Operator.CUT: self.selected - united}
+        self.members.append(changed.get(operator, united))
+        self._phrases.append(targets[-1].phrase)
+        self.named += [t for t in targets if t not in self.named]
+        self.named.sort(key=lambda t: t is targets[-1])
+        self.focus = targets[-1].phrase
+        self.hops += request.functional
+        self._exchange(move, request.text, pieces, regions)
+        return True
+
+    def _exchange(self, move: str, text: str, pieces: list[Piece], regions: tuple[Region, ...] = ()) -> None:
+        reply = Turn("assistant", tuple(pieces), regions)
+        self.turns += [Turn.user(text), reply]
+        self.moves.append(move)
+        self.steps = advance(self.steps, reply)

@@ -1,0 +1,101 @@
+"""How a person asks for a target, and what sort of answer that wants.
+
+In: a target, a random generator, the wordings. Out: texts of the user and pieces of the reply.
+Knows nothing of what was said or selected before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+
+from miras.core.types import Piece
+from miras.data import phrasing
+from miras.data.phrasing import Phrasing, lower_first, pick, vary
+from miras.data.scene import Target
+
+INSTRUCTIONS = (0.45, 0.14, 0.08, 0.06, 0.08, 0.04)
+"""Share of each of a data set's own instructions; the rest is ours."""
+_HUMAN = 2
+"""The first instructions are functional questions; the later ones name the part."""
+_FUNCTIONAL = 0.4
+_CANONICAL = 0.5
+_EXIST = 0.12
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user says, which replies fit, the slots of the reply, and whether the label was left unsaid."""
+
+    text: str
+    reply: str
+    slots: dict[str, str] = field(default_factory=dict)
+    functional: bool = False
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One speaker. heldout: only wordings that training never shows. taken: uses of several things in the photo."""
+
+    rng: np.random.Generator
+    heldout: bool
+    taken: frozenset[str] = frozenset()
+
+    def text(self, move: str, **slots: str) -> str:
+        """A text of the user without a target."""
+        return _phrasing().say(move, self.rng, heldout=self.heldout, **slots)
+
+    def naming(self, move: str, target: Target) -> str:
+        """A text that names the target."""
+        return self.text(move, phrase=self.name(target))
+
+    def name(self, target: Target) -> str:
+        """The canonical name half of the time, else one of the others."""
+        first, *others = target.spoken
+        return first if not others or self.rng.random() < _CANONICAL else pick(self.rng, others)
+
+    def reply(self, sort: str, regions: Sequence[tuple[str, int]] = (), **slots: str) -> list[Piece]:
+        """The pieces of a reply without its mark; regions: (phrase, id)."""
+        return _phrasing().answer(sort, self.rng, regions, **slots)
+
+    def request(self, target: Target, after: bool = False) -> Request:
+        """Ask for the target. after: something was said before ("And ...")."""
+        dice = self.rng.random()
+        if target.instructions and dice < sum(INSTRUCTIONS):
+            index = pick(self.rng, range(len(INSTRUCTIONS)), INSTRUCTIONS)
+            human = index < _HUMAN
+            return Request(vary(target.instructions[index], self.rng), "answer" if human else "ask", functional=human)
+        if target.sort != "side" and (target.instructions or dice < _FUNCTIONAL):
+            asked = self._functional(target, after)
+            if asked is not None:
+                return asked
+        move = "exist" if target.sort == "one" and self.rng.random() < _EXIST else "ask"
+        return Request(self.naming(move, target), move)
+
+    def _functional(self, target: Target, after: bool) -> Request | None:
+        """A question that does not say the label; None when nothing is written about it."""
+        entry = target.entry
+        if entry is None:
+            return None
+        *trained, last = entry.questions or ("",)
+        questions = [last] if self.heldout and trained else [] if self.heldout else trained or [last]
+        options = [("use", use) for use in entry.uses if use not in self.taken]
+        options += [("question", question) for question in questions if question]
+        if not options:
+            return None
+        sort, content = pick(self.rng, options)
+        if sort == "use":
+            text = self.text("use_part" if entry.object else "use_thing", use=content)
+            return Request(text, "use", {"use": content}, functional=True)
+        text = vary(content, self.rng)
+        if after:
+            text = self.text("question", question=content, lower=lower_first(content))
+        return Request(text, "answer" if entry.object else "answer_thing", functional=True)
+
+
+@lru_cache(maxsize=1)
+def _phrasing() -> Phrasing:
+    return phrasing.load()

@@ -1,0 +1,234 @@
+"""Sampled dialogues: does a later turn understand the earlier ones?
+
+In: a loaded model and annotated photos. Out: a `Talk` for each dialogue, and figures over them:
+the final selection beside the same target asked alone, operators, refusals, IoU by turn. Knows no
+file but the photos, and speaks to the model through `chat` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from miras.chat.load import Loaded
+from miras.chat.session import ChatSession
+from miras.core.errors import InputError
+from miras.core.selection import Steps, advance
+from miras.core.types import AnnotatedPhoto, Example, Mark, Name, Operator, Region, Turn
+from miras.data import dialogues
+from miras.data.words import definite
+from miras.eval.metrics import Overlap, giou, overlap, summary
+
+History = Literal["own", "gold"]
+EDITS = (Operator.ADD, Operator.CUT, Operator.UNDO)
+
+
+@dataclass(frozen=True)
+class Said:
+    """One exchange. wanted, said: operators of the gold reply and of the system's.
+
+    wants_mask: whether the gold reply names a region. overlap: of the selections after it; None where
+    the gold reply changes nothing (a refusal, small talk).
+    """
+
+    move: str
+    user: str
+    gold: str
+    reply: str
+    wanted: frozenset[Operator]
+    said: frozenset[Operator]
+    wants_mask: bool
+    overlap: Overlap | None
+
+
+@dataclass(frozen=True)
+class Talk:
+    """One dialogue. own, alone: overlaps of its final target, where the last reply names one target
+    that replaces the selection; own = after the dialogue, alone = as the first request of a session."""
+
+    index: int
+    photo: str
+    source: str
+    kind: str
+    focus: str
+    turns: tuple[Said, ...]
+    own: Overlap | None = None
+    alone: Overlap | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The line of `--samples`: plain values."""
+        return {
+            "index": self.index, "photo": self.photo, "source": self.source, "kind": self.kind, "focus": self.focus,
+            "turns": [_line(said) for said in self.turns],
+            "final_iou": None if self.own is None else self.own.iou,
+            "alone_iou": None if self.alone is None else self.alone.iou,
+        }  # fmt: skip
+
+
+def evaluate(
+    loaded: Loaded, photos: Sequence[AnnotatedPhoto], *, n: int, seed: int, heldout: bool, history: History = "own"
+) -> dict[str, Any]:
+    """The figures of `n` sampled dialogues; see `talks` and `figures`."""
+    return figures(list(talks(loaded, photos, n=n, seed=seed, heldout=heldout, history=history)))
+
+
+def talks(
+    loaded: Loaded, photos: Sequence[AnnotatedPhoto], *, n: int, seed: int, heldout: bool, history: History = "own"
+) -> Iterator[Talk]:
+    """Hold `n` dialogues, the sources in turn, each photo of a source once before any comes again.
+
+    heldout: with wordings that training never shows. history: "own" keeps the system's replies,
+    "gold" puts the data's own in their place. Raises InputError when no photo has anything to ask for.
+    """
+    if n < 1:
+        raise InputError("at least 1 dialogue", str(n))
+    for index, (photo, example) in enumerate(_examples(photos, n, seed, heldout)):
+        yield _hold(loaded, photo, example, index, seed, history)
+
+
+def figures(held: Sequence[Talk]) -> dict[str, Any]:
+    """Rates from 0 to 1; `giou` and its like over all turns that change the selection.
+
+    `final`: dialogues of two exchanges and more whose last reply names one target. `gap`: gIoU of the
+    target asked alone minus gIoU after the dialogue, `gap_interval` its 95% bootstrap interval.
+    """
+    turns = [said for talk in held for said in talk.turns]
+    edits = {op: [op in said.said for said in turns if op in said.wanted] for op in EDITS}
+    refused = [Operator.REJECT in said.said for said in turns if Operator.REJECT in said.wanted]
+    wrongly = [Operator.REJECT in said.said for said in turns if said.wants_mask]
+    return {
+        "n": len(held),
+        "turns": len(turns),
+        **summary([said.overlap for said in turns if said.overlap is not None]),
+        "final": _final(held),
+        "operators": {op.value: {"n": len(obeyed), "obeyed": _share(obeyed)} for op, obeyed in edits.items()},
+        "operators_obeyed": _share([flag for obeyed in edits.values() for flag in obeyed]),
+        "refusals": {"n": len(refused), "right": _share(refused)},
+        "false_refusals": {"n": len(wrongly), "rate": _share(wrongly)},
+        "giou_by_turn": _by_turn(held),
+        "giou_by_move": _grouped((said.move, said.overlap) for said in turns),
+        "giou_by_source": _grouped((talk.source, said.overlap) for talk in held for said in talk.turns),
+    }
+
+
+# Holding a dialogue
+
+
+def _examples(
+    photos: Sequence[AnnotatedPhoto], n: int, seed: int, heldout: bool
+) -> Iterator[tuple[AnnotatedPhoto, Example]]:
+    rng = np.random.default_rng([seed, 0])
+    sources = sorted({photo.source for photo in photos})
+    pools = {name: [photo for photo in photos if photo.source == name] for name in sources}
+    queues: dict[str, list[AnnotatedPhoto]] = {name: [] for name in sources}
+    made = idle = 0
+    while made < n:
+        name = sources[(made + idle) % len(sources)]
+        if not queues[name]:
+            queues[name] = [pools[name][i] for i in rng.permutation(len(pools[name]))]
+        photo = queues[name].pop()
+        try:
+            example = dialogues.sample(photo, np.random.default_rng([seed, made + 1]), heldout=heldout)
+        except InputError:  # a photo whose masks are all too small to ask for
+            idle += 1
+            if idle > 2 * len(photos) + n:
+                raise
+            continue
+        made += 1
+        yield photo, example
+
+
+def _hold(loaded: Loaded, photo: AnnotatedPhoto, example: Example, index: int, seed: int, history: History) -> Talk:
+    opening = loaded.chat(example.image, seed=seed)
+    session = opening.fork()
+    turns, moves = example.conversation.turns, example.meta["moves"]
+    steps: Steps = ()
+    said: list[Said] = []
+    for user, gold in zip(turns[::2], turns[1::2], strict=True):
+        steps = advance(steps, gold)
+        twin = session.fork() if history == "gold" else session
+        said.append(_exchange(twin, user.text, gold, steps, moves[2 * len(said) + 1]))
+        if history == "gold":
+            session.tell(user.text, gold)
+    target = _final_target(turns)
+    if target is None:
+        return Talk(index, photo.id, photo.source, example.kind, example.focus, tuple(said))
+    alone = opening.ask(f"Select {definite(target.phrase)}.").selection
+    return Talk(
+        index, photo.id, photo.source, example.kind, example.focus, tuple(said), said[-1].overlap,
+        overlap(alone.mask, target.mask),
+    )  # fmt: skip
+
+
+def _exchange(session: ChatSession, user: str, gold: Turn, steps: Steps, move: str) -> Said:
+    reply = session.ask(user)
+    marks = frozenset(piece.operator for piece in gold.content if isinstance(piece, Mark))
+    target = steps[-1].mask if steps else np.zeros(session.size, np.bool_)
+    changes = bool(gold.regions) or Operator.UNDO in marks
+    counted = overlap(reply.selection.mask, target) if changes else None
+    return Said(move, user, gold.text, reply.text, marks, frozenset(reply.operators), bool(gold.regions), counted)
+
+
+def _final_target(turns: Sequence[Turn]) -> Region | None:
+    """The region of the last reply, where it names one, nothing else governs it, and something came before."""
+    last = turns[-1]
+    alone = len(last.regions) == 1 and not any(isinstance(piece, Mark) for piece in last.content)
+    named = sum(isinstance(piece, Name) for piece in last.content)
+    return last.regions[0] if alone and named == 1 and len(turns) > 2 else None
+
+
+# Figures
+
+
+def _final(held: Sequence[Talk]) -> dict[str, Any]:
+    pairs = [(talk.own, talk.alone, talk.photo) for talk in held if talk.own is not None and talk.alone is not None]
+    own, alone = giou([pair[0] for pair in pairs]), giou([pair[1] for pair in pairs])
+    low, high = _interval([b.iou - a.iou for a, b, _ in pairs], [photo for _, _, photo in pairs])
+    return {"n": len(pairs), "giou_own": own, "giou_alone": alone, "gap": alone - own, "gap_interval": [low, high]}
+
+
+def _interval(values: Sequence[float], clusters: Sequence[str], rounds: int = 2000) -> tuple[float, float]:
+    """95% percentile bootstrap of a mean, clusters (photos) drawn whole."""
+    if not values:
+        return 0.0, 0.0
+    names = sorted(set(clusters))
+    place = np.array([names.index(name) for name in clusters])
+    sums = np.bincount(place, np.asarray(values, np.float64), len(names))
+    counts = np.bincount(place, minlength=len(names))
+    drawn = np.random.default_rng(0).integers(0, len(names), (rounds, len(names)))
+    means = sums[drawn].sum(1) / counts[drawn].sum(1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
+def _by_turn(held: Sequence[Talk]) -> list[dict[str, float]]:
+    """For turn 1, 2, ...: how many change the selection, and their gIoU."""
+    longest = max((len(talk.turns) for talk in held), default=0)
+    columns = [
+        [talk.turns[i].overlap for talk in held if len(talk.turns) > i and talk.turns[i].overlap is not None]
+        for i in range(longest)
+    ]
+    return [{"n": len(column), "giou": giou([o for o in column if o is not None])} for column in columns]
+
+
+def _grouped(pairs: Iterable[tuple[str, Overlap | None]]) -> dict[str, dict[str, float]]:
+    groups: dict[str, list[Overlap]] = {}
+    for name, counted in pairs:
+        if counted is not None:
+            groups.setdefault(name, []).append(counted)
+    return {name: {"n": len(group), "giou": giou(group)} for name, group in sorted(groups.items())}
+
+
+def _share(flags: Sequence[bool]) -> float:
+    return sum(flags) / len(flags) if flags else 0.0
+
+
+def _line(said: Said) -> dict[str, Any]:
+    return {
+        "move": said.move, "user": said.user, "gold": said.gold, "reply": said.reply,
+        "wanted": sorted(said.wanted), "said": sorted(said.said),
+        "iou": None if said.overlap is None else said.overlap.iou,
+    }  # fmt: skip
