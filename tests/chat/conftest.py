@@ -24,7 +24,15 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def model() -> Miras:
-    return presets.build("miras-tiny", seed=0)
+    """Random weights; mask logits are centred, so that masks are neither empty nor full."""
+    tiny = presets.build("miras-tiny", seed=0)
+
+    def centre(_: torch.nn.Module, __: object, output: tuple[torch.Tensor, torch.Tensor]) -> object:
+        logits_RMhw, iou_RM = output
+        return logits_RMhw - logits_RMhw.mean((2, 3), keepdim=True), iou_RM
+
+    tiny.decoder.register_forward_hook(centre)
+    return tiny
 
 
 @pytest.fixture(scope="session")

@@ -197,7 +197,11 @@ class ChatSession:
         return self._tell(clean_text(user), reply)
 
     def undo(self) -> Selection:
-        """Take the last exchange or refinement back. Returns what is selected now. Raises NothingToUndo."""
+        """Take the last exchange or refinement back. Returns what is selected now. Raises NothingToUndo.
+
+        The cache is cropped to what it was, bit by bit; after a refinement, or when exchanges had been
+        dropped, what followed is run again (equal up to the order of float sums).
+        """
         if not self._events:
             raise NothingToUndo
         events = self._events[:-1]
