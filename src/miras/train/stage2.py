@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miras.core.grammar import IGNORE, TEMPLATES, Encoded, Encoder, render
-from miras.core.selection import advance
+from miras.core.selection import Steps, advance
 from miras.core.types import Conversation
 from miras.data import dialogues
 from miras.model.miras import Miras
@@ -24,9 +24,7 @@ from miras.model.visual_encoders import pool_by_mask
 from miras.model.visual_parsing import VisualParsing
 from miras.train import losses
 from miras.train.augment import Sample
-from miras.train.targets import Prompted, Regions, collate, cover, spoil
-
-NO_POINTS = np.zeros((0, 3), np.float32)
+from miras.train.targets import Prompted, Regions, collate, cover, no_points, prompt, spoil
 
 
 @dataclass(frozen=True)
@@ -43,12 +41,13 @@ class Weights:
 
 @dataclass(frozen=True)
 class History:
-    """How often the selection shown to the decoder is hidden, a mask in memory is spoiled, and the
-    mask tokens of a region are blanked."""
+    """How often the selection shown to the decoder is hidden, a mask in memory is spoiled, the mask
+    tokens of a region are blanked, and a region is prompted by hand as in a refinement."""
 
     hidden: float = 0.3
     spoiled: float = 0.3
     blank: float = 0.15
+    hand: float = 0.2
 
 
 @dataclass
@@ -94,7 +93,8 @@ def dialogue_batch(
             earlier.append(list(range(first, len(targets))))
             index.append(photo)
             targets.append(target)
-            prompts.append(Prompted(NO_POINTS, before, True))
+            by_hand = prompt(target, [], rng) if rng.random() < history.hand else None
+            prompts.append(by_hand or Prompted(no_points(), before, True))
             places.append(place)
             slots.append(spoil(target, rng) if rng.random() < history.spoiled else target)
             blank.append(rng.random() < history.blank)
@@ -118,12 +118,12 @@ def dialogue_batch(
 def _selections(talk: Conversation, side: int) -> dict[int, NDArray[np.float32] | None]:
     """What is selected before each assistant turn, on the grid; None where nothing is."""
     shown: dict[int, NDArray[np.float32] | None] = {}
-    steps: tuple[object, ...] = ()
+    steps: Steps = ()
     for i, turn in enumerate(talk.turns):
         if turn.role == "assistant":
             current = steps[-1] if steps else None
-            shown[i] = cover(current.mask, side) if current is not None and current.expression else None  # type: ignore[attr-defined]
-            steps = advance(steps, turn)  # type: ignore[arg-type]
+            shown[i] = cover(current.mask, side) if current is not None and current.expression else None
+            steps = advance(steps, turn)
     return shown
 
 
@@ -139,6 +139,7 @@ def step(model: Miras, batch: DialogueBatch, parsing: VisualParsing, weights: We
         last, states = model.instruction(embeds)
         logits_TV, labels_T = _predictions(model, batch, last)
         span, words = _spans(batch, states)
+        words = words & regions.words_R[:, None]
         memory, present = _memory(batch, tokens_RKD)
         prompts, match_words = model.alignment(span, words, memory, present)
         prior = model.alignment.prior(match_words, chosen.pixels_BChw, words.any(1))

@@ -36,10 +36,16 @@ def cover(mask: Mask, side: int) -> NDArray[np.float32]:
     return np.asarray(image, dtype=np.float32) / 255.0
 
 
-def prompt(target_ss: NDArray[np.float32], others: list[NDArray[np.float32]], rng: np.random.Generator) -> Prompted:
-    """Mostly words alone; sometimes clicks, a box, or a mask that was selected before."""
+def no_points() -> NDArray[np.float32]:
+    """Empty point slots (Q, 3)."""
     points = np.zeros((POINTS, 3), np.float32)
     points[:, 2] = PADDING
+    return points
+
+
+def prompt(target_ss: NDArray[np.float32], others: list[NDArray[np.float32]], rng: np.random.Generator) -> Prompted:
+    """Mostly words alone; sometimes clicks, a box, or a mask that was selected before."""
+    points = no_points()
     draw = rng.random()
     words = True
     shown = None

@@ -1,0 +1,246 @@
+"""Dialogues as a whole: `dialogues`, and through it `talk` and `voice`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from miras.core.errors import InputError
+from miras.core.masks import encode_rle
+from miras.core.selection import Steps, advance
+from miras.core.types import AnnotatedPhoto, Annotation, Example, Mark, Name, Operator, Turn
+from miras.data import knowledge, phrasing
+from miras.data.dialogues import KINDS, MOVES, askable, mirror_annotation, sample
+from miras.data.knowledge import says_label
+from miras.data.read import read_sources
+
+SIZE = (60, 100)
+KNIFE = ("If I want to cut, which part?", "To cut, which part?", "Where is the blade?", "Blade?", "blade", "the blade")
+
+
+def note(label: str, box: tuple[int, int, int, int], phrase: str = "", instructions: tuple[str, ...] = ()) -> Annotation:
+    mask = np.zeros(SIZE, bool)
+    mask[box[1] : box[3], box[0] : box[2]] = True
+    return Annotation(label, phrase or label, encode_rle(mask), instructions)
+
+
+def photo(source: str, *notes: Annotation, vocabulary: tuple[str, ...] = ()) -> AnnotatedPhoto:
+    return AnnotatedPhoto(f"{source}-photo", Path("p.jpg"), SIZE, notes, source, frozenset(vocabulary))
+
+
+PHOTOS = {
+    "street": photo(
+        "coco", note("person", (0, 0, 20, 40)), note("person", (60, 0, 80, 40)), note("dog", (30, 30, 50, 60)),
+        note("grass", (0, 45, 30, 60)), note("sky", (20, 0, 60, 25)), vocabulary=("person", "dog", "grass", "sky", "cat", "kite"),
+    ),
+    "outfit": photo(
+        "ccp", note("hair", (10, 0, 20, 8)), note("shirt", (8, 8, 22, 30)), note("pants", (8, 30, 22, 50)),
+        note("shoes", (8, 50, 22, 60)), vocabulary=("hair", "shirt", "pants", "shoes", "hat", "scarf"),
+    ),
+    "car": photo(
+        "car-parts", note("left mirror", (0, 0, 10, 10), "left mirror of the car"), note("hood", (20, 20, 60, 40), "hood of the car"),
+        note("right mirror", (80, 0, 95, 10), "right mirror of the car"), note("wheel", (0, 40, 20, 60), "wheel of the car"),
+        vocabulary=("left mirror", "right mirror", "hood", "wheel", "trunk"),
+    ),
+    "knife": photo("instructpart", note("knife blade", (0, 0, 50, 10), "blade of the knife", KNIFE)),
+}  # fmt: skip
+
+
+def many(name: str, count: int = 150, **options: object) -> list[Example]:
+    return [sample(PHOTOS[name], np.random.default_rng(seed), **options) for seed in range(count)]  # type: ignore[arg-type]
+
+
+ALL = [(name, example) for name in PHOTOS for example in many(name)]
+
+
+def replies(example: Example) -> list[tuple[str, str, Turn]]:
+    """(move, the user's text, the reply) of each exchange."""
+    turns = example.conversation.turns
+    return [(move, turns[index - 1].text, turns[index]) for index, move in example.meta["moves"].items()]
+
+
+def selections(example: Example) -> list[Steps]:
+    steps: Steps = ()
+    found = []
+    for turn in example.conversation.turns[1::2]:
+        steps = advance(steps, turn)
+        found.append(steps)
+    return found
+
+
+def test_every_move_and_every_kind_appears() -> None:
+    moves = Counter(move for _, example in ALL for move in example.meta["moves"].values())
+    assert set(moves) == set(MOVES)
+    assert {example.kind for _, example in ALL} == set(KINDS)
+
+
+def test_turns_alternate_and_regions_are_numbered_in_reading_order() -> None:
+    for _, example in ALL:
+        turns = example.conversation.turns
+        assert [turn.role for turn in turns] == ["user", "assistant"] * (len(turns) // 2)
+        assert all(turn.text.strip() and len(turn.content) == 1 for turn in turns[::2])
+        assert [region.id for region in example.conversation.regions] == list(range(1, len(example.conversation.regions) + 1))
+        for index, turn in enumerate(turns):
+            named = [piece.region for piece in turn.content if isinstance(piece, Name)]
+            assert named == [region.id for region in turn.regions]
+            assert all(region.turn == index and region.mask.any() for region in turn.regions)
+
+
+@pytest.mark.parametrize(("least", "most"), [(1, 1), (2, 2), (2, 5), (4, 6)])
+def test_length(least: int, most: int) -> None:
+    lengths = {len(example.conversation.turns) // 2 for example in many("street", 60, turns=(least, most))}
+    assert lengths <= set(range(least, most + 1))
+
+
+@pytest.mark.parametrize(
+    ("move", "operator"),
+    [("add", Operator.ADD), ("cut", Operator.CUT), ("undo", Operator.UNDO), ("absent", Operator.REJECT)],
+)
+def test_the_operator_stands_first_and_only_there(move: str, operator: Operator) -> None:
+    for _, example in ALL:
+        for done, _, reply in replies(example):
+            marks = [piece.operator for piece in reply.content if isinstance(piece, Mark)]
+            assert (marks == [operator] and isinstance(reply.content[0], Mark)) if done == move else operator not in marks
+            if done in ("undo", "absent", "chat"):
+                assert not reply.regions
+
+
+def test_operators_do_what_they_promise() -> None:
+    for _, example in ALL:
+        before: Steps = ()
+        for (move, _, reply), after in zip(replies(example), selections(example), strict=True):
+            if move == "add":
+                assert after[-1].mask.sum() > before[-1].mask.sum()
+            elif move == "cut":
+                assert 0 < after[-1].mask.sum() < before[-1].mask.sum()
+            elif move == "undo":
+                assert before and len(after) == len(before) - 1
+            elif move in ("absent", "chat"):
+                assert after == before
+            else:
+                assert np.array_equal(after[-1].mask, np.logical_or.reduce([r.mask for r in reply.regions]))
+            before = after
+
+
+def test_absent_things_are_absent_and_the_focus_is_empty() -> None:
+    for name, example in ALL:
+        present = {note.phrase for note in PHOTOS[name].annotations} | {note.label for note in PHOTOS[name].annotations}
+        rejected = [text.lower() for move, text, _ in replies(example) if move == "absent"]
+        assert not any(text.strip(".?!").endswith(f" {label}") for text in rejected for label in present)
+        if example.kind == "absent":
+            assert example.focus == "" and replies(example)[-1][0] == "absent"
+
+
+def test_the_other_one_is_the_twin() -> None:
+    twins = {frozenset({"left person", "right person"}), frozenset({"left mirror of the car", "right mirror of the car"})}
+    seen = 0
+    for _, example in ALL:
+        said = replies(example)
+        for (_, _, first), (move, _, second) in zip(said, said[1:], strict=False):
+            if move == "other":
+                assert frozenset({first.regions[-1].phrase, second.regions[0].phrase}) in twins
+                seen += 1
+    assert seen > 10
+
+
+def test_narrowing_goes_inside_the_selection() -> None:
+    for _, example in ALL:
+        before: Steps = ()
+        for (move, _, _), after in zip(replies(example), selections(example), strict=True):
+            if move == "narrow":
+                assert not (after[-1].mask & ~before[-1].mask).any()
+                assert after[-1].mask.sum() < before[-1].mask.sum()
+            before = after
+
+
+def test_focus_is_the_last_target() -> None:
+    for _, example in ALL:
+        move, _, reply = replies(example)[-1]
+        if reply.regions:
+            assert example.focus == reply.regions[-1].phrase
+        assert example.hops >= 1 and move != "chat"
+
+
+def test_functional_questions_never_say_the_label() -> None:
+    base = knowledge.load()
+    uses = {use: entry for entry in base.entries.values() for use in entry.uses}
+    heard = 0
+    for _, example in ALL:
+        for _, text, reply in replies(example):
+            for use, entry in uses.items():
+                if reply.regions and use in text and entry.phrase == reply.regions[0].phrase:
+                    assert not says_label(entry, text)
+                    heard += 1
+    assert heard > 10
+
+
+def test_the_data_set_s_own_instructions_are_asked() -> None:
+    texts = Counter(text for example in many("knife") for _, text, _ in replies(example))
+    assert texts[KNIFE[0]] > 20
+    assert all(texts[text] for text in KNIFE[:4])
+
+
+def test_same_seed_same_dialogue() -> None:
+    for name in PHOTOS:
+        first, second = (sample(PHOTOS[name], np.random.default_rng(7)) for _ in range(2))
+        assert [turn.content for turn in first.conversation.turns] == [turn.content for turn in second.conversation.turns]
+        assert (first.kind, first.focus, first.hops, first.meta) == (second.kind, second.focus, second.hops, second.meta)
+
+
+@pytest.mark.parametrize("move", ["undo", "thanks"])
+def test_held_out_dialogues_use_held_out_wordings_only(move: str) -> None:
+    done = {"undo": "undo", "thanks": "chat"}[move]
+    held = {_plain(text) for text in phrasing.load().heldout[move] + phrasing.load().heldout["hello"]}
+    trained = {_plain(text) for text in phrasing.load().train[move]}
+    fresh = {_plain(t) for name in PHOTOS for e in many(name, 80, heldout=True) for m, t, _ in replies(e) if m == done}
+    assert fresh and fresh <= held
+    assert {_plain(t) for _, e in ALL for m, t, _ in replies(e) if m == done} & trained
+
+
+def test_the_last_question_of_an_entry_is_held_out() -> None:
+    questions = knowledge.load().entries["dog"].questions
+    trained = {_plain(text) for example in many("street", 300) for _, text, _ in replies(example)}
+    held = {_plain(text) for example in many("street", 300, heldout=True) for _, text, _ in replies(example)}
+    assert any(_plain(q) in trained for q in questions[:-1]) and _plain(questions[-1]) not in trained
+    assert not any(_plain(q) in held for q in questions[:-1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_can_be_asked_for(kind: str) -> None:
+    assert {example.kind for example in many("car", 30, kinds={kind: 1.0})} == {kind}
+
+
+def test_what_cannot_be_sampled() -> None:
+    empty = photo("test")
+    assert not askable(empty) and askable(PHOTOS["knife"])
+    with pytest.raises(InputError, match="large enough"):
+        sample(empty, np.random.default_rng(0))
+    with pytest.raises(InputError, match="riddle"):
+        sample(PHOTOS["car"], np.random.default_rng(0), kinds={"riddle": 1.0})
+    with pytest.raises(InputError, match="turns"):
+        sample(PHOTOS["car"], np.random.default_rng(0), turns=(3, 2))
+
+
+def test_mirror_annotation() -> None:
+    before = note("left mirror", (0, 0, 10, 10), "left mirror of the car", ("On the left?",))
+    flipped = note("any", (90, 0, 100, 10)).rle
+    after = mirror_annotation(before, flipped)
+    assert (after.label, after.phrase, after.instructions) == ("right mirror", "right mirror of the car", ("On the right?",))
+    assert after.rle == flipped
+
+
+def test_real_photos(shared_data: Path) -> None:
+    photos = [p for p in read_sources(shared_data, on_fault=lambda _: None)[::40] if askable(p)]
+    rng = np.random.default_rng(0)
+    for one in photos:
+        example = sample(one, rng)
+        final = selections(example)[-1]
+        assert all(region.mask.shape == one.size and region.mask.any() for region in example.conversation.regions)
+        assert not final or final[-1].mask.any()
+
+
+def _plain(text: str) -> str:
+    return text.lower().strip(" .?!")
