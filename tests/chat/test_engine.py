@@ -52,11 +52,11 @@ def test_same_replies_with_and_without_cache(
     assert len(logits) == len(logits_anew) == 4
     for ours, theirs in zip(logits, logits_anew, strict=True):
         torch.testing.assert_close(ours, theirs, atol=TOLERANCE, rtol=TOLERANCE)
-    for ours, theirs in zip(kept.history, anew.history, strict=True):
-        assert (ours.text, ours.ids, ours.operators) == (theirs.text, theirs.ids, theirs.operators)
-        assert ours.selection.expression == theirs.selection.expression
-        assert (ours.selection.mask != theirs.selection.mask).mean() < 0.001
-        assert ours.certainty == pytest.approx(theirs.certainty, abs=TOLERANCE)
+    for reply, other in zip(kept.history, anew.history, strict=True):
+        assert (reply.text, reply.ids, reply.operators) == (other.text, other.ids, other.operators)
+        assert reply.selection.expression == other.selection.expression
+        assert (reply.selection.mask != other.selection.mask).mean() < 0.001
+        assert reply.certainty == pytest.approx(other.certainty, abs=TOLERANCE)
 
 
 def test_unforced_replies_are_the_same_too(model: Miras, photo: NDArray[np.uint8]) -> None:

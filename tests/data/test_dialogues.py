@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from miras.core.types import AnnotatedPhoto, Annotation, Example, Mark, Name, Op
 from miras.data import knowledge, phrasing
 from miras.data.dialogues import KINDS, MOVES, askable, mirror_annotation, sample
 from miras.data.knowledge import says_label
-from miras.data.read import read_sources
+from miras.data.read import SOURCES
 
 SIZE = (60, 100)
 KNIFE = ("If I want to cut, which part?", "To cut, which part?", "Where is the blade?", "Blade?", "blade", "the blade")
 
 
-def note(label: str, box: tuple[int, int, int, int], phrase: str = "", instructions: tuple[str, ...] = ()) -> Annotation:
+def note(
+    label: str, box: tuple[int, int, int, int], phrase: str = "", instructions: tuple[str, ...] = ()
+) -> Annotation:
     mask = np.zeros(SIZE, bool)
     mask[box[1] : box[3], box[0] : box[2]] = True
     return Annotation(label, phrase or label, encode_rle(mask), instructions)
@@ -34,15 +37,17 @@ def photo(source: str, *notes: Annotation, vocabulary: tuple[str, ...] = ()) -> 
 PHOTOS = {
     "street": photo(
         "coco", note("person", (0, 0, 20, 40)), note("person", (60, 0, 80, 40)), note("dog", (30, 30, 50, 60)),
-        note("grass", (0, 45, 30, 60)), note("sky", (20, 0, 60, 25)), vocabulary=("person", "dog", "grass", "sky", "cat", "kite"),
+        note("grass", (0, 45, 30, 60)), note("sky", (20, 0, 60, 25)),
+        vocabulary=("person", "dog", "grass", "sky", "cat", "kite"),
     ),
     "outfit": photo(
         "ccp", note("hair", (10, 0, 20, 8)), note("shirt", (8, 8, 22, 30)), note("pants", (8, 30, 22, 50)),
         note("shoes", (8, 50, 22, 60)), vocabulary=("hair", "shirt", "pants", "shoes", "hat", "scarf"),
     ),
     "car": photo(
-        "car-parts", note("left mirror", (0, 0, 10, 10), "left mirror of the car"), note("hood", (20, 20, 60, 40), "hood of the car"),
-        note("right mirror", (80, 0, 95, 10), "right mirror of the car"), note("wheel", (0, 40, 20, 60), "wheel of the car"),
+        "car-parts", note("left mirror", (0, 0, 10, 10), "left mirror of the car"),
+        note("right mirror", (80, 0, 95, 10), "right mirror of the car"),
+        note("hood", (20, 20, 60, 40), "hood of the car"), note("wheel", (0, 40, 20, 60), "wheel of the car"),
         vocabulary=("left mirror", "right mirror", "hood", "wheel", "trunk"),
     ),
     "knife": photo("instructpart", note("knife blade", (0, 0, 50, 10), "blade of the knife", KNIFE)),
@@ -82,7 +87,9 @@ def test_turns_alternate_and_regions_are_numbered_in_reading_order() -> None:
         turns = example.conversation.turns
         assert [turn.role for turn in turns] == ["user", "assistant"] * (len(turns) // 2)
         assert all(turn.text.strip() and len(turn.content) == 1 for turn in turns[::2])
-        assert [region.id for region in example.conversation.regions] == list(range(1, len(example.conversation.regions) + 1))
+        assert [region.id for region in example.conversation.regions] == list(
+            range(1, len(example.conversation.regions) + 1)
+        )
         for index, turn in enumerate(turns):
             named = [piece.region for piece in turn.content if isinstance(piece, Name)]
             assert named == [region.id for region in turn.regions]
@@ -103,7 +110,9 @@ def test_the_operator_stands_first_and_only_there(move: str, operator: Operator)
     for _, example in ALL:
         for done, _, reply in replies(example):
             marks = [piece.operator for piece in reply.content if isinstance(piece, Mark)]
-            assert (marks == [operator] and isinstance(reply.content[0], Mark)) if done == move else operator not in marks
+            assert (
+                (marks == [operator] and isinstance(reply.content[0], Mark)) if done == move else operator not in marks
+            )
             if done in ("undo", "absent", "chat"):
                 assert not reply.regions
 
@@ -128,18 +137,23 @@ def test_operators_do_what_they_promise() -> None:
 def test_absent_things_are_absent_and_the_focus_is_empty() -> None:
     for name, example in ALL:
         present = {note.phrase for note in PHOTOS[name].annotations} | {note.label for note in PHOTOS[name].annotations}
-        rejected = [text.lower() for move, text, _ in replies(example) if move == "absent"]
-        assert not any(text.strip(".?!").endswith(f" {label}") for text in rejected for label in present)
+        rejected = [_plain(text) for move, text, _ in replies(example) if move == "absent"]
+        assert not [
+            t for t in rejected for label in present if t.endswith((f"the {label}", f"a {label}", f"any {label}"))
+        ]
         if example.kind == "absent":
             assert example.focus == "" and replies(example)[-1][0] == "absent"
 
 
 def test_the_other_one_is_the_twin() -> None:
-    twins = {frozenset({"left person", "right person"}), frozenset({"left mirror of the car", "right mirror of the car"})}
+    twins = {
+        frozenset({"left person", "right person"}),
+        frozenset({"left mirror of the car", "right mirror of the car"}),
+    }
     seen = 0
     for _, example in ALL:
         said = replies(example)
-        for (_, _, first), (move, _, second) in zip(said, said[1:], strict=False):
+        for (_, _, first), (move, _, second) in pairwise(said):
             if move == "other":
                 assert frozenset({first.regions[-1].phrase, second.regions[0].phrase}) in twins
                 seen += 1
@@ -186,8 +200,15 @@ def test_the_data_set_s_own_instructions_are_asked() -> None:
 def test_same_seed_same_dialogue() -> None:
     for name in PHOTOS:
         first, second = (sample(PHOTOS[name], np.random.default_rng(7)) for _ in range(2))
-        assert [turn.content for turn in first.conversation.turns] == [turn.content for turn in second.conversation.turns]
-        assert (first.kind, first.focus, first.hops, first.meta) == (second.kind, second.focus, second.hops, second.meta)
+        assert [turn.content for turn in first.conversation.turns] == [
+            turn.content for turn in second.conversation.turns
+        ]
+        assert (first.kind, first.focus, first.hops, first.meta) == (
+            second.kind,
+            second.focus,
+            second.hops,
+            second.meta,
+        )
 
 
 @pytest.mark.parametrize("move", ["undo", "thanks"])
@@ -228,18 +249,26 @@ def test_mirror_annotation() -> None:
     before = note("left mirror", (0, 0, 10, 10), "left mirror of the car", ("On the left?",))
     flipped = note("any", (90, 0, 100, 10)).rle
     after = mirror_annotation(before, flipped)
-    assert (after.label, after.phrase, after.instructions) == ("right mirror", "right mirror of the car", ("On the right?",))
+    assert (after.label, after.phrase, after.instructions) == (
+        "right mirror",
+        "right mirror of the car",
+        ("On the right?",),
+    )
     assert after.rle == flipped
 
 
 def test_real_photos(shared_data: Path) -> None:
-    photos = [p for p in read_sources(shared_data, on_fault=lambda _: None)[::40] if askable(p)]
     rng = np.random.default_rng(0)
-    for one in photos:
+    for one in [p for name in ("car-parts", "coco128") for p in _read(shared_data, name)[::10] if askable(p)]:
         example = sample(one, rng)
         final = selections(example)[-1]
         assert all(region.mask.shape == one.size and region.mask.any() for region in example.conversation.regions)
         assert not final or final[-1].mask.any()
+
+
+def _read(root: Path, name: str) -> list[AnnotatedPhoto]:
+    where, reader = SOURCES[name]
+    return reader(root / where, None) if (root / where).exists() else []
 
 
 def _plain(text: str) -> str:

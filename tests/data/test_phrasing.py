@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import string
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,18 @@ from miras.core.types import Name, Words
 from miras.data import phrasing
 from miras.data.phrasing import Phrasing, lower_first, parse, pick, vary
 
-LEAST = {"ask": 25, "two": 15, "add": 15, "cut": 15, "undo": 15, "exist": 15, "other": 15, "thanks": 15, "next": 15, "again": 15}
+LEAST = {
+    "ask": 25,
+    "two": 15,
+    "add": 15,
+    "cut": 15,
+    "undo": 15,
+    "exist": 15,
+    "other": 15,
+    "thanks": 15,
+    "next": 15,
+    "again": 15,
+}
 SLOTS = {
     "the", "bare", "a", "none", "is", "was", "it", "this", "that", "this_lower", "is_answer", "there", "there_lower",
     "name", "second", "first", "use", "question", "lower", "noun",
@@ -51,7 +63,7 @@ def test_a_reply_s_words_end_without_space_before_a_name(wordings: Phrasing) -> 
         pieces = wordings.answer("two", rng(seed), [("cup", 4), ("shoes", 5)])
         names = [piece for piece in pieces if isinstance(piece, Name)]
         assert names == [Name("cup", 4), Name("shoes", 5)]
-        for piece, after in zip(pieces, pieces[1:], strict=False):
+        for piece, after in pairwise(pieces):
             if isinstance(after, Name):
                 assert isinstance(piece, Words) and not piece.text.endswith(" ")
         assert all(piece.text for piece in pieces if isinstance(piece, Words))
@@ -71,7 +83,8 @@ def test_held_out_wordings_are_said_only_then(wordings: Phrasing) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "lowered"), [("Which part?", "which part?"), ("I want it", "I want it"), ("I'd like it", "I'd like it"), ("", "")]
+    ("text", "lowered"),
+    [("Which part?", "which part?"), ("I want it", "I want it"), ("I'd like it", "I'd like it"), ("", "")],
 )
 def test_lower_first(text: str, lowered: str) -> None:
     assert lower_first(text) == lowered

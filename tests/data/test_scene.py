@@ -81,7 +81,9 @@ def test_specks_are_no_targets_unless_they_have_instructions() -> None:
     assert phrases(scene(note("cup", (0, 0, 1, 1)), note("fork", (0, 0, 9, 9)))) == {"fork"}  # 1 and 81 of 6000 pixels
     tiny = AnnotatedPhoto("p", Path("p"), (300, 300), (Annotation("cup", "cup", _speck()),), "test")
     assert Scene(tiny, knowledge.load()).targets == []
-    told = AnnotatedPhoto("p", Path("p"), (300, 300), (Annotation("cup handle", "handle of the cup", _speck(), ("a",)),), "t")
+    told = AnnotatedPhoto(
+        "p", Path("p"), (300, 300), (Annotation("cup handle", "handle of the cup", _speck(), ("a",)),), "t"
+    )
     assert len(Scene(told, knowledge.load()).targets) == 1
 
 
@@ -110,5 +112,7 @@ def test_absent_parts_are_of_other_objects() -> None:
 def test_shared_uses_have_no_one_answer() -> None:
     shown = scene(note("bowl", (0, 0, 9, 9)), note("mirror", (9, 9, 20, 20)))
     assert shown.shared_uses == frozenset()
-    twice = scene(note("cup handle", (0, 0, 9, 9), "handle of the cup"), note("mug handle", (9, 0, 20, 9), "handle of the mug"))
+    twice = scene(
+        note("cup handle", (0, 0, 9, 9), "handle of the cup"), note("mug handle", (9, 0, 20, 9), "handle of the mug")
+    )
     assert "pick up the mug" in twice.shared_uses

@@ -10,8 +10,11 @@ from functools import cached_property
 
 from miras.chat.state import State
 from miras.core.errors import InputError
-from miras.core.grammar import Encoder, Template, render_prefix, render_reply_open, render_turn
+from miras.core.grammar import SEG, Encoder, Template, render_prefix, render_reply_open, render_turn
 from miras.core.types import Region, Turn
+
+SPARE_REGIONS = 4
+"""Regions of a reply whose mask slots are kept free beside its own tokens."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,13 @@ class Context:
         regions = tuple(region for exchange in state.kept for region in exchange.reply.regions)
         pointed = frozenset(r.id for exchange in state.kept if exchange.pointed for r in exchange.reply.regions)
         return Run(tuple(ids), regions, pointed)
+
+    def reserve(self, max_new_tokens: int, forced: tuple[int, ...] | None) -> int:
+        """Tokens to keep free for a reply and its mask slots. forced: its ids, where they are known."""
+        slots = self.grammar.mask_tokens
+        if forced is None:
+            return max_new_tokens + SPARE_REGIONS * slots + 1
+        return len(forced) + forced.count(self.grammar.id(SEG)) * slots
 
     def fit(self, state: State, new: int) -> int:
         """Index of the first exchange to keep so that `new` more tokens fit; the new ones always stay.

@@ -1,10 +1,11 @@
-"""What a person gives, checked: a message, points, a box, a mask.
+"""What a person gives, checked: options, a message, points, a box, a mask.
 
 In: anything. Out: values the engine can use, or InputError. Knows the photo's size and no more.
 """
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +32,26 @@ def clean_text(text: object) -> str:
     if all(unicodedata.category(char)[0] == "Z" or unicodedata.category(char) in ("Cc", "Cf") for char in kept):
         raise InputError("a message with words", "an empty one", "say what to find in the photo")
     return kept
+
+
+@dataclass(frozen=True)
+class Options:
+    """seed: of the draws when temperature > 0. max_new_tokens: ids of a reply, mask slots not counted.
+
+    temperature: 0 takes the likeliest id. recompute: encode the photo and run the whole conversation
+    anew at each turn (for checks and the benchmark; the same replies, slower).
+    """
+
+    seed: int = 0
+    max_new_tokens: int = 64
+    temperature: float = 0.0
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise InputError("max_new_tokens of at least 1", str(self.max_new_tokens), "give more")
+        if not 0 <= self.temperature < math.inf:
+            raise InputError("a temperature of 0 or more", str(self.temperature), "give 0 for the likeliest words")
 
 
 @dataclass(frozen=True)

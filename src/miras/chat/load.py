@@ -34,7 +34,7 @@ class Loaded:
     def chat(self, photo: Any, **options: Any) -> ChatSession:
         """A conversation about a photo: a path, bytes, file, PIL image or uint8 (H, W, 3) RGB array.
 
-        options: see `chat.session.Options`. Raises InputError.
+        options: see `chat.inputs.Options`. Raises InputError.
         """
         return ChatSession(self.model, photo, **options)
 

@@ -8,10 +8,9 @@ photo is encoded once and the cache is extended turn by turn; the operators are 
 from __future__ import annotations
 
 import copy
-import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,46 +21,24 @@ from miras.chat import export, store
 from miras.chat.context import Context
 from miras.chat.decoding import ReplyRules, check_reply
 from miras.chat.engine import Engine, Job
-from miras.chat.inputs import Gesture, Point, clean_text, gesture
+from miras.chat.inputs import Gesture, Options, Point, clean_text, gesture
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, Exchange, State, replay
 from miras.core.errors import InputError, NothingToUndo
-from miras.core.grammar import MASK, SEG, TEMPLATES, parse_reply
+from miras.core.grammar import MASK, TEMPLATES, parse_reply
 from miras.core.photo import read_photo
 from miras.core.types import Name, Region, Selection, Turn
 from miras.model.miras import Miras
 
 POINTING = "Select what I point at."
 POINTED = "what you point at"
-SPARE_REGIONS = 4
-"""Regions whose mask slots are kept free in the context beside max_new_tokens."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """seed: of the draws when temperature > 0. max_new_tokens: ids of a reply, mask slots not counted.
-
-    temperature: 0 takes the likeliest id. recompute: encode the photo and run the whole conversation
-    anew at each turn (for checks and the benchmark; the same replies, slower).
-    """
-
-    seed: int = 0
-    max_new_tokens: int = 64
-    temperature: float = 0.0
-    recompute: bool = False
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise InputError("max_new_tokens of at least 1", str(self.max_new_tokens), "give more")
-        if not 0 <= self.temperature < math.inf:
-            raise InputError("a temperature of 0 or more", str(self.temperature), "give 0 for the likeliest words")
 
 
 class ChatSession:
     """A conversation about one photo.
 
     photo: a path, bytes, file, PIL image or uint8 (H, W, 3) RGB array. Raises InputError when it is no
-    usable image. Further keywords: see `Options`.
+    usable image. Further keywords: see `inputs.Options`.
     """
 
     def __init__(
@@ -143,7 +120,7 @@ class ChatSession:
         message = clean_text(text)
         ids = None if forced is None else check_reply(forced, self.model.grammar)
         prompt = self._context.prompt(message)
-        window = self._context.fit(self._state, len(prompt) + self._reserve(ids))
+        window = self._context.fit(self._state, len(prompt) + self._context.reserve(self.options.max_new_tokens, ids))
         return self._stream(self._state, message, prompt, window, ids)
 
     def _stream(
@@ -279,12 +256,6 @@ class ChatSession:
 
     def _reply(self, event: Event, after: State) -> Reply:
         return reply_of(event, after, self.size, self.model.grammar.id(MASK))
-
-    def _reserve(self, forced: tuple[int, ...] | None) -> int:
-        grammar = self.model.grammar
-        if forced is None:
-            return self.options.max_new_tokens + SPARE_REGIONS * grammar.mask_tokens + 1
-        return len(forced) + forced.count(grammar.id(SEG)) * grammar.mask_tokens
 
     def _job(self, used: int, forced: tuple[int, ...] | None) -> Job:
         room = self.model.config.max_tokens - used - len(self._context.closing)

@@ -18,7 +18,7 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from miras.core.errors import InputError
-from miras.core.masks import encode_rle
+from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Rle
 from miras.data.checks import Faults, OnFault, field, index_image, inside, load_json, photo_size, same_size
 from miras.data.vocabulary import is_null, looked_for, words
@@ -193,38 +193,9 @@ def _segmentation(value: Any, size: tuple[int, int]) -> Rle:
 
 
 def _given_rle(value: dict[str, Any], size: tuple[int, int]) -> Rle:
-    height_width = field(value, "size", list)
-    if [*size] != height_width:
-        raise InputError(f"RLE of size {[*size]} (H, W)", f"{height_width!r:.40}")
-    counts = value.get("counts")
-    if isinstance(counts, list):
-        if not all(isinstance(n, int) and n >= 0 for n in counts) or sum(counts) != size[0] * size[1]:
-            raise InputError(f"RLE counts that add up to {size[0] * size[1]} pixels", f"{counts!r:.60}")
-        return _text(rle_tools.frPyObjects({"size": height_width, "counts": counts}, *size))
-    if not isinstance(counts, str) or not counts:
-        raise InputError("RLE counts, a list or a text", f"{counts!r:.60}")
-    _check_compressed(counts, size[0] * size[1])
-    return {"size": height_width, "counts": counts}
-
-
-def _check_compressed(counts: str, pixels: int) -> None:
-    """Raise InputError unless the runs fill exactly `pixels`: the C decoder does not look."""
-    runs: list[int] = []
-    at = 0
-    while at < len(counts):
-        run, shift, more = 0, 0, True
-        while more:
-            code = ord(counts[at]) - 48 if at < len(counts) else -1
-            if not 0 <= code < 64:
-                raise InputError("COCO's compressed RLE", f"{counts!r:.60}")
-            run |= (code & 0x1F) << shift
-            more = bool(code & 0x20)
-            at, shift = at + 1, shift + 5
-            if not more and code & 0x10:
-                run |= -1 << shift
-        runs.append(run + runs[-2] if len(runs) > 2 else run)
-    if min(runs) < 0 or sum(runs) != pixels:
-        raise InputError(f"compressed RLE of {pixels} pixels", f"{sum(runs)}: {counts!r:.40}")
+    if value.get("size") != [*size]:
+        raise InputError(f"run lengths of size {[*size]} (H, W)", f"{value.get('size')!r:.40}")
+    return encode_rle(decode_rle(value))
 
 
 def _text(rle: dict[str, Any]) -> Rle:

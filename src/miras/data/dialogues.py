@@ -24,24 +24,25 @@ MOVES = ("ask", "next", "two", "add", "cut", "undo", "absent", "other", "narrow"
 """What a turn does. `Example.meta["moves"]` names one of them for each assistant turn."""
 KINDS: Mapping[str, float] = {"progressive": 0.3, "shift": 0.22, "refer": 0.12, "edit": 0.26, "absent": 0.1}
 """How often the last turn is of each kind, where the photo allows it."""
-KINDS_ALONE: Mapping[str, float] = {"progressive": 0.33, "refer": 0.37, "edit": 0.12, "absent": 0.18}
+KINDS_ALONE: Mapping[str, float] = {"progressive": 0.3, "refer": 0.47, "edit": 0.13, "absent": 0.1}
 """The same for a photo with a single target."""
 _MOST_ALONE = 3
 _LAST: Mapping[str, Mapping[str, float]] = {
     "progressive": {"narrow": 0.5, "ask": 0.5},
     "shift": {"next": 0.75, "two": 0.25},
     "refer": {"other": 0.6, "again": 0.4},
-    "edit": {"add": 0.37, "cut": 0.4, "undo": 0.23},
+    "edit": {"add": 0.3, "cut": 0.5, "undo": 0.2},
     "absent": {"absent": 1.0},
 }
 _KIND_OF = {move: kind for kind, moves in _LAST.items() for move in moves}
 _FIRST: Mapping[str, float] = {"ask": 0.78, "two": 0.12, "absent": 0.07, "chat": 0.02}
 _LATER: Mapping[str, float] = {
-    "ask": 0.3, "next": 0.26, "two": 0.06, "add": 0.2, "cut": 0.18, "undo": 0.07, "absent": 0.09, "other": 0.2,
+    "ask": 0.3, "next": 0.26, "two": 0.06, "add": 0.2, "cut": 0.25, "undo": 0.07, "absent": 0.09, "other": 0.2,
     "narrow": 0.14, "again": 0.06, "chat": 0.015,
 }  # fmt: skip
 _BEFORE: Mapping[str, Sequence[str]] = {
     "cut": ("whole", "two", "add"), "other": ("pair",), "narrow": ("whole",), "undo": ("add", "next", "ask"),
+    "ask": ("absent",),
 }  # fmt: skip
 """What is tried first just before the last move. "whole", "pair": ask for an object with parts, for one of two."""
 _TRIES = 4
@@ -123,17 +124,12 @@ def _converse(
 
 def _grow(talk: Talk, count: int, last: str) -> bool:
     """Make up to `count` exchanges that end in the move `last`. False: it cannot be done."""
-    before = _BEFORE.get(last, ())
-    if last == "ask" and len(talk.scene.targets) == 1:
-        before = ("absent",)
     for index in range(count - 1):
-        wanted = before if index == count - 2 else ()
+        wanted = _BEFORE.get(last, ()) if index == count - 2 else ()
         if not (any(_prepare(talk, move) for move in _shuffled(talk.rng, dict.fromkeys(wanted, 1.0))) or _free(talk)):
             break
     if count > 1 and not talk.turns:
         return False
-    if last == "ask" and talk.selected:
-        return talk.next(question=True)
     return talk.do(last)
 
 

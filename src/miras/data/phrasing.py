@@ -17,9 +17,9 @@ import yaml
 
 from miras.core.errors import InputError
 from miras.core.types import Name, Piece, Words
-from miras.data.words import compound, definite, has_words, indefinite, is_plural, mirror
+from miras.data.words import compound, definite, indefinite, is_plural, mirror
 
-__all__ = ["Phrasing", "has_words", "load", "mirror", "pick"]
+__all__ = ["Phrasing", "load", "lower_first", "mirror", "parse", "pick", "vary"]
 
 T = TypeVar("T")
 _NAME = "\x00"

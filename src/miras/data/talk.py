@@ -68,13 +68,13 @@ class Talk:
             return False
         return self._answer("next" if self.selected else "ask", self.voice.request(target), [target])
 
-    def next(self, question: bool = False) -> bool:
+    def next(self) -> bool:
         """Another target replaces the selection."""
         target = self._fresh()
         if not self.selected or target is None:
             return False
         request = Request(self.voice.naming("next", target), "ask")
-        if question or self.rng.random() < _QUESTION_NEXT:
+        if self.rng.random() < _QUESTION_NEXT:
             request = self.voice.request(target, after=True)
         return self._answer("next", request, [target])
 
@@ -196,9 +196,9 @@ class Talk:
         return bool(0 < taken < _MOST_OF_WHOLE * np.count_nonzero(before))
 
     def _said(self, text: str) -> bool:
-        """Whether the user said the same before, but for case and marks."""
+        """Whether the user ended with the same words before, but for case and marks."""
         plain = text.lower().strip(" .?!")
-        return any(turn.text.lower().strip(" .?!") == plain for turn in self.turns if turn.role == "user")
+        return any(plain.endswith(turn.text.lower().strip(" .?!")) for turn in self.turns if turn.role == "user")
 
     def _answer(
         self, move: str, request: Request, targets: list[Target], operator: Operator = Operator.REPLACE
