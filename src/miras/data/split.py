@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 
 FRAMES_TOGETHER = 600
 """Video frame numbers that stay on one side: ten pictures taken 60 frames (2 s) apart."""
+VAL_SHARES: Mapping[str, float] = {"instructpart": 0.2}
+"""Share of the photographs of a source that the recipe of `miras-mini` keeps for validation."""
+OTHER_SHARE = 0.1
+"""The same, for the sources that are not named."""
 _VIDEO_FRAME = re.compile(r"(?P<sequence>\d{4}[A-Z0-9]{2}|Seq\d{2}[A-Z]{2})_f?(?P<frame>\d+)")
 """CamVid's names: 0001TP_006690, 0006R0_f00930, 0016E5_00420, Seq05VD_f00000."""
 
@@ -40,6 +44,16 @@ def split(
     val: list[AnnotatedPhoto] = []
     for photo in photos:
         (val if _place(group_of(photo), seed) < val_share else train).append(photo)
+    return train, val
+
+
+def recipe_split(photos: Iterable[AnnotatedPhoto]) -> tuple[list[AnnotatedPhoto], list[AnnotatedPhoto]]:
+    """(training, validation) as the recipe of `miras-mini` keeps them: `VAL_SHARES` source by source."""
+    train: list[AnnotatedPhoto] = []
+    val: list[AnnotatedPhoto] = []
+    for photo in photos:
+        share = VAL_SHARES.get(photo.source, OTHER_SHARE)
+        (val if _place(group_of(photo), 0) < share else train).append(photo)
     return train, val
 
 

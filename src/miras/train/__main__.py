@@ -19,9 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from miras.core.grammar import ADD, CUT, REJ, UNDO
-from miras.core.types import AnnotatedPhoto
 from miras.data.read import read_sources
-from miras.data.split import split
+from miras.data.split import recipe_split
 from miras.model.backbones import load_imagenet
 from miras.model.miras import Miras
 from miras.model.presets import build
@@ -31,21 +30,7 @@ from miras.train import stage2 as second
 from miras.train.loop import Photos, Plan, run
 
 app = cyclopts.App(help="Train miras-mini.")
-VAL_SHARE = {"instructpart": 0.2}
-"""Share of the photographs of a source kept for validation; 0.1 where nothing is said."""
 FROZEN = ("_conv_stem.", "_bn0.", "_blocks.0.", "_blocks.1.", "_blocks.2.", "_blocks.3.")
-
-
-def sources(data: Path) -> tuple[list[AnnotatedPhoto], list[AnnotatedPhoto]]:
-    """Training and validation photos, split by photograph, always the same."""
-    train: list[AnnotatedPhoto] = []
-    val: list[AnnotatedPhoto] = []
-    photos = read_sources(data)
-    for source in sorted({photo.source for photo in photos}):
-        kept, held = split([p for p in photos if p.source == source], VAL_SHARE.get(source, 0.1), seed=0)
-        train += kept
-        val += held
-    return train, val
 
 
 def prepare(model: Miras) -> None:
@@ -73,7 +58,7 @@ def stage1(
     """Mask-text alignment, from ImageNet towers or from the weights in `start`. `small`: side of the detail view until `switch` of the run is done."""
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    train, val = sources(data)
+    train, val = recipe_split(read_sources(data))
     model = build("miras-mini", seed)
     prepare(model)
     if start is not None:
@@ -121,7 +106,7 @@ def stage2(
     """Instruction tuning on sampled dialogues, from the weights of stage 1."""
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
-    train, val = sources(data)
+    train, val = recipe_split(read_sources(data))
     model = Miras.from_pretrained(start)
     freeze_towers(model)
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

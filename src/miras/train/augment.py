@@ -6,7 +6,6 @@ with it: a flip swaps left and right in every phrase. Knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,10 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from miras.core.masks import decode_rle, encode_rle
-from miras.core.types import AnnotatedPhoto, Annotation, Mask
+from miras.core.types import AnnotatedPhoto, Mask
+from miras.data.dialogues import mirror_annotation
+from miras.data.phrasing import mirror
 
 MIN_SHARE = 0.35
-"""An annotation of which less than this share stays in the crop is dropped."""
+"""An annotation of which less than this share stays in the crop is dropped, and its label is no longer
+one that can be called absent: a sliver of it may be in sight."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,8 @@ def resize(mask: Mask, box: tuple[int, int, int, int], size: tuple[int, int]) ->
     return np.asarray(image) >= 128
 
 
-def augment(
-    sample: Sample, rng: np.random.Generator, mirror: Callable[[Annotation, dict[str, object]], Annotation]
-) -> Sample:
-    """A random crop, perhaps flipped, with other colours. mirror: an annotation as seen in a mirror."""
+def augment(sample: Sample, rng: np.random.Generator) -> Sample:
+    """A random crop, perhaps flipped, with other colours."""
     height, width = sample.photo.size
     box = _crop(sample.photo, rng)
     flip = rng.random() < 0.5
@@ -67,10 +67,12 @@ def augment(
         if kept < 12 or kept < MIN_SHARE * np.count_nonzero(full):
             continue
         rle = encode_rle(np.ascontiguousarray(part[:, ::-1]) if flip else part)
-        notes.append(mirror(note, rle) if flip else replace(note, rle=rle))
+        notes.append(mirror_annotation(note, rle) if flip else replace(note, rle=rle))
     if flip:
         pixels = pixels[:, ::-1]
-    photo = replace(sample.photo, size=size, annotations=tuple(notes))
+    gone = {note.label for note in sample.photo.annotations} - {note.label for note in notes}
+    vocabulary = sample.photo.vocabulary - gone - {mirror(label) for label in gone}
+    photo = replace(sample.photo, size=size, annotations=tuple(notes), vocabulary=vocabulary)
     return Sample(_colours(np.ascontiguousarray(pixels), rng), photo)
 
 

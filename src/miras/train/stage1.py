@@ -6,7 +6,7 @@ and read once per phrase. Source: paper, training stage 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from miras.core.grammar import OBJ, SEG, TEMPLATES, Span, render_reply_open
 from miras.core.masks import decode_rle
+from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Annotation
-from miras.data.phrasing import mirror
 from miras.model.miras import Miras
 from miras.model.visual_encoders import pool_by_mask
 from miras.model.visual_parsing import VisualParsing
@@ -73,14 +73,6 @@ class PhraseBatch:
     labels: list[str]
     present: list[set[str]]
     regions: Regions
-
-
-def mirrored(note: Annotation, rle: dict[str, object]) -> Annotation:
-    """An annotation as a mirror shows it: other mask, left and right swapped in its words."""
-    return replace(
-        note, rle=rle, label=mirror(note.label), phrase=mirror(note.phrase),
-        instructions=tuple(mirror(text) for text in note.instructions),
-    )  # fmt: skip
 
 
 def wording(note: Annotation, rng: np.random.Generator) -> str:
@@ -186,15 +178,13 @@ def _same(labels: list[str]) -> Tensor:
 
 def augmented(samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
     """Each sample changed at random; one whose crop lost every annotation is used as it is."""
-    changed = [augment(sample, rng, mirrored) for sample in samples]
+    changed = [augment(sample, rng) for sample in samples]
     return [new if new.photo.annotations else old for new, old in zip(changed, samples, strict=True)]
 
 
 @torch.no_grad()
 def validate(model: Miras, photos: list[AnnotatedPhoto], states: PhraseStates, limit: int = 4) -> dict[str, float]:
     """Mean IoU at full size of phrases on photos, by source; at most `limit` labels a photo."""
-    from miras.core.photo import read_photo
-
     scores: dict[str, list[float]] = {}
     for photo in photos:
         features = model.encode_image([read_photo(photo.path)])
