@@ -85,9 +85,9 @@ def test_the_version_is_written_once() -> None:
     assert "version" not in project["project"]
     assert project["tool"]["hatch"]["version"]["path"] == "src/miras/__init__.py"
     assert re.search(rf"^## {re.escape(miras.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-    literal = re.compile(rf"\bversion\W+{re.escape(miras.__version__)}\b", re.IGNORECASE)
-    again = [path for path in files() if path.suffix in (".py", ".md", ".toml") and literal.search(path.read_text())]
-    assert again == [SOURCE / "__init__.py"]
+    literal = f'"{miras.__version__}"'
+    written = [path for path in files() if path.suffix in (".py", ".toml", ".md") and literal in path.read_text()]
+    assert written == [SOURCE / "__init__.py"]
 
 
 def test_the_language_model_is_pinned_alike_everywhere() -> None:
@@ -232,6 +232,19 @@ def test_commands_and_options_in_documents_exist() -> None:
             helps[name] = help_of(name)
         unknown = [word for word in words if word.startswith("--") and word.partition("=")[0] not in helps[name]]
         assert unknown == [], f"miras {' '.join(words)}"
+
+
+def test_the_python_of_the_readme_uses_names_that_exist() -> None:
+    from miras.chat.reply import Reply
+    from miras.chat.session import ChatSession
+
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for block in blocks:
+        compile(block, "README.md", "exec")
+    for name, owner in (("session", ChatSession), ("reply", Reply)):
+        used = {found for block in blocks for found in re.findall(rf"\b{name}\.(\w+)", block)}
+        assert used
+        assert used <= set(dir(owner))
 
 
 def help_of(command: tuple[str, ...]) -> str:

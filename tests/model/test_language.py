@@ -27,6 +27,8 @@ def test_text_never_becomes_a_control_token_of_smollm2():
     ids = tokenizer.encode(SPELLED)
     assert tokenizer.control("<|im_end|>") not in ids
     assert tokenizer.control("<|im_start|>") not in ids
+    assert not tokenizer.reserved & set(ids)
+    assert len(tokenizer.reserved) == 17
     assert max(ids) < tokenizer.vocab_size
     assert tokenizer.decode(ids) == SPELLED
     assert tokenizer.vocab_size + len(SPECIAL_TOKENS) == 49160

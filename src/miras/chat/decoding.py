@@ -35,8 +35,7 @@ class ReplyRules:
         self.end = grammar.tokenizer.control(template.turn_end)
         self.obj, self.seg = grammar.id(OBJ), grammar.id(SEG)
         self.operators = {grammar.id(token): operator for token, operator in OPERATOR_TOKENS.items()}
-        controls = [grammar.tokenizer.control(token) for token in template.controls]
-        self._never = [grammar.id(IMAGE), grammar.id(MASK), *(i for i in controls if i != self.end)]
+        self.never = [grammar.id(IMAGE), grammar.id(MASK), *sorted(grammar.tokenizer.reserved - {self.end})]
         self._joining = (grammar.id(ADD), grammar.id(CUT))
         self._left, self._room = max_new_tokens, room
         self._phrase: list[int] | None = None
@@ -58,7 +57,7 @@ class ReplyRules:
 
     def restrict(self, logits_V: Tensor) -> Tensor:
         """A copy with -inf at every id that may not come next."""
-        forbidden = list(self._never)
+        forbidden = list(self.never)
         if self._phrase is not None:
             forbidden += [self.obj, self.end, *self.operators]
             if not self.phrase:

@@ -22,6 +22,7 @@ from transformers import DynamicCache
 from miras.chat.context import Run
 from miras.chat.decoding import ReplyRules, TextStream, choose
 from miras.chat.inputs import Gesture
+from miras.chat.lookahead import guess
 from miras.core.grammar import MASK, OBJ, SEG
 from miras.core.types import Mask, Region, Timings
 from miras.model.miras import MaskPrediction, Miras
@@ -63,6 +64,15 @@ class Written:
     certainty: float
 
 
+@dataclass(frozen=True, eq=False)
+class Ahead:
+    """An id in the cache that is not said yet: the logits after it and its states."""
+
+    token_id: int
+    logits_V: Tensor
+    hidden_1E: Tensor
+
+
 @dataclass
 class Clock:
     """Seconds by part of the turn."""
@@ -84,7 +94,10 @@ class Clock:
 
 
 class Engine:
-    """One photo, one cache. `fork` shares all tensors: the cache's layers are never written in place."""
+    """One photo, one cache. lookahead: check guessed ids in one pass (`chat.lookahead`).
+
+    `fork` shares all tensors: the cache's layers are never written in place.
+    """
 
     def __init__(self, model: Miras, photo: NDArray[np.uint8]) -> None:
         self.model = model
@@ -97,17 +110,19 @@ class Engine:
         self.ids: list[int] = []
         self.slots: list[Slot] = []
         self.cache = DynamicCache()
+        self.lookahead = True
+        self._ahead: list[Ahead] = []
         self.begin()
 
     def begin(self) -> None:
-        """A turn starts: clock and counter at zero."""
+        """A turn starts: clock and counter at zero. Wrong guesses are not counted."""
         self.clock = Clock()
         self.processed_tokens = 0
 
     def fork(self) -> Engine:
         """An independent engine with the same past, clock and counter at zero."""
         twin = copy.copy(self)
-        twin.ids, twin.slots = list(self.ids), list(self.slots)
+        twin.ids, twin.slots, twin._ahead = list(self.ids), list(self.slots), []
         twin.cache = copy.copy(self.cache)
         twin.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
         twin.begin()
@@ -170,16 +185,18 @@ class Engine:
             cached.update({id(region): tokens for region, tokens in zip(missing, tokens_RKD, strict=True)})
         return [cached[id(region)] for region in regions]
 
-    def _feed(self, ids: Sequence[int], slots: Sequence[Tensor] = (), *, first: bool = False) -> tuple[Tensor, Tensor]:
-        """Run new ids. Returns logits (V,) after the last one and the states (L, E) of all."""
+    def _feed(
+        self, ids: Sequence[int], slots: Sequence[Tensor] = (), *, first: bool = False, every: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Run new ids. Returns logits (V,) after the last one, or (L, V) after every one, and states (L, E)."""
         ids_BL = torch.tensor([list(ids)], dtype=torch.long)
         embeds = self.model.embed(
             ids_BL, self.features.visual_BND if first else None, torch.cat(list(slots)) if slots else None
         )
-        said = self.model.comprehend(embeds, self.cache)
+        said = self.model.comprehend(embeds, self.cache, all_logits=every)
         self.ids += ids
         self.processed_tokens += len(ids)
-        return said.logits_BLV[0, -1], said.hidden_BLE[0]
+        return said.logits_BLV[0] if every else said.logits_BLV[0, -1], said.hidden_BLE[0]
 
     # Writing a reply
 
@@ -204,10 +221,11 @@ class Engine:
             if delta:
                 yield delta
             if token_id == rules.end:
+                self._drop_ahead()
                 return Written(tuple(self.ids[start:]), certainty)
             phrase = rules.phrase
             rules.push(token_id)
-            logits_V, hidden_LE = self._say(token_id)
+            logits_V, hidden_LE = self._say(token_id, rules)
             if token_id == rules.obj:
                 span = [hidden_LE]
             elif span:
@@ -220,9 +238,29 @@ class Engine:
                 region_id += 1
 
     @torch.inference_mode()
-    def _say(self, token_id: int) -> tuple[Tensor, Tensor]:
+    def _say(self, token_id: int, rules: ReplyRules) -> tuple[Tensor, Tensor]:
+        """Logits (V,) after an id and its states (1, E): from what was run ahead, or from a new pass."""
         with self.clock.part("generate"):
-            return self._feed([token_id])
+            if not self._ahead or self._ahead[0].token_id != token_id:
+                self._drop_ahead()
+                ids = [token_id, *self._guess(token_id, rules)]
+                logits_LV, hidden_LE = self._feed(ids, every=True)
+                self._ahead = [Ahead(i, logits_LV[at], hidden_LE[at : at + 1]) for at, i in enumerate(ids)]
+            said = self._ahead.pop(0)
+            return said.logits_V, said.hidden_1E
+
+    def _guess(self, token_id: int, rules: ReplyRules) -> list[int]:
+        if not self.lookahead or token_id == rules.seg:
+            return []
+        return guess([*self.ids, token_id], {rules.seg}, {*rules.never, rules.end})
+
+    def _drop_ahead(self) -> None:
+        """Take what was guessed wrongly out of the cache."""
+        if self._ahead:
+            self.cache.crop(-len(self._ahead))
+            self.processed_tokens -= len(self._ahead)
+            del self.ids[-len(self._ahead) :]
+            self._ahead = []
 
     def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor) -> Region:
         mask, score = self.mask(span_SE, self.memory(), job.previous, Gesture())

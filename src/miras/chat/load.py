@@ -73,5 +73,5 @@ def find(name: str) -> Path | None:
         return None
     raise WeightsError(
         f"weights of {name} in {WEIGHTS_FOLDER / name}", "none",
-        f"install miras whole (they ship with it), or make them: miras train --preset {name}",
+        "install miras again, they ship with it; or make them: python -m miras.train --help",
     )  # fmt: skip

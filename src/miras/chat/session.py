@@ -244,6 +244,7 @@ class ChatSession:
         if not self.options.recompute:
             return self._engine.fork()
         engine = Engine(self.model, self.photo)
+        engine.lookahead = False
         engine.clock.seconds["prefill"] += engine.encode_seconds
         return engine
 

@@ -28,6 +28,8 @@ class TextTokenizer(Protocol):
     """What the grammar needs of a tokenizer. `encode` must not parse special tokens."""
 
     vocab_size: int
+    reserved: frozenset[int]
+    """Ids of control tokens: no text encodes to one, and no reply contains one but its end."""
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text, no token added, no special token parsed."""

@@ -208,10 +208,14 @@ def _text(rle: dict[str, Any]) -> Rle:
 
 
 def _category(record: Any, file: _File, photo: _Photo) -> str | None:
-    photo.unknown = True  # until its category is known
-    key = _key(record, "category_id")
-    if key not in file.categories:
-        raise InputError("a category_id of the file's categories", repr(key))
+    """The label of an annotation or segment. Raises InputError, and marks the photo, when it has none."""
+    try:
+        key = _key(record, "category_id")
+        if key not in file.categories:
+            raise InputError("a category_id of the file's categories", repr(key))
+    except InputError:
+        photo.unknown = True
+        raise
     return file.categories[key]
 
 

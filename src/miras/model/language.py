@@ -31,6 +31,7 @@ class HubTokenizer:
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         self.vocab_size = len(tokenizer)
+        self.reserved = frozenset(tokenizer.added_tokens_decoder)
 
     def encode(self, text: str) -> list[int]:
         """Ids of plain text; "<|im_end|>" in it is seven ordinary tokens, not the control token."""
@@ -53,6 +54,7 @@ class ByteTokenizer:
 
     CONTROLS = ("<|im_start|>", "<|im_end|>")
     vocab_size = 256 + len(CONTROLS)
+    reserved = frozenset(range(256, vocab_size))
 
     def encode(self, text: str) -> list[int]:
         """One id a byte."""

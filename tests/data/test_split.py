@@ -1,0 +1,101 @@
+"""The split: nothing that belongs together is divided, and a photo's side depends on nothing else."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from miras.core.errors import InputError
+from miras.core.types import AnnotatedPhoto
+from miras.data import instructpart
+from miras.data.split import group_of, split
+
+
+def photo(id: str, source: str = "ccp") -> AnnotatedPhoto:
+    return AnnotatedPhoto(id, Path(f"{id}.jpg"), (8, 8), (), source)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "together"),
+    [
+        ("0001TP_006690", "0001TP_006750", True),
+        ("0001TP_006600", "0001TP_007199", True),
+        ("0001TP_006690", "0001TP_007290", False),
+        ("0006R0_f00930", "0006R0_f00990", True),
+        ("0006R0_f00930", "0016E5_00960", False),
+        ("0016E5_07959", "0016E5_08159", True),  # four frames apart, the densest stretch
+        ("Seq05VD_f00000", "Seq05VD_f00030", True),
+        ("0001", "0002", False),
+        ("000000000009", "000000000025", False),
+        ("2008_000002", "2008_000003", False),
+        ("103415298_29c32b89ba_o", "103415298_29c32b89ba_o", True),
+    ],
+)
+def test_groups(first: str, second: str, together: bool) -> None:
+    assert (group_of(photo(first)) == group_of(photo(second))) is together
+
+
+def test_the_same_name_in_two_sources_is_two_groups() -> None:
+    assert group_of(photo("0001", "ccp")) != group_of(photo("0001", "other"))
+
+
+IDS = st.lists(
+    st.sampled_from([f"{n:04}" for n in range(40)] + [f"0016E5_{n:05}" for n in range(0, 6000, 60)]), max_size=60
+)
+
+
+@given(IDS, st.floats(0, 1), st.integers(0, 5))
+@settings(deadline=None)
+def test_no_group_is_divided_and_nothing_is_lost(ids: list[str], share: float, seed: int) -> None:
+    photos = [photo(id) for id in ids]
+    train, val = split(photos, share, seed)
+    assert not {group_of(p) for p in train} & {group_of(p) for p in val}
+    assert sorted(p.id for p in train + val) == sorted(ids)
+
+
+@given(IDS, IDS, st.randoms(use_true_random=False))
+@settings(deadline=None)
+def test_a_side_depends_on_the_group_alone(ids: list[str], more: list[str], shuffle: random.Random) -> None:
+    _, before = split([photo(id) for id in ids], 0.3, seed=1)
+    mixed = [photo(id) for id in [*ids, *more]]
+    shuffle.shuffle(mixed)
+    _, after = split(mixed, 0.3, seed=1)
+    assert {p.id for p in before} == {p.id for p in after} & set(ids)
+
+
+def test_sides_do_not_change_between_versions() -> None:
+    """Weights in use were trained on one side: a new hash would mix the sides silently."""
+    _, val = split([photo(f"{n:04}") for n in range(1, 61)], 0.1, seed=0)
+    assert [p.id for p in val] == ["0001", "0016", "0022", "0042"]
+
+
+def test_order_is_kept_and_the_share_is_met() -> None:
+    photos = [photo(f"{n:05}") for n in range(4000)]
+    train, val = split(photos, 0.2, seed=3)
+    assert [p.id for p in train] == sorted(p.id for p in train)
+    assert len(val) == pytest.approx(800, abs=100)  # four standard deviations
+    assert {p.id for p in val} != {p.id for p in split(photos, 0.2, seed=4)[1]}
+    larger = {p.id for p in split(photos, 0.3, seed=3)[1]}
+    assert {p.id for p in val} < larger  # a larger share only adds
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.0, 0), (1.0, 5)])
+def test_all_or_nothing(share: float, kept: int) -> None:
+    assert len(split([photo(str(n)) for n in range(5)], share)[1]) == kept
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_share_that_is_none(share: float) -> None:
+    with pytest.raises(InputError, match=r"from 0 to 1"):
+        split([], share)
+
+
+def test_real_parts_of_one_photo_stay_together(shared_data: Path) -> None:
+    train, val = split(instructpart.read(shared_data / "instructpart" / "dev"), 0.2, seed=0)
+    assert not {p.id for p in train} & {p.id for p in val}
+    assert len(train) + len(val) == 294
+    assert 30 < len(val) < 90
