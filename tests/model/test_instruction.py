@@ -25,7 +25,7 @@ def test_slots_are_filled_in_reading_order(model):
 
 def test_wrong_counts_say_both_numbers(model):
     ids = torch.tensor([[model.grammar.id(IMAGE)] * 4])
-    with pytest.raises(InputError, match="4 tokens .* got 3"):
+    with pytest.raises(InputError, match=r"4 tokens .* got 3"):
         model.embed(ids, torch.randn(1, 3, 32), None)
 
 

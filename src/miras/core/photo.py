@@ -137,7 +137,7 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 (upright) where there is none or where the EXIF block is damaged."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # noqa: BLE001 - a damaged EXIF block is no reason to refuse the pixels
+    except Exception:
         return 1
 
 

@@ -77,7 +77,8 @@ class MaskDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Mask logits (R, M, 4h, 4w) and IoU logits (R, M).
 
-        prior: logits of where the words match (zero: nothing known). points: x, y in 0..1 and a label (OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING).
+        prior: logits of where the words match (zero: nothing known). points: x, y in 0..1 and a label
+        (OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING).
         """
         regions, width, height, breadth = pixels_RChw.shape
         output = self.output_tokens.to(prompts_RPC.dtype).expand(regions, -1, -1)

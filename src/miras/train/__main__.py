@@ -55,7 +55,10 @@ def stage1(
     data: Path, *, out: Path, steps: int = 1200, minutes: float = 1e9, seed: int = 0, photos: int = 8,
     small: int = 384, switch: float = 0.55, threads: int = 2, start: Path | None = None,
 ) -> None:  # fmt: skip
-    """Mask-text alignment, from ImageNet towers or from the weights in `start`. `small`: side of the detail view until `switch` of the run is done."""
+    """Mask-text alignment, from ImageNet towers or from the weights in `start`.
+
+    small: side of the detail view until `switch` of the run is done.
+    """
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     train, val = recipe_split(read_sources(data))

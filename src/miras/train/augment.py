@@ -54,7 +54,6 @@ def resize(mask: Mask, box: tuple[int, int, int, int], size: tuple[int, int]) ->
 
 def augment(sample: Sample, rng: np.random.Generator) -> Sample:
     """A random crop, perhaps flipped, with other colours."""
-    height, width = sample.photo.size
     box = _crop(sample.photo, rng)
     flip = rng.random() < 0.5
     size = (box[3] - box[1], box[2] - box[0])
