@@ -259,6 +259,7 @@ def test_a_photo_whose_segments_cannot_be_read_is_left_out(tmp_path: Path, chang
     heard: list[str] = []
     assert coco.read_panoptic(file, tmp_path, tmp_path, on_fault=heard.append) == []
     assert said in heard[0]
+    assert len(heard) == (2 if "image_id" in changes else 1)  # an annotation of no photo leaves a photo without one
 
 
 def test_a_photo_without_or_with_two_annotations_is_a_fault(tmp_path: Path) -> None:

@@ -46,16 +46,22 @@ class InstructionComprehension(nn.Module):
         self.language_model = language_model
         self.vocab_size = int(language_model.config.vocab_size)
         self.width = int(language_model.config.hidden_size)
-        table = language_model.get_input_embeddings().weight
-        self.special = nn.Parameter(table.mean(0) + 0.02 * torch.randn(len(SPECIAL_TOKENS), self.width))
+        self.special = nn.Parameter(self.table.weight.mean(0) + 0.02 * torch.randn(len(SPECIAL_TOKENS), self.width))
         self.special_bias = nn.Parameter(torch.zeros(len(SPECIAL_TOKENS)))
+
+    @property
+    def table(self) -> nn.Embedding:
+        """The language model's own embeddings."""
+        table = self.language_model.get_input_embeddings()
+        assert isinstance(table, nn.Embedding)
+        return table
 
     def embed(self, ids_BL: Tensor, visual_BND: Tensor | None, mask_slots_MD: Tensor | None) -> Tensor:
         """Embeddings (B, L, D); visual and mask tokens go into their slots in reading order.
 
         Raises InputError when slots and tokens differ in number.
         """
-        table = self.language_model.get_input_embeddings()
+        table = self.table
         special = (ids_BL - self.vocab_size).clamp_min(0)
         embeds = torch.where(
             (ids_BL >= self.vocab_size)[..., None], self.special[special].to(table.weight.dtype),

@@ -40,9 +40,9 @@ class HubTokenizer:
     def control(self, token: str) -> int:
         """Id of a control token. Raises WeightsError when the tokenizer has none of that name."""
         index = self.tokenizer.convert_tokens_to_ids(token)
-        if index is None or index == self.tokenizer.unk_token_id:
+        if not isinstance(index, int) or index == self.tokenizer.unk_token_id:
             raise WeightsError(f"a tokenizer with {token}", "one without", "use the tokenizer of the preset")
-        return int(index)
+        return index
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids, nothing skipped or cleaned."""

@@ -148,7 +148,9 @@ class Miras(PreTrainedModel):
             if not name.startswith(LANGUAGE_PREFIX) or "lora_" in name
         }  # fmt: skip
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+    def save_pretrained(  # type: ignore[override]
+        self, save_directory: str | os.PathLike[str], **kwargs: Any
+    ) -> None:
         """Write `config.json` and `model.safetensors` (half precision, without the language model)."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from miras.core.grammar import ADD, CUT, REJ, UNDO
+from miras.data.dialogues import askable
 from miras.data.read import read_sources
 from miras.data.split import recipe_split
 from miras.model.backbones import load_imagenet
@@ -115,7 +116,7 @@ def stage2(
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name_operators(model)
     plan = Plan(steps=steps, minutes=minutes, seed=seed, photos=photos, lr=3e-4, rates=STAGE2_RATES)
-    pool = Photos(train, plan)
+    pool = Photos([photo for photo in train if askable(photo)], plan)
     config = {"steps": steps, "minutes": minutes, "seed": seed, "photos": photos, "train": len(train), "val": len(val)}
     (out / "plan.json").write_text(json.dumps(config))
     side, template = model.config.detail_size, model.config.template
@@ -136,7 +137,7 @@ def stage2(
 
 def name_operators(model: Miras) -> None:
     """Operators start from the embeddings of the words they stand for."""
-    table = model.instruction.language_model.get_input_embeddings().weight
+    table = model.instruction.table.weight
     for token, word in ((ADD, " add"), (CUT, " remove"), (UNDO, " back"), (REJ, " not")):
         ids = model.tokenizer.encode(word)
         row = model.grammar.id(token) - model.instruction.vocab_size

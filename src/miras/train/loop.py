@@ -153,7 +153,7 @@ def run(
             )
         adam.zero_grad(set_to_none=True)
         if not bad:
-            parts["loss"].backward()  # type: ignore[no-untyped-call]
+            parts["loss"].backward()
             nn.utils.clip_grad_norm_(parameters.values(), plan.clip)
             adam.step()
             average.update(parameters)

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miras.core.grammar import OBJ, SEG, TEMPLATES, Span, render_reply_open
-from miras.core.masks import decode_rle
+from miras.core.masks import decode_rle, iou
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Annotation
+from miras.data.dialogues import askable
 from miras.model.miras import Miras
 from miras.model.visual_encoders import pool_by_mask
 from miras.model.visual_parsing import VisualParsing
@@ -102,7 +103,7 @@ def grouped(photo: AnnotatedPhoto) -> list[tuple[Annotation, NDArray[np.bool_]]]
 def phrase_batch(samples: list[Sample], side: int, limit: int, rng: np.random.Generator) -> PhraseBatch:
     """Up to `limit` regions of each sample, masks on a side x side grid."""
     index, targets, prompts, phrases, labels, present = [], [], [], [], [], []
-    pixels = []
+    pixels: list[NDArray[np.uint8]] = []
     for sample in samples:
         groups = grouped(sample.photo)
         order = rng.permutation(len(groups))[:limit]
@@ -150,7 +151,7 @@ def step(
             match_words[kept], match_pixels[kept], model.alignment.match_scale, same[kept][:, kept]
         )
         parts["patch"] = losses.patches(patch[:, kept], *patch_targets(batch, kept, model.config.image_tokens))
-    parts["loss"] = sum(getattr(weights, name) * value for name, value in parts.items())  # type: ignore[assignment]
+    parts["loss"] = sum(getattr(weights, name) * value for name, value in parts.items())
     parts["train_iou"] = losses.hard_iou(logits[:, 0], regions.target_Rss)[real].mean()
     return parts
 
@@ -177,9 +178,9 @@ def _same(labels: list[str]) -> Tensor:
 
 
 def augmented(samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
-    """Each sample changed at random; one whose crop lost every annotation is used as it is."""
+    """Each sample changed at random; one whose crop left nothing to ask for is used as it is."""
     changed = [augment(sample, rng) for sample in samples]
-    return [new if new.photo.annotations else old for new, old in zip(changed, samples, strict=True)]
+    return [new if askable(new.photo) else old for new, old in zip(changed, samples, strict=True)]
 
 
 @torch.no_grad()
@@ -191,6 +192,5 @@ def validate(model: Miras, photos: list[AnnotatedPhoto], states: PhraseStates, l
         for note, mask in grouped(photo)[:limit]:
             span, _ = states([note.phrase])
             predicted = model.segment(features, 0, span[0]).mask(photo.size)
-            union = np.count_nonzero(predicted | mask)
-            scores.setdefault(photo.source, []).append(np.count_nonzero(predicted & mask) / max(union, 1))
+            scores.setdefault(photo.source, []).append(iou(predicted, mask))
     return {source: round(100 * float(np.mean(values)), 2) for source, values in scores.items()}

@@ -76,7 +76,8 @@ def dialogue_batch(
 ) -> DialogueBatch:  # fmt: skip
     """Sample a dialogue for each photo and write it as tensors; masks on a side x side grid."""
     encoded: list[Encoded] = []
-    index, targets, prompts, places, slots, blank, phrases = [], [], [], [], [], [], []
+    targets: list[NDArray[np.float32]] = []
+    index, prompts, places, slots, blank, phrases = [], [], [], [], [], []
     earlier: list[list[int]] = []
     for photo, sample in enumerate(samples):
         talk = dialogues.sample(sample.photo, rng, turns=turns).conversation
@@ -152,7 +153,7 @@ def step(model: Miras, batch: DialogueBatch, parsing: VisualParsing, weights: We
     parts["prior"] = losses.prior(prior, regions.target_Rss, words.any(1))
     same = torch.tensor([[a == b for b in batch.phrases] for a in batch.phrases])
     parts["align"] = losses.info_nce(match_words, match_pixels, model.alignment.match_scale, same)
-    parts["loss"] = sum(getattr(weights, name) * value for name, value in parts.items())  # type: ignore[assignment]
+    parts["loss"] = sum(getattr(weights, name) * value for name, value in parts.items())
     parts |= {"token_hits": hits, "operator_hits": operator_hits}
     parts["train_iou"] = losses.hard_iou(logits[:, 0], regions.target_Rss).mean()
     return parts
