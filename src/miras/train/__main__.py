@@ -97,9 +97,10 @@ def stage1(
 
 
 STAGE2_RATES = {
-    "_tower.": 5e-5, "lora_": 5e-4, "instruction.special": 1e-3, "decoder.": 2e-4,
-    "to_language": 4e-4, "token_": 4e-4, "mask_encoder": 4e-4, "image_encoder": 1e-4,
+    "_tower.": 1.5e-4, "lora_": 5e-4, "instruction.special": 1e-3, "decoder.": 4e-4,
+    "to_language": 4e-4, "token_": 4e-4, "mask_encoder": 4e-4, "image_encoder": 3e-4,
 }  # fmt: skip
+"""Learning rates by part of a parameter's name."""
 
 
 @app.command
@@ -115,7 +116,7 @@ def stage2(
     freeze_towers(model)
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     name_operators(model)
-    plan = Plan(steps=steps, minutes=minutes, seed=seed, photos=photos, lr=3e-4, rates=STAGE2_RATES)
+    plan = Plan(steps=steps, minutes=minutes, seed=seed, photos=photos, lr=4e-4, rates=STAGE2_RATES)
     pool = Photos([photo for photo in train if askable(photo)], plan)
     config = {"steps": steps, "minutes": minutes, "seed": seed, "photos": photos, "train": len(train), "val": len(val)}
     (out / "plan.json").write_text(json.dumps(config))
