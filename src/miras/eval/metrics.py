@@ -1,6 +1,6 @@
 """Figures on pixels: foreground only, counted per sample, then over the corpus.
 
-In: pairs of masks, or their counts. Out: numbers from 0 to 1. Knows no model, file or dialogue.
+In: pairs of masks, or their counts. Out: per cent, as the field prints them (rates: 0 to 1). Knows no model, file or dialogue.
 gIoU and cIoU as in LISA (Lai et al. 2024): the mean of the IoUs, and the sum of the intersections
 over the sum of the unions. A reply without a mask counts as IoU 0.
 """
@@ -50,33 +50,33 @@ def overlap(predicted: Mask | None, gold: Mask) -> Overlap:
 
 def giou(samples: Sequence[Overlap]) -> float:
     """Mean IoU of the samples (what PixelRIST prints as "cIoU")."""
-    return sum(sample.iou for sample in samples) / len(samples) if samples else 0.0
+    return _percent(sum(sample.iou for sample in samples), len(samples))
 
 
 def ciou(samples: Sequence[Overlap]) -> float:
     """All intersections over all unions: large targets weigh more."""
-    return _ratio(sum(sample.both for sample in samples), sum(sample.union for sample in samples))
+    return _percent(sum(sample.both for sample in samples), sum(sample.union for sample in samples))
 
 
 def precision(samples: Sequence[Overlap]) -> float:
     """Share of all selected pixels that are right."""
-    return _ratio(sum(sample.both for sample in samples), sum(sample.predicted for sample in samples))
+    return _percent(sum(sample.both for sample in samples), sum(sample.predicted for sample in samples))
 
 
 def recall(samples: Sequence[Overlap]) -> float:
     """Share of all gold pixels that were selected."""
-    return _ratio(sum(sample.both for sample in samples), sum(sample.gold for sample in samples))
+    return _percent(sum(sample.both for sample in samples), sum(sample.gold for sample in samples))
 
 
 def f1(samples: Sequence[Overlap]) -> float:
     """Harmonic mean of the pooled precision and recall: the pooled Dice."""
     both = sum(sample.both for sample in samples)
-    return _ratio(2 * both, sum(sample.predicted + sample.gold for sample in samples))
+    return _percent(2 * both, sum(sample.predicted + sample.gold for sample in samples))
 
 
 def precision_at(samples: Sequence[Overlap], threshold: float) -> float:
-    """P@threshold: share of the samples whose IoU reaches it."""
-    return _ratio(sum(sample.iou >= threshold for sample in samples), len(samples))
+    """P@threshold: share of the samples whose IoU is above it (InstructPart's P50)."""
+    return _percent(sum(sample.iou > threshold for sample in samples), len(samples))
 
 
 def p50_95(samples: Sequence[Overlap]) -> float:
@@ -85,7 +85,7 @@ def p50_95(samples: Sequence[Overlap]) -> float:
 
 
 def no_mask_rate(samples: Sequence[Overlap]) -> float:
-    """Share of the samples with a target for which no pixel was selected."""
+    """Share, 0 to 1, of the samples with a target for which no pixel was selected."""
     present = [sample for sample in samples if sample.gold]
     return _ratio(sum(sample.predicted == 0 for sample in present), len(present))
 
@@ -99,5 +99,9 @@ def summary(samples: Sequence[Overlap]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _ratio(part: int, whole: int) -> float:
+def _ratio(part: float, whole: int) -> float:
     return part / whole if whole else 0.0
+
+
+def _percent(part: float, whole: int) -> float:
+    return 100 * _ratio(part, whole)

@@ -1,0 +1,1 @@
+"""The commands. Nothing here imports torch before a command that needs it runs."""

@@ -1,0 +1,92 @@
+"""`miras ask`: a scripted conversation, one text a turn.
+
+In: an image and texts. Out: a conversation on standard output, or one JSON object; files in a folder.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from miras.cli.output import BAD_INPUT, complain, emit, folder, load, write
+from miras.core.errors import MirasError
+
+
+def run(
+    image: Path, texts: list[str], *, out: Path | None, as_json: bool, model: str, threads: int | None, seed: int
+) -> int:
+    """Exit code 0, or 2 when a turn failed; the other turns run all the same."""
+    from miras.core.photo import read_photo
+
+    read_photo(image)  # before the model is loaded: a bad photo is told at once
+    where = None if out is None else folder(out)
+    loaded = load(model, threads)
+    session = loaded.chat(image, seed=seed)
+    turns: list[dict[str, Any]] = []
+    code = 0
+    for index, text in enumerate(texts, 1):
+        try:
+            reply = session.ask(text)
+        except MirasError as error:
+            complain(error)
+            code = BAD_INPUT
+            continue
+        turns.append(reply.to_dict())
+        files = [] if where is None else write_turn(where, index, session, reply)
+        if not as_json:
+            print_turn(reply, files)
+    if where is not None:
+        write(where / "conversation.json", session.to_json().encode())
+    if as_json:
+        emit({
+            "image": str(image), "model": loaded.name, "turns": turns,
+            "seconds": {"load": round(loaded.seconds, 3), "encode_image": round(session.encode_seconds, 3)},
+        })  # fmt: skip
+    return code
+
+
+def write_turn(where: Path, index: int, session: Any, reply: Any) -> list[Path]:
+    """The overlay, the mask (0 and 255, at the photo's size) and the JSON of a turn."""
+    from miras.chat.export import png
+
+    picture = overlay_png(session, reply)
+    return [
+        write(where / f"turn-{index}-overlay.png", picture),
+        write(where / f"turn-{index}-mask.png", png(reply.selection.mask)),
+        write(where / f"turn-{index}.json", json.dumps(reply.to_dict(), ensure_ascii=False, indent=1).encode()),
+    ]
+
+
+def overlay_png(session: Any, reply: Any) -> bytes:
+    """The photo with what is selected, as PNG."""
+    import io
+
+    from PIL import Image
+
+    from miras.chat.render import overlay
+
+    shown = [region for region in session.regions if str(region.id) in _ids(reply.selection.expression)]
+    named = {region.id for region in shown}
+    shown += [region for region in reply.regions if region.id not in named]
+    picture = overlay(session.photo, sorted(shown, key=lambda region: region.id), reply.selection.mask)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _ids(expression: str) -> set[str]:
+    return set(expression.replace("(", " ").replace(")", " ").replace("+", " ").replace("-", " ").split())
+
+
+def print_turn(reply: Any, files: list[Path]) -> None:
+    """An exchange as a person reads it."""
+    print(f"You:   {reply.user}")
+    print(f"miras: {reply.text}")
+    for region in reply.regions:
+        print(f"       [{region.id}] {region.phrase}: {region.area} pixels, score {region.score:.2f}")
+    if reply.selection.expression:
+        print(f"       selected: {reply.selection.expression}")
+    for path in files[:2]:
+        print(f"       {path}")
+    print()

@@ -1,0 +1,120 @@
+"""`miras bench turns`: what a turn costs, with our session and with a loop that starts anew each turn.
+
+In: a model and a photo. Out: seconds and newly processed tokens of each turn, and their ratio. Both
+sides hold the same scripted conversation with the same weights and the same generated tokens. The
+loop does what the official evaluation does: it encodes the photo and the whole prompt at each turn.
+"""
+
+from __future__ import annotations
+
+import platform
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from miras.cli.output import emit, load, say, table
+from miras.core.errors import InputError
+from miras.core.grammar import ADD, CUT, OBJ, SEG, SPECIAL_TOKENS
+
+PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
+SCRIPT: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Where is the cup in this photo?", ("Here:", OBJ, " cup", SEG, ".")),
+    ("And what would I stir the coffee with?", ("Here:", OBJ, " spoon", SEG, ".")),
+    ("Also select the cup again, please.", (ADD, " With:", OBJ, " cup", SEG, ".")),
+    ("Now take the spoon away from that.", (CUT, " Without:", OBJ, " spoon", SEG, ".")),
+    ("What does the cup stand on here?", ("Here:", OBJ, " table", SEG, ".")),
+    ("And the coffee in the cup, where is it?", ("Here:", OBJ, " coffee", SEG, ".")),
+)
+
+
+def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: str, threads: int | None) -> int:
+    """Exit code 0."""
+    if not 2 <= count <= len(SCRIPT):
+        raise InputError(f"--turns from 2 to {len(SCRIPT)}", str(count))
+    if repeats < 1:
+        raise InputError("--repeats of at least 1", str(repeats))
+    started = time.perf_counter()
+    loaded = load(model, threads)
+    first_token = _first_token(loaded, image or PHOTO, started)
+    script = _equal_length(loaded.model, SCRIPT[:count])
+    ours: list[list[float]] = [[] for _ in script]
+    anew: list[list[float]] = [[] for _ in script]
+    tokens: list[tuple[int, int]] = []
+    for round_ in range(repeats):
+        say(f"round {round_ + 1} of {repeats}")
+        before = loaded.model.encoded_photos
+        session, loop = loaded.chat(image or PHOTO), loaded.chat(image or PHOTO, recompute=True)
+        encodings = loaded.model.encoded_photos - before - 1
+        tokens = []
+        for turn, (text, ids) in enumerate(script):
+            counted = loaded.model.encoded_photos
+            ours_reply, seconds = _timed(session, text, ids)
+            encodings += loaded.model.encoded_photos - counted
+            ours[turn].append(seconds)
+            loop_reply, seconds = _timed(loop, text, ids)
+            anew[turn].append(seconds)
+            tokens.append((ours_reply.new_tokens, loop_reply.new_tokens))
+    turns = [_turn(*row) for row in zip(ours, anew, tokens, strict=True)]
+    result = {
+        "turns": turns, "photo_encodings": encodings, "reply_tokens": len(script[0][1]),
+        "flatness": round(max(t["seconds"] for t in turns[1:]) / min(t["seconds"] for t in turns[1:]), 3),
+        "start_to_first_token_seconds": round(first_token, 2), "peak_memory_mb": _peak_mb(), "model": loaded.name,
+        "threads": _threads(), "repeats": repeats, "machine": f"{platform.machine()}, {platform.system()}",
+    }  # fmt: skip
+    if as_json:
+        emit(result)
+    else:
+        head = ("turn", "seconds", "recomputed", "ratio", "new tokens", "recomputed tokens")
+        rows = [(i + 1, *(t[k] for k in t)) for i, t in enumerate(turns)]
+        print(table(rows, head))
+        print("\n".join(f"{name}: {value}" for name, value in result.items() if name != "turns"))
+    return 0
+
+
+def _turn(ours: list[float], anew: list[float], tokens: tuple[int, int]) -> dict[str, Any]:
+    """Medians over the rounds."""
+    seconds, recomputed = statistics.median(ours), statistics.median(anew)
+    return {
+        "seconds": round(seconds, 4), "recompute_seconds": round(recomputed, 4),
+        "ratio": round(recomputed / seconds, 2), "new_tokens": tokens[0], "recompute_tokens": tokens[1],
+    }  # fmt: skip
+
+
+def _timed(session: Any, text: str, ids: tuple[int, ...]) -> tuple[Any, float]:
+    start = time.perf_counter()
+    reply = session.ask(text, forced=ids)
+    return reply, time.perf_counter() - start
+
+
+def _equal_length(model: Any, script: tuple[tuple[str, tuple[str, ...]], ...]) -> list[tuple[str, tuple[int, ...]]]:
+    """The replies as ids, all as long as the longest: full stops fill the rest."""
+    written = []
+    for text, pieces in script:
+        ids: list[int] = []
+        for piece in pieces:
+            ids += [model.grammar.id(piece)] if piece in SPECIAL_TOKENS else model.tokenizer.encode(piece)
+        written.append((text, ids))
+    longest = max(len(ids) for _, ids in written)
+    return [(text, (*ids, *(ids[-1:] * (longest - len(ids))))) for text, ids in written]
+
+
+def _first_token(loaded: Any, photo: Path, started: float) -> float:
+    """Seconds from before loading to the first piece of the first reply."""
+    for _ in loaded.chat(photo).stream(SCRIPT[0][0]):
+        break
+    return time.perf_counter() - started
+
+
+def _peak_mb() -> float:
+    """Largest resident size of this process so far, in megabytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()

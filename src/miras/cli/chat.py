@@ -1,0 +1,190 @@
+"""`miras chat`: talk about a photo in the terminal.
+
+In: an image, lines of standard input. Out: replies as they are written, a picture of each turn. A line
+that cannot be used gets one line of complaint, and the talk goes on.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from miras.cli.ask import overlay_png
+from miras.cli.output import complain, folder, load, say, write
+from miras.core.errors import InputError, MirasError
+
+HELP = """Talk, or:
+  /point X Y [0|1]    say where the last region is (1), or is not (0)
+  /box X1 Y1 X2 Y2    say in which box it is
+  /undo               take the last turn back
+  /fork               try another way from here; /back returns
+  /back               to before the last /fork
+  /save FILE          the conversation as JSON
+  /export FOLDER      what is selected, as PNG, RLE, COCO, LabelMe and SVG
+  /help, /quit"""
+
+
+def run(image: Path, *, out: Path, preview: bool, model: str, threads: int | None, seed: int) -> int:
+    """Exit code 0 at the end of input or /quit."""
+    from miras.core.photo import read_photo
+
+    read_photo(image)
+    folder(out)
+    loaded = load(model, threads)
+    talk = Talk(loaded.chat(image, seed=seed), out, preview)
+    if sys.stdin.isatty():
+        say(f"{image.name}, {talk.session.size[1]} x {talk.session.size[0]}. Ask for anything in it; /help for more.")
+    while True:
+        try:
+            line = input("> " if sys.stdin.isatty() else "").strip()
+        except EOFError:
+            return 0
+        except UnicodeDecodeError:
+            complain(InputError("text in UTF-8", "other bytes", "set the terminal to UTF-8"))
+            continue
+        if line in ("/quit", "/exit"):
+            return 0
+        if line:
+            try:
+                talk.take(line)
+            except MirasError as error:
+                complain(error)
+
+
+class Talk:
+    """The conversation in the terminal: a session, the ones it was forked from, and where pictures go."""
+
+    def __init__(self, session: Any, out: Path, preview: bool) -> None:
+        self.session, self.out, self.preview = session, out, preview
+        self.earlier: list[Any] = []
+        self.count = 0
+
+    def take(self, line: str) -> None:
+        """One line: a message or a command. Raises MirasError."""
+        if not line.startswith("/"):
+            self.say(line)
+            return
+        name, *rest = line.split()
+        commands: dict[str, Callable[[list[str]], None]] = {
+            "/point": self.point, "/box": self.box, "/undo": self.undo, "/fork": self.fork, "/back": self.back,
+            "/save": self.save, "/export": self.export, "/help": lambda _: print(HELP),
+        }  # fmt: skip
+        if name not in commands:
+            raise InputError(f"a message, or one of {', '.join(commands)}, /quit", name)
+        commands[name](rest)
+
+    def say(self, text: str) -> None:
+        """Stream a reply."""
+        for event in self.session.stream(text):
+            if isinstance(event, str):
+                print(event, end="", flush=True)
+            elif hasattr(event, "selection"):
+                print()
+                self.show(event)
+
+    def point(self, rest: list[str]) -> None:
+        """Refine by a point."""
+        numbers = _numbers(rest, (2, 3), "/point X Y [0|1]")
+        self.show(self.session.refine(points=[(numbers[0], numbers[1], numbers[2] if len(numbers) > 2 else 1)]))
+
+    def box(self, rest: list[str]) -> None:
+        """Refine by a box."""
+        self.show(self.session.refine(box=tuple(_numbers(rest, (4,), "/box X1 Y1 X2 Y2"))))
+
+    def undo(self, _: list[str]) -> None:
+        """One turn back."""
+        selection = self.session.undo()
+        print(f"selected: {selection.expression or 'nothing'}")
+
+    def fork(self, _: list[str]) -> None:
+        """Keep this state to come back to."""
+        self.earlier.append(self.session)
+        self.session = self.session.fork()
+        print("forked; /back returns here")
+
+    def back(self, _: list[str]) -> None:
+        """To the state before the last fork."""
+        if not self.earlier:
+            raise InputError("a /fork before /back", "none", "/fork first")
+        self.session = self.earlier.pop()
+        print(f"back; selected: {self.session.selection.expression or 'nothing'}")
+
+    def save(self, rest: list[str]) -> None:
+        """The conversation as JSON."""
+        print(write(Path(_one(rest, "/save FILE")), self.session.to_json().encode()))
+
+    def export(self, rest: list[str]) -> None:
+        """What is selected, in every format."""
+        for path in self.session.export(folder(Path(_one(rest, "/export FOLDER")))):
+            print(path)
+
+    def show(self, reply: Any) -> None:
+        """Scores, and the picture: in the terminal where it can, its path anyway."""
+        for region in reply.regions:
+            print(f"  [{region.id}] {region.phrase}: {region.area} pixels, score {region.score:.2f}")
+        if not (reply.regions or reply.operators):
+            return
+        self.count += 1
+        picture = overlay_png(self.session, reply)
+        path = write(self.out / f"turn-{self.count}.png", picture)
+        shown = inline(picture, os.environ) if sys.stdout.isatty() else ""
+        if shown:
+            print(shown)
+        elif self.preview:
+            print(blocks(picture))
+        print(f"  {path}")
+
+
+def inline(picture: bytes, environment: Any) -> str:
+    """The escape sequence of a terminal that shows pictures (iTerm2, WezTerm, kitty); else nothing."""
+    data = base64.b64encode(picture).decode()
+    if environment.get("TERM_PROGRAM") in ("iTerm.app", "WezTerm"):
+        return f"\033]1337;File=inline=1;size={len(picture)}:{data}\a"
+    if "kitty" in environment.get("TERM", "") or environment.get("KITTY_WINDOW_ID"):
+        chunks = [data[i : i + 4096] for i in range(0, len(data), 4096)]
+        more = [
+            f"\033_G{'a=T,f=100,' if i == 0 else ''}m={int(i + 1 < len(chunks))};{c}\033\\"
+            for i, c in enumerate(chunks)
+        ]
+        return "".join(more)
+    return ""
+
+
+def blocks(picture: bytes, width: int = 72) -> str:
+    """The picture as half blocks in 24-bit colour, `width` characters wide."""
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    rows = max(1, round(width * image.height / image.width / 2))
+    pixels = np.asarray(image.resize((width, rows * 2)))
+    lines = []
+    for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
+        cells = [
+            f"\033[38;2;{a[0]};{a[1]};{a[2]};48;2;{b[0]};{b[1]};{b[2]}m\u2580"
+            for a, b in zip(upper, lower, strict=True)
+        ]
+        lines.append("".join(cells) + "\033[0m")
+    return "\n".join(lines)
+
+
+def _numbers(words: list[str], counts: tuple[int, ...], usage: str) -> list[float]:
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in counts:
+        raise InputError(usage, " ".join(words) or "nothing")
+    return numbers
+
+
+def _one(words: list[str], usage: str) -> str:
+    if not words:
+        raise InputError(usage, "no name")
+    return " ".join(words)

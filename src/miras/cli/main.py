@@ -1,0 +1,138 @@
+"""`miras`: the door. Each command imports what it needs when it runs.
+
+In: the command line. Out: exit codes: 0, 1 for a failed self-test, 2 for bad input, 130 for Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cyclopts
+from cyclopts import Parameter
+
+from miras import __version__
+from miras.cli.output import BAD_INPUT, complain, quiet, say
+from miras.core.errors import MirasError
+
+app = cyclopts.App(
+    name="miras",
+    version=__version__,
+    help="Talk about a photograph; get sentences and exact masks.",
+    result_action="return_value",
+)
+bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
+app.command(bench_app)
+
+Model = Annotated[str, Parameter(help="A name (miras-mini) or the folder of a trained model.")]
+Threads = Annotated[int | None, Parameter(help="Threads of the computation; by default all cores.")]
+Seed = Annotated[int, Parameter(help="Seed of everything random.")]
+Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
+
+
+@app.command
+def ask(
+    image: Path, texts: Annotated[list[str], Parameter(help="One message a turn.")], /, *, out: Path | None = None,
+    json: Json = False, model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
+) -> int:  # fmt: skip
+    """A scripted conversation about IMAGE: one TEXT a turn.
+
+    --out: a folder for the overlay, the mask and the JSON of each turn.
+    """
+    from miras.cli.ask import run
+
+    return run(image, texts, out=out, as_json=json, model=model, threads=threads, seed=seed)
+
+
+@app.command
+def chat(
+    image: Path, /, *, out: Path = Path("out/chat"), preview: Annotated[bool, Parameter(negative="")] = False,
+    model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
+) -> int:  # fmt: skip
+    """The same, interactive. /help lists what can be done besides talking.
+
+    --out: where the picture of each turn goes. --preview: draw it in the terminal as coloured blocks
+    where the terminal shows no pictures.
+    """
+    from miras.cli.chat import run
+
+    return run(image, out=out, preview=preview, model=model, threads=threads, seed=seed)
+
+
+@app.command(name="eval")
+def evaluate(
+    path: Path, /, *, format: Literal["instructpart", "dialogues"] = "instructpart", instruction: int = 0,
+    split: Literal["all", "train", "val"] = "all", limit: int | None = None, history: Literal["own", "gold"] = "own",
+    dialogues: int = 100, heldout: bool = True, samples: Path | None = None, json: Json = False,
+    model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
+) -> int:  # fmt: skip
+    """Measure a model on PATH.
+
+    --format instructpart: PATH is an InstructPart folder; every item is asked --instruction 0 to 5 (0 human,
+    4 bare phrase) in a session of its own. --format dialogues: PATH holds the training sets; --dialogues are sampled
+    from its photos, in --heldout wordings that training never shows. --split: the side of the recipe's split.
+    --samples: a file that gets one JSON line for each item.
+    """
+    from miras.cli.evaluate import run
+
+    return run(
+        path, format=format, instruction=instruction, side=split, limit=limit, history=history, count=dialogues,
+        heldout=heldout, samples=samples, as_json=json, model=model, threads=threads, seed=seed,
+    )  # fmt: skip
+
+
+@app.command
+def doctor(*, preset: str = "miras-mini", json: Json = False, threads: Threads = None) -> int:
+    """What is installed, which weights are there, and a self-test."""
+    from miras.cli.doctor import run
+
+    return run(preset, as_json=json, threads=threads)
+
+
+@bench_app.command
+def turns(
+    *, image: Path | None = None, turns: int = 6, repeats: int = 3, json: Json = False, model: Model = "miras-mini",
+    threads: Threads = None,
+) -> int:  # fmt: skip
+    """Seconds of each turn of a scripted conversation, ours and recomputed.
+
+    Recomputed: the photo and the whole prompt anew at each turn, no cache across turns, the same tokens.
+    """
+    from miras.cli.bench import run
+
+    return run(image, count=turns, repeats=repeats, as_json=json, model=model, threads=threads)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: runs a command and exits. `MIRAS_DEBUG=1` shows tracebacks."""
+    sys.exit(call(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def call(arguments: Sequence[str]) -> int:
+    """Run a command. Returns its exit code."""
+    quiet()
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except cyclopts.CycloptsError as error:
+        say(f"miras: {' '.join(str(error).split())}; see miras --help")
+        return BAD_INPUT
+    except MirasError as error:
+        if os.environ.get("MIRAS_DEBUG"):
+            raise
+        complain(error)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        say("")
+        return 130
+    except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        return 0
+
+
+if __name__ == "__main__":
+    main()

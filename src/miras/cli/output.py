@@ -1,0 +1,93 @@
+"""How the commands speak: results on standard output, everything else on standard error.
+
+In: objects, paths, errors. Out: text on the two streams, exit codes. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from miras.core.errors import InputError, MirasError
+
+T = TypeVar("T")
+BAD_INPUT = 2
+"""Exit code of anything a person can mend."""
+
+
+def quiet() -> None:
+    """Libraries keep their warnings, logs and progress bars to themselves."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    warnings.filterwarnings("ignore")
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+def say(text: str) -> None:
+    """A line for the person who watches, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def complain(error: MirasError) -> None:
+    """One line on standard error."""
+    say(f"miras: {error}")
+
+
+def emit(value: Any) -> None:
+    """One JSON object as the last line of standard output."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+
+
+def load(name: str, threads: int | None) -> Any:
+    """A model, loaded without a word of the libraries on the terminal."""
+    from transformers.utils import logging as transformers_logging
+
+    import miras
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    return miras.load(name, threads=threads)
+
+
+def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """The items, with a bar on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, what, total=total, console=Console(stderr=True), transient=True)
+
+
+def folder(path: Path) -> Path:
+    """A folder to write into, made if it is not there. Raises InputError when it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"a folder to write into at {path}", str(error.strerror), "give another --out") from error
+    return path
+
+
+def write(path: Path, content: bytes) -> Path:
+    """A file, whole or not at all. Raises InputError when it cannot be written."""
+    from miras.chat.export import write_whole
+
+    try:
+        return write_whole(path, content)
+    except OSError as error:
+        raise InputError(f"to write {path}", str(error.strerror), "free room or give another place") from error
+
+
+def table(rows: Sequence[Sequence[object]], head: Sequence[str]) -> str:
+    """Columns of equal width, numbers to the right."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [list(head), *cells]) for i in range(len(head))]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in [list(head), *cells]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,92 @@
+"""The door: exit codes, one line of complaint, one JSON object."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from miras.cli import main
+from miras.core.masks import decode_rle
+
+PHOTO = str(Path(__file__).parents[2] / "src" / "miras" / "assets" / "coffee.jpg")
+TINY = ("--model", "miras-tiny", "--threads", "1")
+
+
+def complaint(capsys) -> str:
+    """The one line on standard error."""
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert "Traceback" not in captured.err
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["frob"], "Unknown command"),
+        (["ask"], "IMAGE"),
+        (["ask", PHOTO], "TEXT"),
+        (["ask", "no-such.jpg", "hi"], "no-such.jpg"),
+        (["ask", "src", "hi"], "folder"),
+        (["ask", PHOTO, "hi", "--colour", "red"], "--colour"),
+        (["ask", PHOTO, "hi", "--model", "miras-min"], "miras-mini"),
+        (["ask", PHOTO, "hi", "--model", "./nowhere"], "nowhere"),
+        (["ask", PHOTO, "hi", "--seed", "many"], "many"),
+        (["ask", PHOTO, "", *TINY], "empty"),
+        (["eval", "nowhere"], "nowhere"),
+        (["eval", "src", "--format", "coco"], "coco"),
+        (["doctor", "--preset", "miras-7"], "miras-"),
+        (["bench", "turns", "--turns", "60", *TINY], "--turns"),
+    ],
+)
+def test_bad_input_is_one_line_and_two(capsys, arguments, says):
+    assert main.call(arguments) == 2
+    assert says in complaint(capsys)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["ask", "--help"], ["bench", "turns", "--help"], ["--version"]])
+def test_help_and_version_are_fine(capsys, arguments):
+    assert main.call(arguments) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_ask_prints_one_object_and_writes_the_files(capsys, tmp_path):
+    assert main.call(["ask", PHOTO, "the cup", "also the spoon", "--json", "--out", str(tmp_path), *TINY]) == 0
+    result = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert set(result) >= {"image", "model", "turns", "seconds"}
+    assert set(result["seconds"]) == {"load", "encode_image"}
+    for index, turn in enumerate(result["turns"], 1):
+        assert set(turn) >= {"user", "text", "regions", "selection", "seconds"}
+        assert set(turn["seconds"]) == {"prefill", "generate", "segment", "total"}
+        mask = np.asarray(Image.open(tmp_path / f"turn-{index}-mask.png"))
+        assert mask.shape == (400, 600)
+        assert np.array_equal(mask > 0, decode_rle(turn["selection"]["rle"]))
+        assert np.asarray(Image.open(tmp_path / f"turn-{index}-overlay.png")).shape == (400, 600, 3)
+        assert json.loads((tmp_path / f"turn-{index}.json").read_text())["user"] == turn["user"]
+    assert (tmp_path / "conversation.json").is_file()
+
+
+def test_a_bad_turn_does_not_stop_the_others(capsys):
+    assert main.call(["ask", PHOTO, "one", "", "three", "--json", *TINY]) == 2
+    captured = capsys.readouterr()
+    assert [turn["user"] for turn in json.loads(captured.out.splitlines()[-1])["turns"]] == ["one", "three"]
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_place_that_cannot_be_written_is_told(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert main.call(["ask", PHOTO, "hi", "--out", str(tmp_path / "file" / "x"), *TINY]) == 2
+    assert "write into" in complaint(capsys)
+
+
+def test_interrupted_is_130(monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "app", stop)
+    assert main.call([]) == 130
