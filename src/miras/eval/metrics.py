@@ -1,6 +1,7 @@
 """Figures on pixels: foreground only, counted per sample, then over the corpus.
 
-In: pairs of masks, or their counts. Out: per cent, as the field prints them (rates: 0 to 1). Knows no model, file or dialogue.
+In: pairs of masks, or their counts. Out: per cent, as the field prints them (rates: 0 to 1). Knows no
+model, file or dialogue.
 gIoU and cIoU as in LISA (Lai et al. 2024): the mean of the IoUs, and the sum of the intersections
 over the sum of the unions. A reply without a mask counts as IoU 0.
 """
