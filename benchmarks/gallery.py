@@ -26,6 +26,7 @@ public domain or CC0 ([list](../../src/miras/assets/LICENSES.md)). The remarks a
 
 
 def main() -> None:
+    """Write the pictures and the page."""
     loaded = miras.load()
     remarks_file = GALLERY / "remarks.yaml"
     remarks = yaml.safe_load(remarks_file.read_text()) if remarks_file.exists() else {}

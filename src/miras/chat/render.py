@@ -6,6 +6,7 @@ pillow only; knows no session and no model. Lines and letters grow with the phot
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ PALETTE: tuple[Colour, ...] = (
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (18, 20, 24)
 TINT = 0.42
-DIM = 0.58
+DIM = 0.66
 """What is left of the light where nothing is selected."""
 
 
@@ -47,34 +48,32 @@ def overlay(
 ) -> Picture:
     """The photo with its regions: what is selected tinted and outlined strongly, the rest dimmed.
 
-    regions: those to show, in order of id. What lies outside of the selection is outlined thinly, and
-    its label, when it was cut away, begins with a minus. selection: (H, W); None = the regions
+    regions: those to show, in order of id. One that lies wholly outside of the selection is outlined
+    thinly; the label of one that was cut away says "without". selection: (H, W); None = the regions
     together. Raises InputError when a mask is not of the photo's size.
     """
-    size = photo.shape[:2]
+    size = (photo.shape[0], photo.shape[1])
     for mask in [region.mask for region in regions] + ([] if selection is None else [selection]):
         if mask.shape != size:
             raise InputError(f"masks of the photo's size {size}", str(mask.shape), "resize them to the photo")
-    selected = _union(size, regions) if selection is None else selection
-    picture = photo.copy()
+    together = _union(size, regions)
+    selected = together if selection is None else selection
     if not regions and not selected.any():
-        return picture
-    line = line_width(size)
+        return photo.copy()
+    picture, line = Image.fromarray(photo), line_width(size)
     _dim(picture, selected)
-    for region in regions:
-        _tint(picture, region.mask & selected, colour_of(region.id))
-    _tint(picture, selected & ~_union(size, regions), PALETTE[0])
-    for region in regions:
-        if (region.mask & selected).any():
-            continue
-        _outline(picture, region.mask, line * 0.55, colour_of(region.id), casing=0.0)
-    for region in reversed(regions):
-        inside = region.mask & selected
-        if inside.any():
-            _outline(picture, inside, line, colour_of(region.id), casing=0.8)
-    if not any((region.mask & selected).any() for region in regions):
-        _outline(picture, selected, line, PALETTE[0], casing=0.8)
-    return _label(picture, regions, selected) if labels else picture
+    parts = [(region.mask & selected, colour_of(region.id)) for region in regions]
+    parts.append((selected & ~together, PALETTE[0]))
+    for part, colour in parts:
+        _tint(picture, part, colour)
+    for region, (part, colour) in zip(regions, parts, strict=False):
+        if not part.any():
+            _outline(picture, region.mask, line * 0.55, colour, casing=0.5)
+    for part, colour in reversed(parts):
+        _outline(picture, part, line, colour, casing=0.8)
+    if labels:
+        _label(picture, regions, selected)
+    return np.array(picture)
 
 
 def line_width(size: tuple[int, int]) -> float:
@@ -82,7 +81,7 @@ def line_width(size: tuple[int, int]) -> float:
     return float(np.clip(0.0042 * (size[0] * size[1]) ** 0.5, 1.2, 40.0))
 
 
-def _union(size: tuple[int, ...], regions: Sequence[Region]) -> Mask:
+def _union(size: tuple[int, int], regions: Sequence[Region]) -> Mask:
     whole = np.zeros(size, np.bool_)
     for region in regions:
         whole |= region.mask
@@ -92,55 +91,41 @@ def _union(size: tuple[int, ...], regions: Sequence[Region]) -> Mask:
 # Pixels
 
 
-def _dim(picture: Picture, selected: Mask) -> None:
+def _dim(picture: Image.Image, selected: Mask) -> None:
     """Darken what is not selected and take some of its colour."""
-    table = (np.arange(256) * DIM).astype(np.uint8)
-    grey = np.asarray(Image.fromarray(picture).convert("L"))
-    mixed = ((picture.astype(np.uint16) * 3 + grey[:, :, None]) >> 2).astype(np.uint8)
-    np.copyto(picture, table[mixed], where=~selected[:, :, None])
+    faded = Image.blend(picture, picture.convert("L").convert("RGB"), 0.3).point(lambda value: value * DIM)
+    picture.paste(faded, mask=_stencil(~selected))
 
 
-def _tint(picture: Picture, mask: Mask, colour: Colour) -> None:
+def _tint(picture: Image.Image, mask: Mask, colour: Colour) -> None:
     window = _window(mask, 0)
+    if window is not None:
+        x1, y1, x2, y2 = window
+        picture.paste(colour, window, _stencil(mask[y1:y2, x1:x2], round(255 * TINT)))
+
+
+def _outline(picture: Image.Image, mask: Mask, width: float, colour: Colour, casing: float) -> None:
+    """A smooth line along the mask's edge; casing: opacity of the dark line under it, about twice as wide."""
+    window = _window(mask, int(3 * width) + 2)
     if window is None:
         return
     x1, y1, x2, y2 = window
-    crop, where = picture[y1:y2, x1:x2], mask[y1:y2, x1:x2]
-    for channel in range(3):
-        table = np.rint(np.arange(256) * (1 - TINT) + colour[channel] * TINT).astype(np.uint8)
-        np.copyto(crop[:, :, channel], table[crop[:, :, channel]], where=where)
-
-
-def _outline(picture: Picture, mask: Mask, width: float, colour: Colour, casing: float) -> None:
-    """A smooth line along the mask's edge; casing: opacity of the dark line under it, wider by half."""
-    under = width * 1.9
-    window = _window(mask, int(2 * under) + 2)
-    if window is None:
-        return
-    x1, y1, x2, y2 = window
-    crop = picture[y1:y2, x1:x2]
-    sigma = width / 2
-    soft = Image.fromarray(mask[y1:y2, x1:x2].astype(np.uint8) * np.uint8(255), "L")
-    level = np.asarray(soft.filter(ImageFilter.GaussianBlur(sigma)))
-    if casing:
-        wide = np.asarray(soft.filter(ImageFilter.GaussianBlur(under / 2)))
-        _paint(crop, _ring(under / 2, under / 2)[wide] * casing, INK)
-    _paint(crop, _ring(width / 2, sigma)[level], colour)
+    stencil = _stencil(mask[y1:y2, x1:x2])
+    for line, ink, opacity in ((1.9 * width, INK, casing), (width, colour, 1.0)):
+        blurred = stencil.filter(ImageFilter.GaussianBlur(line / 2))
+        picture.paste(ink, window, blurred.point(_ring(line / 2, opacity)))
 
 
 @lru_cache(maxsize=64)
-def _ring(half: float, sigma: float) -> NDArray[np.float32]:
-    """Opacity of a line of half-width `half` by the level (0..255) of a mask blurred with sigma."""
-    normal = NormalDist(0.0, sigma)
+def _ring(half: float, opacity: float) -> list[int]:
+    """Opacity 0..255 of a line of half-width `half` by the level of a mask blurred with sigma = half."""
+    normal = NormalDist(0.0, half)
     distance = [abs(normal.inv_cdf(level / 255)) for level in range(1, 255)]
-    return np.array([0.0, *(min(max(half + 0.5 - d, 0.0), 1.0) for d in distance), 0.0], np.float32)
+    return [0, *(round(255 * opacity * min(max(half + 0.5 - d, 0.0), 1.0)) for d in distance), 0]
 
 
-def _paint(crop: Picture, opacity: NDArray[np.float32], colour: Colour) -> None:
-    rows, columns = np.nonzero(opacity > 0)
-    share = opacity[rows, columns, None]
-    mixed = crop[rows, columns] * (1 - share) + np.array(colour, np.float32) * share
-    crop[rows, columns] = np.rint(mixed).astype(np.uint8)
+def _stencil(mask: Mask, level: int = 255) -> Image.Image:
+    return Image.fromarray(mask.view(np.uint8) * np.uint8(level))
 
 
 def _window(mask: Mask, margin: int) -> Window | None:
@@ -191,28 +176,23 @@ def shorten(text: str, points: int, width: float) -> str:
     return text[:low].rstrip() + "..." if low else ""
 
 
-def _label(picture: Picture, regions: Sequence[Region], selected: Mask) -> Picture:
-    height, width = picture.shape[:2]
+def _label(picture: Image.Image, regions: Sequence[Region], selected: Mask) -> None:
+    width, height = picture.size
     points = int(np.clip(0.028 * (height * width) ** 0.5, 9, 160))
     tags = [tag for region in regions if (tag := _tag(region, points, width)) is not None]
-    image = Image.fromarray(picture)
-    draw = ImageDraw.Draw(image)
-    taken: list[Window] = []
-    places = []
+    draw = ImageDraw.Draw(picture)
+    places: list[Window] = []
     for tag in tags:
-        place = _place(tag, picture.shape[:2], taken, selected)
-        taken.append(place)
-        places.append(place)
+        places.append(_place(tag, (height, width), places, selected))
     for tag, place in zip(tags, places, strict=True):
         _leader(draw, tag, place, points)
     for tag, place in zip(tags, places, strict=True):
         _plate(draw, tag, place, points)
-    return np.asarray(image).copy()
 
 
 def _tag(region: Region, points: int, width: int) -> _Tag | None:
     pad = max(2, round(points * 0.38))
-    sign = "\u2212 " if region.operator is Operator.CUT else ""
+    sign = "without " if region.operator is Operator.CUT else ""
     phrase = sign + (plain(region.phrase) or f"region {region.id}")
     score = "" if region.score is None else f"  {100 * region.score:.0f}%"
     room = width - 2 * pad - 2
@@ -225,8 +205,31 @@ def _tag(region: Region, points: int, width: int) -> _Tag | None:
     return _Tag(region, text, (int(letters.getlength(text)) + 2 * pad, round(points * 1.25) + pad), pad)
 
 
-def _place(tag: _Tag, size: tuple[int, ...], taken: Sequence[Window], selected: Mask) -> Window:
-    """The place that covers the least: no other label, then little of the region, then near to it."""
+def _place(tag: _Tag, size: tuple[int, int], taken: Sequence[Window], selected: Mask) -> Window:
+    """The place that costs least: on no other label, at the region, hiding little of it and of what is selected."""
+    height, width = size
+    wide, high = tag.size
+    step = max(1, high // 12)
+    own = tag.region.mask[::step, ::step]
+    others = selected[::step, ::step] & ~own
+    whole, reach = max(int(own.sum()), 1), high // 2 // step + 1
+    best: tuple[float, Window] | None = None
+    for rank, (x, y) in enumerate(_spots(tag, size)):
+        left, top = int(np.clip(x, 0, max(width - wide, 0))), int(np.clip(y, 0, max(height - high, 0)))
+        window = (left, top, left + wide, top + high)
+        c1, r1, c2, r2 = left // step, top // step, (left + wide) // step + 1, (top + high) // step + 1
+        hidden = float(own[r1:r2, c1:c2].sum()) / whole
+        touches = bool(own[max(r1 - reach, 0) : r2 + reach, max(c1 - reach, 0) : c2 + reach].any())
+        shared = sum(_shared(window, other) for other in taken) / (wide * high)
+        cost = 100 * shared + 2 * float(others[r1:r2, c1:c2].mean()) + 6 * hidden + (not touches) + 0.05 * rank
+        if best is None or cost < best[0]:
+            best = (cost, window)
+    assert best is not None, "there is always a spot"
+    return best[1]
+
+
+def _spots(tag: _Tag, size: tuple[int, int]) -> list[tuple[float, float]]:
+    """Left upper corners to try, the preferred ones first: over, under, beside, inside, then anywhere by distance."""
     height, width = size
     wide, high = tag.size
     x1, y1, x2, y2 = box_of(tag.region.mask) or (0, 0, width, height)
@@ -234,23 +237,17 @@ def _place(tag: _Tag, size: tuple[int, ...], taken: Sequence[Window], selected: 
     middle = (x1 + x2 - wide) / 2
     spots = [(x, y) for y in (y1 - high - gap, y2 + gap) for x in (middle, x1, x2 - wide)]
     spots += [(x, (y1 + y2 - high) / 2) for x in (x1 - wide - gap, x2 + gap)]
-    spots += [
-        (x, y) for y in (y1 + gap, y2 - high - gap, (y1 + y2 - high) / 2) for x in (x1 + gap, middle, x2 - wide - gap)
+    centre = heart(tag.region.mask)
+    spots += [(centre[0] - wide / 2, centre[1] - high / 2)]
+    spots += [(x, y) for y in (y1 + gap, y2 - high - gap) for x in (x1 + gap, middle, x2 - wide - gap)]
+    grid = [
+        (float(x), float(y))
+        for y in np.linspace(0, max(height - high, 0), 12)
+        for x in np.linspace(0, max(width - wide, 0), 6)
     ]
-    rows = np.linspace(0, max(height - high, 0), 9)
-    spots += [(x, float(y)) for y in rows for x in np.linspace(0, max(width - wide, 0), 5)]
-    best: tuple[float, Window] | None = None
-    for rank, (x, y) in enumerate(spots):
-        left, top = int(np.clip(x, 0, max(width - wide, 0))), int(np.clip(y, 0, max(height - high, 0)))
-        window = (left, top, left + wide, top + high)
-        covered = float(selected[top : top + high, left : left + wide].mean())
-        shared = sum(_shared(window, other) for other in taken) / (wide * high)
-        away = (abs(left - x) + abs(top - y)) / high
-        cost = 100 * shared + 4 * covered + 0.5 * min(away, 4.0) + 0.12 * rank
-        if best is None or cost < best[0]:
-            best = (cost, window)
-    assert best is not None, "there is always a spot"
-    return best[1]
+    return spots + sorted(
+        grid, key=lambda at: (at[0] + wide / 2 - centre[0]) ** 2 + (at[1] + high / 2 - centre[1]) ** 2
+    )
 
 
 def _shared(first: Window, second: Window) -> int:
@@ -261,18 +258,12 @@ def _shared(first: Window, second: Window) -> int:
 
 def _leader(draw: ImageDraw.ImageDraw, tag: _Tag, place: Window, points: int) -> None:
     """A thin line from a label that lies off its region to the region."""
-    box = box_of(tag.region.mask)
-    if box is None:
-        return
-    x1, y1, x2, y2 = box
-    reach = points * 0.8
-    near_x = place[0] < x2 + reach and place[2] > x1 - reach
-    near_y = place[1] < y2 + reach and place[3] > y1 - reach
-    if near_x and near_y:
+    reach = round(points * 1.2)
+    left, top, right, bottom = place
+    if tag.region.mask[max(top - reach, 0) : bottom + reach, max(left - reach, 0) : right + reach].any():
         return
     colour = colour_of(tag.region.id)
-    start = ((place[0] + place[2]) / 2, (place[1] + place[3]) / 2)
-    end = heart(tag.region.mask)
+    start, end = ((left + right) / 2, (top + bottom) / 2), heart(tag.region.mask)
     draw.line([start, end], fill=INK, width=max(3, points // 5))
     draw.line([start, end], fill=colour, width=max(1, points // 9))
     dot = max(2.0, points * 0.2)
@@ -280,10 +271,14 @@ def _leader(draw: ImageDraw.ImageDraw, tag: _Tag, place: Window, points: int) ->
 
 
 def heart(mask: Mask) -> tuple[float, float]:
-    """A selected pixel (x, y) near the middle of the mask."""
-    rows, columns = np.nonzero(mask)
+    """A selected pixel (x, y) near the middle of a mask that is not empty."""
+    x1, y1, x2, y2 = _window(mask, 0) or (0, 0, 1, 1)
+    step = max(1, min(x2 - x1, y2 - y1) // 128)
+    crop = mask[y1:y2:step, x1:x2:step]
+    rows, columns = np.nonzero(crop if crop.any() else mask[y1:y2, x1:x2])
+    step = step if crop.any() else 1
     nearest = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
-    return float(columns[nearest]), float(rows[nearest])
+    return float(x1 + step * columns[nearest]), float(y1 + step * rows[nearest])
 
 
 def _plate(draw: ImageDraw.ImageDraw, tag: _Tag, place: Window, points: int) -> None:
@@ -300,3 +295,13 @@ def ink_on(colour: Colour) -> Colour:
     """Dark or white letters, whichever is easier to read on the colour."""
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
     return INK if luminance > 120 else WHITE
+
+
+def shown(known: Sequence[Region], new: Sequence[Region], expression: str) -> list[Region]:
+    """The regions a picture of a turn shows: those of the selection's expression, and what the turn named.
+
+    known: all regions so far, a refined one in its last version.
+    """
+    ids = {int(number) for number in re.findall(r"\d+", expression)} | {region.id for region in new}
+    latest = {region.id: region for region in (*known, *new)}
+    return [latest[number] for number in sorted(ids) if number in latest]

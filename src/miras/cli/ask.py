@@ -60,23 +60,21 @@ def write_turn(where: Path, index: int, session: Any, reply: Any) -> list[Path]:
 
 def overlay_png(session: Any, reply: Any) -> bytes:
     """The photo with what is selected, as PNG."""
+    from miras.chat.render import overlay, shown
+
+    regions = shown(session.regions, reply.regions, reply.selection.expression)
+    return picture_png(overlay(session.photo, regions, reply.selection.mask))
+
+
+def picture_png(picture: Any) -> bytes:
+    """(H, W, 3) uint8 RGB as PNG."""
     import io
 
     from PIL import Image
 
-    from miras.chat.render import overlay
-
-    shown = [region for region in session.regions if str(region.id) in _ids(reply.selection.expression)]
-    named = {region.id for region in shown}
-    shown += [region for region in reply.regions if region.id not in named]
-    picture = overlay(session.photo, sorted(shown, key=lambda region: region.id), reply.selection.mask)
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _ids(expression: str) -> set[str]:
-    return set(expression.replace("(", " ").replace(")", " ").replace("+", " ").replace("-", " ").split())
 
 
 def print_turn(reply: Any, files: list[Path]) -> None:

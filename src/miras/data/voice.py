@@ -17,13 +17,17 @@ from miras.data import phrasing
 from miras.data.phrasing import Phrasing, lower_first, pick, vary
 from miras.data.scene import Target
 
-INSTRUCTIONS = (0.45, 0.14, 0.08, 0.06, 0.08, 0.04)
-"""Share of each of a data set's own instructions; the rest is ours."""
+INSTRUCTIONS = (0.28, 0.09, 0.06, 0.05, 0.1, 0.05)
+"""Share of each of a data set's own instructions; the rest is ours. Ours must name present things as often
+as refusals name absent ones in the same words: where they did not, the model refused every bare phrase."""
+_FUNCTIONAL_BESIDE = 0.09
+"""Share of our functional questions where the data set has instructions of its own."""
 _HUMAN = 2
 """The first instructions are functional questions; the later ones name the part."""
 _FUNCTIONAL = 0.4
 _CANONICAL = 0.5
 _EXIST = 0.12
+_EXIST_BESIDE = 0.35
 
 
 @dataclass(frozen=True)
@@ -68,11 +72,13 @@ class Voice:
             index = pick(self.rng, range(len(INSTRUCTIONS)), INSTRUCTIONS)
             human = index < _HUMAN
             return Request(vary(target.instructions[index], self.rng), "answer" if human else "ask", functional=human)
-        if target.sort != "side" and (target.instructions or dice < _FUNCTIONAL):
+        functional = sum(INSTRUCTIONS) + _FUNCTIONAL_BESIDE if target.instructions else _FUNCTIONAL
+        if target.sort != "side" and dice < functional:
             asked = self._functional(target, after)
             if asked is not None:
                 return asked
-        move = "exist" if target.sort == "one" and self.rng.random() < _EXIST else "ask"
+        exist = _EXIST_BESIDE if target.instructions else _EXIST
+        move = "exist" if target.sort == "one" and self.rng.random() < exist else "ask"
         return Request(self.naming(move, target), move)
 
     def _functional(self, target: Target, after: bool) -> Request | None:

@@ -106,16 +106,23 @@ STAGE2_RATES = {
 @app.command
 def stage2(
     data: Path, *, start: Path, out: Path, steps: int = 900, minutes: float = 1e9, seed: int = 1, photos: int = 6,
-    threads: int = 2,
+    threads: int = 2, frozen_vision: bool = False,
 ) -> None:  # fmt: skip
-    """Instruction tuning on sampled dialogues, from the weights of stage 1."""
+    """Instruction tuning on sampled dialogues, from the weights of stage 1, or of stage 2 itself.
+
+    frozen_vision: the features of the photos stay as they are; only what reads them learns.
+    """
     torch.set_num_threads(threads)
     out.mkdir(parents=True, exist_ok=True)
     train, val = recipe_split(read_sources(data))
     model = Miras.from_pretrained(start)
     freeze_towers(model)
+    if frozen_vision:
+        for name, parameter in model.image_encoder.named_parameters():
+            parameter.requires_grad_("to_language" in name or "token_" in name)
+    else:
+        name_operators(model)
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    name_operators(model)
     plan = Plan(steps=steps, minutes=minutes, seed=seed, photos=photos, lr=4e-4, rates=STAGE2_RATES)
     pool = Photos([photo for photo in train if askable(photo)], plan)
     config = {"steps": steps, "minutes": minutes, "seed": seed, "photos": photos, "train": len(train), "val": len(val)}
