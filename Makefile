@@ -22,7 +22,7 @@ help: ## what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
 
 demo: $(STAMPS)/core ## install, then talk about a photograph for two turns
-	$(BIN)/miras ask src/miras/assets/coffee.jpg "Where is the cup?" "Now only its handle." --out out/demo
+	$(BIN)/miras ask src/miras/assets/astronaut.jpg "Where is the person?" "Now only her hair." --out out/demo
 
 test: $(STAMPS)/dev ## install what the tests need, then run them all
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
