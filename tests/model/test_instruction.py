@@ -40,10 +40,10 @@ def test_special_tokens_are_predicted_past_the_vocabulary(model):
 
 def test_cache_gives_the_same_states(model):
     embeds = model.embed(torch.randint(0, 200, (1, 12)))
-    whole = model.comprehend(embeds, all_logits=True)
+    whole = model.comprehend(embeds, predicted=None)
     cache = DynamicCache()
     model.comprehend(embeds[:, :7], cache)
-    rest = model.comprehend(embeds[:, 7:], cache, all_logits=True)
+    rest = model.comprehend(embeds[:, 7:], cache, predicted=None)
     torch.testing.assert_close(rest.logits_BLV, whole.logits_BLV[:, 7:], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(rest.hidden_BLE, whole.hidden_BLE[:, 7:], atol=1e-5, rtol=1e-4)
 

@@ -6,13 +6,14 @@ of `core.grammar`; knows nothing of models, caches or masks. V vocabulary plus s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from miras.core.errors import InputError
-from miras.core.grammar import ADD, CUT, IMAGE, MASK, OBJ, OPERATOR_TOKENS, SEG, Encoder, Template
+from miras.core.grammar import ADD, CUT, IMAGE, MASK, OBJ, OPERATOR_TOKENS, REJ, SEG, Encoder, Template
 from miras.core.types import Operator
 
 MAX_PHRASE = 16
@@ -28,9 +29,12 @@ class ReplyRules:
     `[REJ]` (they stand instead of a region), nothing but words after `[REJ]`; `[ADD]` and `[CUT]`
     go on with something; a reply is not empty. room: tokens left in the context, end of turn not
     counted; when it or max_new_tokens is used up, the open phrase is closed and the turn ends.
+    refuse: the reply begins with `[REJ]` (True), has none (False), or the weights decide (None).
     """
 
     def __init__(self, grammar: Encoder, template: Template, *, max_new_tokens: int, room: int) -> None:
+        self.refuse: bool | None = None
+        self.rej = grammar.id(REJ)
         self.grammar = grammar
         self.end = grammar.tokenizer.control(template.turn_end)
         self.obj, self.seg = grammar.id(OBJ), grammar.id(SEG)
@@ -42,6 +46,12 @@ class ReplyRules:
         self._last: int | None = None
         self.operator = Operator.REPLACE
 
+    def deciding(self, refuse: bool) -> ReplyRules:
+        """The same for another attempt at a reply that has not begun."""
+        rules = copy.copy(self)
+        rules.refuse = refuse
+        return rules
+
     @property
     def phrase(self) -> str:
         """What the open `[OBJ]` says so far."""
@@ -50,6 +60,8 @@ class ReplyRules:
     @property
     def only(self) -> int | None:
         """The id that must come next, if there is just one."""
+        if self.refuse and self._last is None:
+            return self.rej
         full = self._left <= 0 or self._room <= self.grammar.mask_tokens + 3
         if self._phrase is not None:
             return self.seg if full or len(self._phrase) >= MAX_PHRASE else None
@@ -70,6 +82,8 @@ class ReplyRules:
                 forbidden += self.operators
             if self._last is None or self._last in self._joining:
                 forbidden.append(self.end)
+        if self.refuse is False:
+            forbidden.append(self.rej)
         restricted = logits_V.clone()
         restricted[forbidden] = -torch.inf
         return restricted
@@ -88,6 +102,13 @@ class ReplyRules:
             self.operator = self.operators[token_id]
         elif self._phrase is not None:
             self._phrase.append(token_id)
+
+    def refusal(self, logits_V: Tensor) -> float:
+        """Log odds that the weights begin the reply with `[REJ]`."""
+        allowed = self.restrict(logits_V).float()
+        rest = allowed.clone()
+        rest[self.rej] = -torch.inf
+        return float(allowed[self.rej] - rest.logsumexp(0))
 
     def certainty(self, restricted_V: Tensor, token_id: int) -> float:
         """Probability of what kind of reply a first id opens: one of the operators, or none of them."""

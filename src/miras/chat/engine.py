@@ -11,7 +11,7 @@ import copy
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -112,6 +112,7 @@ class Engine:
         self.cache = DynamicCache()
         self.lookahead = True
         self._ahead: list[Ahead] = []
+        self._presence = 0.0
         self.begin()
 
     def begin(self) -> None:
@@ -149,11 +150,12 @@ class Engine:
         self.slots = [slot for slot in self.slots if slot.start < common]
 
     @torch.inference_mode()
-    def sync(self, run: Run) -> Tensor | None:
+    def sync(self, run: Run, rules: ReplyRules | None = None) -> Tensor | None:
         """Make the cache hold exactly a run, in one pass over what is new.
 
         Returns the logits (V,) after its last id, None when nothing was new. Masks that were in the
-        cache already are not encoded again.
+        cache already are not encoded again. rules: of the reply that follows, whose first ids are
+        guessed in the same pass.
         """
         before = list(self.slots)
         self.keep(run)
@@ -163,7 +165,7 @@ class Engine:
             return None
         places = [(at, region) for at, region in self._places(run) if at >= start]
         tokens = self._tokens([region for _, region in places], before)
-        logits_V, hidden_LE = self._feed(rest, tokens, first=start == 0)
+        logits_V, hidden_LE = self._feed(rest, tokens, rules, first=start == 0)
         spans = {slot.start: slot.span_SE for slot in before}
         for (at, region), tokens_KD in zip(places, tokens, strict=True):
             opening = _last(run.ids, self.grammar.id(OBJ), at)
@@ -186,24 +188,65 @@ class Engine:
         return [cached[id(region)] for region in regions]
 
     def _feed(
-        self, ids: Sequence[int], slots: Sequence[Tensor] = (), *, first: bool = False, every: bool = False
+        self, ids: Sequence[int], slots: Sequence[Tensor] = (), rules: ReplyRules | None = None, *, first: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """Run new ids. Returns logits (V,) after the last one, or (L, V) after every one, and states (L, E)."""
-        ids_BL = torch.tensor([list(ids)], dtype=torch.long)
+        """Run new ids. Returns logits (V,) after the last one and states (L, E) of every one.
+
+        rules: what follows is guessed and run in the same pass; it waits in `_ahead`.
+        """
+        guessed = [] if rules is None else self._guess(ids, rules)
+        ids_BL = torch.tensor([[*ids, *guessed]], dtype=torch.long)
         embeds = self.model.embed(
             ids_BL, self.features.visual_BND if first else None, torch.cat(list(slots)) if slots else None
         )
-        said = self.model.comprehend(embeds, self.cache, all_logits=every)
-        self.ids += ids
-        self.processed_tokens += len(ids)
-        return said.logits_BLV[0] if every else said.logits_BLV[0, -1], said.hidden_BLE[0]
+        said = self.model.comprehend(embeds, self.cache, predicted=1 + len(guessed))
+        logits_LV, hidden_LE = said.logits_BLV[0], said.hidden_BLE[0]
+        self.ids += [*ids, *guessed]
+        self.processed_tokens += ids_BL.shape[1]
+        self._ahead = [Ahead(i, logits_LV[1 + n], hidden_LE[len(ids) + n][None]) for n, i in enumerate(guessed)]
+        return logits_LV[0], hidden_LE[: len(ids)]
 
     # Writing a reply
 
     def write(self, logits_V: Tensor, job: Job) -> Generator[str | Region, None, Written]:
-        """Generate a reply after `logits_V`: text deltas and regions as they come."""
+        """Generate a reply after `logits_V`: text deltas and regions as they come.
+
+        The model looks before it refuses, and before it does not: it answers as if what was asked for were
+        there, and when its first region is drawn, the verdict of the pixels and of the language model lets
+        the answer pass or takes it back for a refusal. Until then nothing is given away.
+        """
+        if job.forced is not None:
+            return (yield from self._compose(logits_V, job))
+        start = len(self.ids) - len(self._ahead)
+        refusal = job.rules.refusal(logits_V)
+        attempt = self._compose(logits_V, replace(job, rules=job.rules.deciding(False)))
+        held: list[str | Region] = []
+        written = None
+        while written is None and not (held and isinstance(held[-1], Region)):
+            try:
+                held.append(next(attempt))
+            except StopIteration as done:
+                written = done.value
+        if written is None:
+            passed = self.model.verdict(self._presence, refusal)
+        else:  # words alone: nothing to look for
+            passed = float(refusal <= 0)
+        if passed < 0.5:
+            attempt.close()
+            self._rewind(start)
+            rules = job.rules.deciding(True)
+            written = yield from self._compose(logits_V, replace(job, rules=rules))
+            return Written(written.ids, 1 - passed)
+        yield from held
+        if written is None:
+            written = yield from attempt
+            return Written(written.ids, passed * written.certainty)
+        return written
+
+    def _compose(self, logits_V: Tensor, job: Job) -> Generator[str | Region, None, Written]:
+        """A reply, its parts as they come."""
         rules, grammar = job.rules, self.grammar
-        start, certainty = len(self.ids), None
+        start, certainty = len(self.ids) - len(self._ahead), None
         stream = TextStream(grammar.tokenizer.decode)
         generator = torch.Generator().manual_seed(job.seed)
         forced = None if job.forced is None else iter((*job.forced, rules.end))
@@ -234,25 +277,23 @@ class Engine:
                 span_SE, span = torch.cat(span), []
                 region = self._region(job, region_id, phrase, span_SE)
                 yield region
-                logits_V = self._remember(region, span_SE)
+                logits_V = self._remember(region, span_SE, rules)
                 region_id += 1
 
     @torch.inference_mode()
     def _say(self, token_id: int, rules: ReplyRules) -> tuple[Tensor, Tensor]:
         """Logits (V,) after an id and its states (1, E): from what was run ahead, or from a new pass."""
         with self.clock.part("generate"):
-            if not self._ahead or self._ahead[0].token_id != token_id:
-                self._drop_ahead()
-                ids = [token_id, *self._guess(token_id, rules)]
-                logits_LV, hidden_LE = self._feed(ids, every=True)
-                self._ahead = [Ahead(i, logits_LV[at], hidden_LE[at : at + 1]) for at, i in enumerate(ids)]
-            said = self._ahead.pop(0)
-            return said.logits_V, said.hidden_1E
+            if self._ahead and self._ahead[0].token_id == token_id:
+                said = self._ahead.pop(0)
+                return said.logits_V, said.hidden_1E
+            self._drop_ahead()
+            return self._feed([token_id], (), None if token_id == rules.seg else rules)
 
-    def _guess(self, token_id: int, rules: ReplyRules) -> list[int]:
-        if not self.lookahead or token_id == rules.seg:
+    def _guess(self, ids: Sequence[int], rules: ReplyRules) -> list[int]:
+        if not self.lookahead:
             return []
-        return guess([*self.ids, token_id], {rules.seg}, {*rules.never, rules.end})
+        return guess([*self.ids, *ids], {rules.seg}, {*rules.never, rules.end})
 
     def _drop_ahead(self) -> None:
         """Take what was guessed wrongly out of the cache."""
@@ -262,17 +303,27 @@ class Engine:
             del self.ids[-len(self._ahead) :]
             self._ahead = []
 
+    def _rewind(self, start: int) -> None:
+        """Take everything from a position on out of the cache."""
+        if len(self.ids) > start:
+            self.cache.crop(start - len(self.ids))
+        del self.ids[start:]
+        self.slots = [slot for slot in self.slots if slot.start < start]
+        self._ahead = []
+
     def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor) -> Region:
+        with self.clock.part("segment"), torch.inference_mode():
+            self._presence = self.model.presence(self.features, 0, span_SE)
         mask, score = self.mask(span_SE, self.memory(), job.previous, Gesture())
         return Region(region_id, phrase, mask, job.turn, job.rules.operator, score)
 
     @torch.inference_mode()
-    def _remember(self, region: Region, span_SE: Tensor) -> Tensor:
+    def _remember(self, region: Region, span_SE: Tensor, rules: ReplyRules) -> Tensor:
         start = len(self.ids)
         with self.clock.part("segment"):
             (tokens_KD,) = self._tokens([region], ())
         with self.clock.part("generate"):
-            logits_V, _ = self._feed([self.grammar.id(MASK)] * self.grammar.mask_tokens, [tokens_KD])
+            logits_V, _ = self._feed([self.grammar.id(MASK)] * self.grammar.mask_tokens, [tokens_KD], rules)
         self.slots.append(Slot(start, region, tokens_KD, span_SE))
         return logits_V
 

@@ -57,7 +57,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = N
     name = os.fspath(name_or_path)
     folder = find(name)
     model = presets.build(name) if folder is None else Miras.from_pretrained(folder)
-    model.instruction.merge()
+    model.instruction.answer_fast(model.config.max_tokens)
     model.requires_grad_(False)
     return Loaded(model, name, time.perf_counter() - start)
 

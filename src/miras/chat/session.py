@@ -128,10 +128,11 @@ class ChatSession:
     ) -> Iterator[str | Region | Reply]:
         self._same(state)
         engine = self._begin()
+        run = self._context.run(replace(state, window=window), prompt)
+        job = self._job(len(run.ids), forced)
         with engine.clock.part("prefill"):
-            logits_V = engine.sync(self._context.run(replace(state, window=window), prompt))
+            logits_V = engine.sync(run, job.rules)
         assert logits_V is not None, "a prompt is always new"
-        job = self._job(len(engine.ids), forced)
         written = yield from engine.write(logits_V, job)
         content, _ = parse_reply(written.ids, engine.grammar, job.first_region)
         named = tuple(slot.region for slot in engine.slots if slot.region.id >= job.first_region)

@@ -12,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from miras.core.errors import InputError
-from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Example, Rle
+from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Example, Region, Rle, Turn
 from miras.data import knowledge as knowledge_base
 from miras.data.knowledge import Knowledge
 from miras.data.phrasing import pick
 from miras.data.scene import Scene
 from miras.data.talk import Talk
+from miras.data.voice import Voice
 from miras.data.words import mirror
 
 MOVES = ("ask", "next", "two", "add", "cut", "undo", "absent", "other", "narrow", "again", "chat")
@@ -31,13 +32,13 @@ _LAST: Mapping[str, Mapping[str, float]] = {
     "progressive": {"narrow": 0.5, "ask": 0.5},
     "shift": {"next": 0.75, "two": 0.25},
     "refer": {"other": 0.6, "again": 0.4},
-    "edit": {"add": 0.3, "cut": 0.5, "undo": 0.2},
+    "edit": {"add": 0.3, "cut": 0.4, "undo": 0.3},
     "absent": {"absent": 1.0},
 }
 _KIND_OF = {move: kind for kind, moves in _LAST.items() for move in moves}
 _FIRST: Mapping[str, float] = {"ask": 0.78, "two": 0.12, "absent": 0.07, "chat": 0.02}
 _LATER: Mapping[str, float] = {
-    "ask": 0.3, "next": 0.26, "two": 0.06, "add": 0.2, "cut": 0.25, "undo": 0.07, "absent": 0.09, "other": 0.2,
+    "ask": 0.3, "next": 0.26, "two": 0.06, "add": 0.2, "cut": 0.25, "undo": 0.1, "absent": 0.09, "other": 0.2,
     "narrow": 0.14, "again": 0.06, "chat": 0.015,
 }  # fmt: skip
 _BEFORE: Mapping[str, Sequence[str]] = {
@@ -46,6 +47,7 @@ _BEFORE: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 """What is tried first just before the last move. "whole", "pair": ask for an object with parts, for one of two."""
 _TRIES = 4
+_HARD_PROBE, _ASKED = 0.6, 0.7
 
 
 def sample(
@@ -87,6 +89,22 @@ def sample(
         source=photo.source,
         meta={"moves": {2 * i + 1: move for i, move in enumerate(talk.moves)}, "photo": photo.id, "heldout": heldout},
     )
+
+
+def probe(photo: AnnotatedPhoto, missing: Sequence[Sequence[str]], rng: np.random.Generator) -> Conversation | None:
+    """One exchange whose reply names a thing that is not in the photo, as if it were; its mask is empty.
+
+    missing: (hard, easy) phrases, of which `Scene.absent` is the source. None: there are none.
+    """
+    hard, easy = missing
+    pool = hard if hard and (not easy or rng.random() < _HARD_PROBE) else easy
+    if not pool:
+        return None
+    phrase, voice = pick(rng, list(pool)), Voice(rng, heldout=False)
+    move = "ask" if rng.random() < _ASKED else "exist"
+    region = Region(1, phrase, np.zeros(photo.size, bool), 1)
+    reply = Turn("assistant", tuple(voice.reply(move, [(phrase, 1)])), (region,))
+    return Conversation((Turn.user(voice.text(move, phrase=phrase)), reply))
 
 
 def askable(photo: AnnotatedPhoto) -> bool:

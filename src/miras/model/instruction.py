@@ -15,18 +15,21 @@ import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from transformers import DynamicCache, PreTrainedModel
+from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel
 
 from miras.core.errors import InputError
 from miras.core.grammar import IMAGE, MASK, SPECIAL_TOKENS
 from miras.model.config import MirasConfig
+from miras.model.llama import LlamaDecoder, fastest_dtype
 
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+GUESSES = 16
+"""Tokens that may stand past the end of a conversation for a moment, as guesses."""
 
 
 @dataclass(frozen=True)
 class Comprehension:
-    """logits_BLV: of the last position only, unless all were asked for. hidden_BLE: every position."""
+    """logits_BLV: of the last positions that were asked for. hidden_BLE: every position."""
 
     logits_BLV: Tensor
     hidden_BLE: Tensor
@@ -46,6 +49,7 @@ class InstructionComprehension(nn.Module):
         self.language_model = language_model
         self.vocab_size = int(language_model.config.vocab_size)
         self.width = int(language_model.config.hidden_size)
+        self.decoder: LlamaDecoder | None = None
         self.special = nn.Parameter(self.table.weight.mean(0) + 0.02 * torch.randn(len(SPECIAL_TOKENS), self.width))
         self.special_bias = nn.Parameter(torch.zeros(len(SPECIAL_TOKENS)))
 
@@ -86,6 +90,9 @@ class InstructionComprehension(nn.Module):
 
         cache is extended in place; positions go on from its length. padding: True at real tokens.
         """
+        if self.decoder is not None and cache is not None and padding_BL is None and embeds_BLD.shape[0] == 1:
+            kept = self.decoder(embeds_BLD, cache, self.layers)
+            return kept[len(self.decoder.layers)], torch.cat([kept[i] for i in self.layers], -1)
         mask = None if padding_BL is None else padding_BL.long()
         output = self.language_model.model(
             inputs_embeds=embeds_BLD, past_key_values=cache, use_cache=cache is not None,
@@ -96,6 +103,8 @@ class InstructionComprehension(nn.Module):
 
     def logits(self, last_BLD: Tensor) -> Tensor:
         """(B, L, V): the vocabulary, then the special tokens."""
+        if self.decoder is not None:  # a copy: with the strides of a slice the product takes ten times as long
+            last_BLD = last_BLD.to(self.decoder.dtype, copy=True, memory_format=torch.contiguous_format)
         words = self.language_model.lm_head(last_BLD)
         special = last_BLD @ self.special.to(last_BLD.dtype).T + self.special_bias.to(last_BLD.dtype)
         return torch.cat([words, special], -1)
@@ -105,6 +114,19 @@ class InstructionComprehension(nn.Module):
         for module in self.language_model.modules():
             if isinstance(module, LoraLayer) and not module.merged:
                 module.merge()
+
+    def answer_fast(self, length: int, dtype: torch.dtype | None = None) -> None:
+        """Merge LoRA and keep nothing but `LlamaDecoder`: for inference with a cache, and for good.
+
+        length: most tokens of a conversation. dtype: None for what this processor is fastest in. Other
+        language models than Llama are only merged.
+        """
+        self.merge()
+        if isinstance(self.language_model, LlamaForCausalLM) and self.decoder is None:
+            dtype = fastest_dtype() if dtype is None else dtype
+            self.decoder = LlamaDecoder(self.language_model.model, dtype, length + GUESSES)
+            self.language_model.model.layers = nn.ModuleList()
+            self.language_model.to(dtype)
 
     def own_state(self) -> dict[str, Any]:
         """Names of what is trained here: the special tokens and LoRA."""

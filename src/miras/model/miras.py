@@ -95,11 +95,30 @@ class Miras(PreTrainedModel):
         return self.mask_encoder.tokens(pixels, masks)
 
     def comprehend(
-        self, embeds_BLD: Tensor, cache: DynamicCache | None = None, *, all_logits: bool = False
+        self, embeds_BLD: Tensor, cache: DynamicCache | None = None, *, predicted: int | None = 1
     ) -> Comprehension:
-        """Run the language model over new embeddings; the cache is extended in place."""
+        """Run the language model over new embeddings; the cache is extended in place.
+
+        predicted: how many of the last positions get logits; None for all.
+        """
         last, states = self.instruction(embeds_BLD, cache)
-        return Comprehension(self.instruction.logits(last if all_logits else last[:, -1:]), states, cache)
+        read = last if predicted is None else last[:, -predicted:]
+        return Comprehension(self.instruction.logits(read), states, cache)
+
+    def presence(self, features: ImageFeatures, index: int, span_SE: Tensor) -> float:
+        """Logit that photo `index` shows what a span names, seen by the words and pixels alone."""
+        words = torch.ones(1, span_SE.shape[0], dtype=torch.bool)
+        prompts, match = self.alignment(span_SE[None], words)
+        pixels = features.select(torch.tensor([index])).pixels_BChw
+        return float(self.alignment.presence(prompts, match, pixels))
+
+    def verdict(self, presence: float, refusal: float) -> float:
+        """Probability that a thing is to be selected, not refused.
+
+        presence: its logit. refusal: log odds of `[REJ]` where the reply begins, by the language model.
+        """
+        weights = self.alignment.verdict.double()
+        return float((weights @ weights.new_tensor([1.0, presence, refusal])).sigmoid())
 
     def segment(
         self,

@@ -17,6 +17,8 @@ from miras.model.layers import Attention, Mlp
 
 MATCH = 128
 """Width of the space in which phrases and mask-pooled features meet."""
+PRESENCE_TOP = 16
+"""Pixels whose fit with the words counts as evidence that the thing is there."""
 
 
 class AlignmentBlock(nn.Module):
@@ -37,7 +39,12 @@ class AlignmentBlock(nn.Module):
 
 
 class RegionAlignment(nn.Module):
-    """`[SEG]` attends over its span and over the mask memory."""
+    """`[SEG]` attends over its span and over the mask memory.
+
+    verdict: bias, weight of presence, weight of the language model's own refusal (`train.verdict`).
+    """
+
+    verdict: Tensor
 
     def __init__(self, config: MirasConfig, language_width: int) -> None:
         super().__init__()
@@ -61,6 +68,9 @@ class RegionAlignment(nn.Module):
         self.patch_words = nn.Linear(language_width, language_width)
         self.patch_scale = nn.Parameter(torch.tensor(2.0))
         self.patch_bias = nn.Parameter(torch.tensor(-2.0))
+        self.presence_in = nn.Linear(3 * config.width + 3, config.width)
+        self.presence_out = nn.Linear(config.width, 1)
+        self.register_buffer("verdict", torch.tensor([0.0, 1.0, 0.0]))
         if not config.use_alignment:
             self.single = Mlp(language_width, width, width)
 
@@ -116,6 +126,23 @@ class RegionAlignment(nn.Module):
         cosine = torch.einsum("rhwe,re->rhw", pixels, match_words_RE)
         logits = self.prior_scale.exp() * cosine + self.prior_bias
         return logits * words_R[:, None, None]
+
+    def presence(self, prompts_RPC: Tensor, match_words_RE: Tensor, pixels_RChw: Tensor) -> Tensor:
+        """Logits (R,) that the photo shows what the words name at all.
+
+        The words look at the pixels that fit them best; what they find is compared with them. Prompts
+        and match embedding are those of the words alone, without memory. The question is GRES's
+        (Liu et al. 2023, "no target").
+        """
+        pixels = self.match(pixels_RChw.movedim(1, -1)).flatten(1, 2)
+        cosine = torch.einsum("rle,re->rl", pixels, match_words_RE)
+        weight = (self.prior_scale.exp() * cosine).softmax(-1).to(pixels_RChw.dtype)
+        found = torch.einsum("rcl,rl->rc", pixels_RChw.flatten(2), weight)
+        asked = prompts_RPC.mean(1).to(found.dtype)
+        best = cosine.topk(min(PRESENCE_TOP, cosine.shape[1]), -1).values
+        facts = torch.stack([best[:, 0], best.mean(1), cosine.mean(1)], 1).to(found.dtype)
+        hidden = self.presence_in(torch.cat([asked, found, asked * found, facts], 1))
+        return self.presence_out(F.gelu(hidden)).float()[:, 0]
 
     def match_patches(self, visual_BND: Tensor, span_RSE: Tensor, words_RS: Tensor) -> Tensor:
         """Logits (B, R, N) that visual token n of photo b shows what phrase r names.

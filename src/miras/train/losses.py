@@ -79,3 +79,11 @@ def prior(logits_Rhw: Tensor, target_Rss: Tensor, words_R: Tensor) -> Tensor:
     target = F.adaptive_avg_pool2d(target_Rss[:, None], logits_Rhw.shape[-1])[:, 0]
     each = 2 * bce(logits_Rhw, target) + dice(logits_Rhw, target)
     return (each * words_R).sum() / words_R.sum().clamp_min(1)
+
+
+def presence(logits_N: Tensor, there_N: Tensor) -> Tensor:
+    """BCE of "the photo shows it", present and absent pairs weighing the same in sum."""
+    each = F.binary_cross_entropy_with_logits(logits_N, there_N, reduction="none")
+    absent_N = 1 - there_N
+    shown = (each * there_N).sum() / there_N.sum().clamp_min(1)
+    return (shown + (each * absent_N).sum() / absent_N.sum().clamp_min(1)) / 2

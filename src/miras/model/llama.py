@@ -1,0 +1,114 @@
+"""A Llama decoder for answering on a CPU: the same sums as `transformers`, with fewer and larger steps.
+
+In: embeddings and a cache of `transformers`. Out: hidden states. No gradients, one sequence at a time.
+Products with the same input are one product, weights lie in the precision the processor is fastest in,
+the residual stream stays in float32. Reference: `transformers` `LlamaModel`, see the parity test.
+B = 1, L new tokens, T tokens in all, D width, H query heads, N key heads, d head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import DynamicCache, LlamaModel
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Weights of one layer: queries, keys and values in one matrix, gate and up in another."""
+
+    norm_D: Tensor
+    qkv: Tensor
+    out: Tensor
+    norm_mlp_D: Tensor
+    gate_up: Tensor
+    down: Tensor
+
+
+class LlamaDecoder:
+    """Built from a `LlamaModel` whose LoRA, if any, is merged; the weights are copied.
+
+    dtype: of the weights and the cache (float32 or bfloat16). length: most tokens of a sequence.
+    """
+
+    def __init__(self, model: LlamaModel, dtype: torch.dtype, length: int) -> None:
+        config = model.config
+        self.dtype = dtype
+        self.heads, self.keys = int(config.num_attention_heads), int(config.num_key_value_heads)
+        self.width = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+        self.epsilon = float(config.rms_norm_eps)
+        self.norm_D = model.norm.weight.detach()
+        self.layers = [self._layer(layer) for layer in model.layers]
+        cos, sin = model.rotary_emb(torch.zeros(1), torch.arange(length)[None])
+        self.cos_Ld, self.sin_Ld = cos[0], sin[0]
+
+    def _layer(self, layer: torch.nn.Module) -> Layer:
+        attention, mlp = layer.self_attn, layer.mlp
+
+        def joined(*parts: torch.nn.Module) -> Tensor:
+            return torch.cat([_weight(part) for part in parts]).to(self.dtype)
+
+        return Layer(
+            layer.input_layernorm.weight.detach(),
+            joined(attention.q_proj, attention.k_proj, attention.v_proj),
+            joined(attention.o_proj),
+            layer.post_attention_layernorm.weight.detach(),
+            joined(mlp.gate_proj, mlp.up_proj),
+            joined(mlp.down_proj),
+        )  # fmt: skip
+
+    def __call__(self, embeds_BLD: Tensor, cache: DynamicCache, kept: Collection[int]) -> dict[int, Tensor]:
+        """Hidden states (1, L, D) float32 by number, as `transformers` counts them: 0 the embeddings, i what
+        layer i gives, the last one normed (always kept). The cache is extended in place."""
+        past, length = cache.get_seq_length(), embeds_BLD.shape[1]
+        x_LD = embeds_BLD[0].float()
+        cos_Ld, sin_Ld = self.cos_Ld[past : past + length], self.sin_Ld[past : past + length]
+        mask = None if length == 1 else _causal(past, length, self.heads // self.keys)
+        states = {0: x_LD[None]} if 0 in kept else {}
+        for number, layer in enumerate(self.layers, 1):
+            qkv = F.linear(self._normed(x_LD, layer.norm_D), layer.qkv).view(length, -1, self.width).float()
+            query_LHd, key_LNd, value_LNd = qkv.split([self.heads, self.keys, self.keys], 1)
+            rotated = _rotate(torch.cat([query_LHd, key_LNd], 1), cos_Ld, sin_Ld).to(self.dtype)
+            query_LHd, key_LNd = rotated.split([self.heads, self.keys], 1)
+            new_key, new_value = key_LNd.transpose(0, 1)[None], value_LNd.to(self.dtype).transpose(0, 1)[None]
+            key_BNTd, value_BNTd = cache.update(new_key, new_value, number - 1)
+            # All query heads of one key head are rows of one product: nothing is repeated.
+            grouped = query_LHd.view(length, self.keys, -1, self.width).permute(1, 2, 0, 3).flatten(1, 2)[None]
+            seen = F.scaled_dot_product_attention(grouped, key_BNTd, value_BNTd, mask)
+            seen = seen[0].unflatten(1, (-1, length)).permute(2, 0, 1, 3).reshape(length, -1)
+            x_LD = x_LD + F.linear(seen, layer.out)
+            gate, up = F.linear(self._normed(x_LD, layer.norm_mlp_D), layer.gate_up).chunk(2, -1)
+            x_LD = x_LD + F.linear(F.silu(gate) * up, layer.down)
+            if number in kept and number < len(self.layers):
+                states[number] = x_LD[None]
+        states[len(self.layers)] = F.rms_norm(x_LD, x_LD.shape[-1:], self.norm_D, self.epsilon)[None]
+        return states
+
+    def _normed(self, x_LD: Tensor, weight_D: Tensor) -> Tensor:
+        return F.rms_norm(x_LD, x_LD.shape[-1:], weight_D, self.epsilon).to(self.dtype)
+
+
+def fastest_dtype() -> torch.dtype:
+    """bfloat16 where the processor multiplies it, float32 elsewhere."""
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else torch.float32
+
+
+def _weight(part: torch.nn.Module) -> Tensor:
+    if getattr(part, "bias", None) is not None:
+        raise ValueError("a Llama without biases")
+    return part.weight.detach()  # type: ignore[no-any-return,operator]
+
+
+def _rotate(x_LHd: Tensor, cos_Ld: Tensor, sin_Ld: Tensor) -> Tensor:
+    first, second = x_LHd.chunk(2, -1)
+    return x_LHd * cos_Ld[:, None] + torch.cat([-second, first], -1) * sin_Ld[:, None]
+
+
+def _causal(past: int, length: int, repeated: int) -> Tensor:
+    """(repeated * L, T): True where a new token may look, for each query head of a key head."""
+    mask = torch.ones(length, past + length, dtype=torch.bool).tril(past)
+    return mask.repeat(repeated, 1)
