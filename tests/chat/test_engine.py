@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
+from miras.chat.inputs import Recompute
 from miras.chat.session import ChatSession
 from miras.core.grammar import ADD, CUT, OBJ, REJ, SEG, UNDO
 from miras.core.types import Operator
@@ -44,10 +46,11 @@ def talk(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> l
     return seen
 
 
+@pytest.mark.parametrize("recompute", ["turn", "token"])
 def test_same_replies_with_and_without_cache(
-    model: Miras, photo: NDArray[np.uint8], says: Says, monkeypatch: pytest.MonkeyPatch
+    model: Miras, photo: NDArray[np.uint8], says: Says, monkeypatch: pytest.MonkeyPatch, recompute: Recompute
 ) -> None:
-    kept, anew = (ChatSession(model, photo, recompute=flag) for flag in (False, True))
+    kept, anew = ChatSession(model, photo), ChatSession(model, photo, recompute=recompute)
     logits, logits_anew = talk(kept, says, monkeypatch), talk(anew, says, monkeypatch)
     assert len(logits) == len(logits_anew) == 4
     for ours, theirs in zip(logits, logits_anew, strict=True):
@@ -60,11 +63,12 @@ def test_same_replies_with_and_without_cache(
 
 
 def test_unforced_replies_are_the_same_too(model: Miras, photo: NDArray[np.uint8]) -> None:
-    kept, anew = (
-        ChatSession(model, photo, max_new_tokens=10, temperature=1.0, recompute=flag) for flag in (False, True)
+    kept, turn, token = (
+        ChatSession(model, photo, max_new_tokens=10, temperature=1.0, recompute=recompute)
+        for recompute in get_args(Recompute)
     )
     for text in ("one", "two", "three"):
-        assert kept.ask(text).ids == anew.ask(text).ids
+        assert kept.ask(text).ids == turn.ask(text).ids == token.ask(text).ids
 
 
 def test_the_photo_is_encoded_once(
@@ -76,7 +80,7 @@ def test_the_photo_is_encoded_once(
     session.undo()
     session.fork().ask("again", forced=says("Yes."))
     assert model.encoded_photos == before
-    anew = ChatSession(model, session.photo, recompute=True)
+    anew = ChatSession(model, session.photo, recompute="turn")
     anew.ask("one", forced=says("Yes."))
     anew.ask("two", forced=says("Yes."))
     assert model.encoded_photos == before + 3

@@ -30,7 +30,10 @@ def test_bench_turns(capsys):
     assert len(report["turns"]) == 6
     assert report["photo_encodings"] == 1
     for turn in report["turns"]:
-        assert set(turn) == {"seconds", "recompute_seconds", "ratio", "new_tokens", "recompute_tokens"}
+        assert set(turn) == {
+            "seconds", "recompute_seconds", "ratio", "token_recompute_seconds", "token_ratio", "new_tokens",
+            "recompute_tokens",
+        }  # fmt: skip
     later = report["turns"][1:]
     assert all(turn["new_tokens"] < turn["recompute_tokens"] for turn in later)
     assert later[-1]["recompute_tokens"] > later[0]["recompute_tokens"]

@@ -64,6 +64,15 @@ class Written:
     certainty: float
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a reply was decided by. presence: logit that the photo shows the first thing it would name, None
+    when it names none. refusal: log odds of `[REJ]` by the language model where the reply begins."""
+
+    presence: float | None
+    refusal: float
+
+
 @dataclass(frozen=True, eq=False)
 class Ahead:
     """An id in the cache that is not said yet: the logits after it and its states."""
@@ -94,7 +103,8 @@ class Clock:
 
 
 class Engine:
-    """One photo, one cache. lookahead: check guessed ids in one pass (`chat.lookahead`).
+    """One photo, one cache. lookahead: check guessed ids in one pass (`chat.lookahead`). forgetful: run
+    everything again for each id (for the benchmark).
 
     `fork` shares all tensors: the cache's layers are never written in place.
     """
@@ -110,9 +120,10 @@ class Engine:
         self.ids: list[int] = []
         self.slots: list[Slot] = []
         self.cache = DynamicCache()
-        self.lookahead = True
+        self.lookahead, self.forgetful = True, False
         self._ahead: list[Ahead] = []
         self._presence = 0.0
+        self.evidence: Evidence | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -195,12 +206,16 @@ class Engine:
         rules: what follows is guessed and run in the same pass; it waits in `_ahead`.
         """
         guessed = [] if rules is None else self._guess(ids, rules)
-        ids_BL = torch.tensor([[*ids, *guessed]], dtype=torch.long)
+        known: list[int] = []
+        if self.forgetful:
+            known, first, self.cache = self.ids, True, DynamicCache()
+            slots = [*(slot.tokens_KD for slot in self.slots), *slots]
+        ids_BL = torch.tensor([[*known, *ids, *guessed]], dtype=torch.long)
         embeds = self.model.embed(
             ids_BL, self.features.visual_BND if first else None, torch.cat(list(slots)) if slots else None
         )
         said = self.model.comprehend(embeds, self.cache, predicted=1 + len(guessed))
-        logits_LV, hidden_LE = said.logits_BLV[0], said.hidden_BLE[0]
+        logits_LV, hidden_LE = said.logits_BLV[0], said.hidden_BLE[0, len(known) :]
         self.ids += [*ids, *guessed]
         self.processed_tokens += ids_BL.shape[1]
         self._ahead = [Ahead(i, logits_LV[1 + n], hidden_LE[len(ids) + n][None]) for n, i in enumerate(guessed)]
@@ -228,8 +243,10 @@ class Engine:
             except StopIteration as done:
                 written = done.value
         if written is None:
+            self.evidence = Evidence(self._presence, refusal)
             passed = self.model.verdict(self._presence, refusal)
         else:  # words alone: nothing to look for
+            self.evidence = Evidence(None, refusal)
             passed = float(refusal <= 0)
         if passed < 0.5:
             attempt.close()

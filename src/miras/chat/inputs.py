@@ -9,6 +9,7 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,24 +35,30 @@ def clean_text(text: object) -> str:
     return kept
 
 
+Recompute = Literal["never", "turn", "token"]
+
+
 @dataclass(frozen=True)
 class Options:
     """seed: of the draws when temperature > 0. max_new_tokens: ids of a reply, mask slots not counted.
 
-    temperature: 0 takes the likeliest id. recompute: encode the photo and run the whole conversation
-    anew at each turn (for checks and the benchmark; the same replies, slower).
+    temperature: 0 takes the likeliest id. recompute, for checks and the benchmark (the same replies, slower):
+    "turn" encodes the photo and runs the whole conversation anew at each turn, "token" does not even keep
+    the cache from one id of a reply to the next, as LISA's evaluation (`use_cache=False`).
     """
 
     seed: int = 0
     max_new_tokens: int = 64
     temperature: float = 0.0
-    recompute: bool = False
+    recompute: Recompute = "never"
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
             raise InputError("max_new_tokens of at least 1", str(self.max_new_tokens), "give more")
         if not 0 <= self.temperature < math.inf:
             raise InputError("a temperature of 0 or more", str(self.temperature), "give 0 for the likeliest words")
+        if self.recompute not in get_args(Recompute):
+            raise InputError(f"recompute: {', '.join(get_args(Recompute))}", repr(self.recompute))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import torch
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
+from miras.model.llama import fastest_dtype
 from miras.model.miras import Miras
 
 DEFAULT = "miras-mini"
@@ -56,7 +57,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = N
         torch.set_num_threads(threads)
     name = os.fspath(name_or_path)
     folder = find(name)
-    model = presets.build(name) if folder is None else Miras.from_pretrained(folder)
+    model = presets.build(name) if folder is None else Miras.from_pretrained(folder, language_dtype=fastest_dtype())
     model.instruction.answer_fast(model.config.max_tokens)
     model.requires_grad_(False)
     return Loaded(model, name, time.perf_counter() - start)

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from miras.chat import export, store
 from miras.chat.context import Context
 from miras.chat.decoding import ReplyRules, check_reply
-from miras.chat.engine import Engine, Job
-from miras.chat.inputs import Gesture, Options, Point, clean_text, gesture
+from miras.chat.engine import Engine, Evidence, Job
+from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, Exchange, State, replay
 from miras.core.errors import InputError, NothingToUndo
@@ -49,7 +49,7 @@ class ChatSession:
         seed: int = 0,
         max_new_tokens: int = 64,
         temperature: float = 0.0,
-        recompute: bool = False,
+        recompute: Recompute = "never",
     ) -> None:
         self.options = Options(seed, max_new_tokens, temperature, recompute)
         most = model.config.max_tokens // 2
@@ -93,6 +93,11 @@ class ChatSession:
             state = state.after(event)
             replies.append(self._reply(event, state))
         return tuple(replies)
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """What the last generated reply was decided by, selecting or refusing; None before there is one."""
+        return self._engine.evidence
 
     @property
     def encode_seconds(self) -> float:
@@ -159,7 +164,7 @@ class ChatSession:
         if old is None:
             return self._point(hand)
         engine = self._begin()
-        if self.options.recompute:
+        if self.options.recompute != "never":
             engine.sync(self._context.run(self._state))
         new = self._refined(engine, old, hand)
         after = self._state.after(Event(new, self._state.window))
@@ -242,10 +247,11 @@ class ChatSession:
             raise InputError("one turn at a time", "a change of the session during a stream", "ask again")
 
     def _begin(self) -> Engine:
-        if not self.options.recompute:
+        if self.options.recompute == "never":
             return self._engine.fork()
         engine = Engine(self.model, self.photo)
         engine.lookahead = False
+        engine.forgetful = self.options.recompute == "token"
         engine.clock.seconds["prefill"] += engine.encode_seconds
         return engine
 

@@ -132,7 +132,7 @@ def parse(text: str, model: dict[str, Any]) -> Saved:
         height, width = (int(side) for side in image["size"])
         typed = {
             "seed": int(options["seed"]), "max_new_tokens": int(options["max_new_tokens"]),
-            "temperature": float(options["temperature"]), "recompute": bool(options["recompute"]),
+            "temperature": float(options["temperature"]), "recompute": str(options["recompute"]),
         }  # fmt: skip
         return Saved(image["path"], (height, width), str(image["sha256"]), typed, list(document["events"]))
 

@@ -68,8 +68,8 @@ class InstructionComprehension(nn.Module):
         table = self.table
         special = (ids_BL - self.vocab_size).clamp_min(0)
         embeds = torch.where(
-            (ids_BL >= self.vocab_size)[..., None], self.special[special].to(table.weight.dtype),
-            table(ids_BL.clamp_max(self.vocab_size - 1)),
+            (ids_BL >= self.vocab_size)[..., None], self.special[special],
+            table(ids_BL.clamp_max(self.vocab_size - 1)).to(self.special.dtype),
         )  # fmt: skip
         visual = None if visual_BND is None else visual_BND.flatten(0, 1)
         for token, rows in ((IMAGE, visual), (MASK, mask_slots_MD)):
@@ -121,11 +121,11 @@ class InstructionComprehension(nn.Module):
         length: most tokens of a conversation. dtype: None for what this processor is fastest in. Other
         language models than Llama are only merged.
         """
-        self.merge()
-        if isinstance(self.language_model, LlamaForCausalLM) and self.decoder is None:
+        if not isinstance(self.language_model, LlamaForCausalLM):
+            self.merge()
+        elif self.decoder is None:
             dtype = fastest_dtype() if dtype is None else dtype
             self.decoder = LlamaDecoder(self.language_model.model, dtype, length + GUESSES)
-            self.language_model.model.layers = nn.ModuleList()
             self.language_model.to(dtype)
 
     def own_state(self) -> dict[str, Any]:

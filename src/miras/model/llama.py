@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from peft.tuners.lora import Linear
 from torch import Tensor
 from transformers import DynamicCache, LlamaModel
 
@@ -30,7 +31,8 @@ class Layer:
 
 
 class LlamaDecoder:
-    """Built from a `LlamaModel` whose LoRA, if any, is merged; the weights are copied.
+    """Built from a `LlamaModel`; LoRA is merged. Its layers are taken out of it one by one, so that memory
+    never holds both.
 
     dtype: of the weights and the cache (float32 or bfloat16). length: most tokens of a sequence.
     """
@@ -41,8 +43,11 @@ class LlamaDecoder:
         self.heads, self.keys = int(config.num_attention_heads), int(config.num_key_value_heads)
         self.width = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
         self.epsilon = float(config.rms_norm_eps)
-        self.norm_D = model.norm.weight.detach()
-        self.layers = [self._layer(layer) for layer in model.layers]
+        self.norm_D = model.norm.weight.detach().float()
+        self.layers: list[Layer] = []
+        while len(model.layers):
+            self.layers.append(self._layer(model.layers[0]))
+            del model.layers[0]
         cos, sin = model.rotary_emb(torch.zeros(1), torch.arange(length)[None])
         self.cos_Ld, self.sin_Ld = cos[0], sin[0]
 
@@ -53,10 +58,10 @@ class LlamaDecoder:
             return torch.cat([_weight(part) for part in parts]).to(self.dtype)
 
         return Layer(
-            layer.input_layernorm.weight.detach(),
+            layer.input_layernorm.weight.detach().float(),
             joined(attention.q_proj, attention.k_proj, attention.v_proj),
             joined(attention.o_proj),
-            layer.post_attention_layernorm.weight.detach(),
+            layer.post_attention_layernorm.weight.detach().float(),
             joined(mlp.gate_proj, mlp.up_proj),
             joined(mlp.down_proj),
         )  # fmt: skip
@@ -100,7 +105,11 @@ def fastest_dtype() -> torch.dtype:
 def _weight(part: torch.nn.Module) -> Tensor:
     if getattr(part, "bias", None) is not None:
         raise ValueError("a Llama without biases")
-    return part.weight.detach()  # type: ignore[no-any-return,operator]
+    weight: Tensor = part.weight.detach()  # type: ignore[operator,assignment]
+    if isinstance(part, Linear) and not part.merged:  # a new tensor: the file that the weight maps stays unwritten
+        for adapter in part.active_adapters:
+            weight = weight.float() + part.get_delta_weight(adapter).detach().float()
+    return weight
 
 
 def _rotate(x_LHd: Tensor, cos_Ld: Tensor, sin_Ld: Tensor) -> Tensor:

@@ -56,9 +56,9 @@ class Miras(PreTrainedModel):
     base_model_prefix = "miras"
     main_input_name = "ids_BL"
 
-    def __init__(self, config: MirasConfig) -> None:
+    def __init__(self, config: MirasConfig, language_dtype: torch.dtype = torch.float32) -> None:
         super().__init__(config)
-        language_model, self.tokenizer = load_language(config.language)
+        language_model, self.tokenizer = load_language(config.language, language_dtype)
         self.parsing = VisualParsing(config.detail_size, config.semantic_size)
         self.instruction = InstructionComprehension(config, language_model)
         width = self.instruction.width
@@ -182,14 +182,17 @@ class Miras(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """A model from a folder written by `save_pretrained`. Raises WeightsError with the cure."""
+        """A model from a folder written by `save_pretrained`. Raises WeightsError with the cure.
+
+        language_dtype: keyword; of the language model's published weights (default float32).
+        """
         folder = Path(pretrained_model_name_or_path)
         config = kwargs.get("config") or read_config(folder)
         try:
             state = load_file(folder / WEIGHTS)
         except (OSError, SafetensorError) as error:
             raise WeightsError(f"weights in {folder / WEIGHTS}", str(error), "train or copy them there") from error
-        model = cls(config)
+        model = cls(config, kwargs.get("language_dtype", torch.float32))
         own = model.own_state_dict()
         faults = sorted(name for name in own.keys() ^ state.keys()) + sorted(
             name for name in own.keys() & state.keys() if own[name].shape != state[name].shape

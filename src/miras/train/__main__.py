@@ -1,7 +1,8 @@
-"""`python -m miras.train`: the recipe of `miras-mini`, both stages in a row.
+"""`python -m miras.train`: the recipe of `miras-mini`, three commands in a row.
 
     python -m miras.train stage1 DATA --out RUN --minutes 50
-    python -m miras.train stage2 DATA --start RUN --out RUN2 --minutes 45
+    python -m miras.train stage2 DATA --start RUN --out RUN2 --minutes 45 --fresh
+    python -m miras.train verdict DATA --run RUN2/last
 
 DATA is laid out like the project's page on data says. The CPU is enough.
 """
@@ -18,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from miras.chat.load import load
 from miras.core.grammar import ADD, CUT, REJ, UNDO
 from miras.data.dialogues import askable
 from miras.data.read import read_sources
@@ -28,6 +30,7 @@ from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
 from miras.train import stage1 as first
 from miras.train import stage2 as second
+from miras.train import verdict as third
 from miras.train.loop import Photos, Plan, run
 
 app = cyclopts.App(help="Train miras-mini.")
@@ -97,7 +100,7 @@ def stage1(
 
 
 STAGE2_RATES = {
-    "_tower.": 1.5e-4, "lora_": 5e-4, "instruction.special": 1e-3, "decoder.": 4e-4,
+    "presence_": 1e-3, "_tower.": 1.5e-4, "lora_": 5e-4, "instruction.special": 1e-3, "decoder.": 4e-4,
     "to_language": 4e-4, "token_": 4e-4, "mask_encoder": 4e-4, "image_encoder": 3e-4,
 }  # fmt: skip
 """Learning rates by part of a parameter's name."""
@@ -106,10 +109,12 @@ STAGE2_RATES = {
 @app.command
 def stage2(
     data: Path, *, start: Path, out: Path, steps: int = 900, minutes: float = 1e9, seed: int = 1, photos: int = 6,
-    threads: int = 2, frozen_vision: bool = False,
+    threads: int = 2, frozen_vision: bool = False, rate: float = 1.0, fresh: bool = False,
 ) -> None:  # fmt: skip
     """Instruction tuning on sampled dialogues, from the weights of stage 1, or of stage 2 itself.
 
+    fresh: the operators start from the words they stand for, as after stage 1. rate: factor of all learning
+    rates but that of the presence head; 0.4 for weights that have been through stage 2 already.
     frozen_vision: the features of the photos stay as they are; only what reads them learns.
     """
     torch.set_num_threads(threads)
@@ -120,10 +125,11 @@ def stage2(
     if frozen_vision:
         for name, parameter in model.image_encoder.named_parameters():
             parameter.requires_grad_("to_language" in name or "token_" in name)
-    else:
+    if fresh:
         name_operators(model)
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    plan = Plan(steps=steps, minutes=minutes, seed=seed, photos=photos, lr=4e-4, rates=STAGE2_RATES)
+    rates = {part: value * (1.0 if part == "presence_" else rate) for part, value in STAGE2_RATES.items()}
+    plan = Plan(steps=steps, minutes=minutes, seed=seed, photos=photos, lr=4e-4 * rate, rates=rates)
     pool = Photos([photo for photo in train if askable(photo)], plan)
     config = {"steps": steps, "minutes": minutes, "seed": seed, "photos": photos, "train": len(train), "val": len(val)}
     (out / "plan.json").write_text(json.dumps(config))
@@ -141,6 +147,19 @@ def stage2(
     for done, progress in run(model, plan, one, out / "log.jsonl", save):
         if done % 10 == 0:
             print(f"step {done}, {100 * progress:.0f}%", file=sys.stderr, flush=True)
+
+
+@app.command
+def verdict(data: Path, *, run: Path, dialogues: int = 250, seed: int = 0, threads: int = 2) -> None:
+    """Fit the verdict (select or refuse) of the weights in `run` on the training photos, in place."""
+    torch.set_num_threads(threads)
+    train, _ = recipe_split(read_sources(data))
+    evidence, there = third.collect(load(run).model, [p for p in train if askable(p)], dialogues, seed)
+    model = Miras.from_pretrained(run)
+    model.alignment.verdict.copy_(third.fit(evidence, there))
+    model.save_pretrained(run)
+    np.save(run / "evidence.npy", torch.cat([evidence, there[:, None]], 1).numpy())
+    print(json.dumps({"n": len(there), "there": int(there.sum()), "verdict": model.alignment.verdict.tolist()}))
 
 
 def name_operators(model: Miras) -> None:

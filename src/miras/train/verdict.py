@@ -1,0 +1,64 @@
+"""The verdict, select or refuse: three numbers fitted after stage 2.
+
+In: a trained model and annotated photos that it was trained on. Out: its `verdict`: bias, weight of what
+the pixels say (presence), weight of what the language model says (`[REJ]`). Logistic regression; things
+that are there and things that are not weigh the same in sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from miras.chat.session import ChatSession
+from miras.core.types import AnnotatedPhoto, Mark, Operator
+from miras.data import dialogues
+from miras.model.miras import Miras
+
+DECAY = 1e-2
+"""Of the two weights, so that separable data leaves them finite."""
+
+
+def collect(model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Evidence (N, 2), presence and refusal, and whether the thing is there (N,), of `count` dialogues.
+
+    The history is the data's own; turns that ask for no region are left out.
+    """
+    rng = np.random.default_rng([seed, 7])
+    kinds = {"progressive": 0.35, "shift": 0.15, "edit": 0.1, "absent": 0.4}
+    rows, there = [], []
+    for index in range(count):
+        photo = photos[int(rng.integers(len(photos)))]
+        talk = dialogues.sample(photo, np.random.default_rng([seed, index]), turns=(1, 3), kinds=kinds).conversation
+        session = ChatSession(model, photo.path)
+        for user, gold in zip(talk.turns[::2], talk.turns[1::2], strict=True):
+            refused = any(isinstance(piece, Mark) and piece.operator is Operator.REJECT for piece in gold.content)
+            twin = session.fork()
+            twin.ask(user.text)
+            evidence = twin.evidence
+            if evidence is not None and evidence.presence is not None and (refused or gold.regions):
+                rows.append([evidence.presence, evidence.refusal])
+                there.append(float(not refused))
+            session.tell(user.text, gold)
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 2), torch.tensor(there, dtype=torch.float64)
+
+
+def fit(evidence_N2: Tensor, there_N: Tensor) -> Tensor:
+    """Bias and weights (3,) float32 of the balanced logistic regression."""
+    facts = torch.cat([torch.ones_like(evidence_N2[:, :1]), evidence_N2.double()], 1)
+    share = torch.where(there_N > 0.5, there_N.sum(), (1 - there_N).sum()).clamp_min(1)
+    weights = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(facts @ weights, there_N, reduction="none")
+        value: Tensor = (each / share).sum() / 2 + DECAY * weights[1:].square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    search.step(loss)  # type: ignore[no-untyped-call,arg-type]
+    return weights.detach().float()
