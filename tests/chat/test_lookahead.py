@@ -19,7 +19,7 @@ from tests.chat.test_engine import SCRIPT, Says
         ([], []),
         ([5], []),
         ([1, 2, 3], []),
-        ([1, 2, 3, 4, 1], [2, 3, 4, 1]),
+        ([1, 2, 3, 4, 1], [2, 3, 4, 1, 2]),
         ([1, 2, 9, 1, 2, 8, 7, 3, 1, 2], [8, 7, 3, 1, 2]),
         ([6, 1, 2, 9, 7, 1, 2, 8, 6, 1, 2], [9, 7, 1, 2, 8]),  # the longer order wins over the newer one
         ([1, 2, 50, 3, 4, 1], [2, 50]),  # 50 closes
@@ -29,6 +29,14 @@ from tests.chat.test_engine import SCRIPT, Says
 )
 def test_guesses_what_followed_before(ids: list[int], expected: list[int]) -> None:
     assert guess(ids, {50}, {60}) == expected
+
+
+def test_what_is_known_fills_in_where_nothing_was_said() -> None:
+    known = {(3,): 4, (3, 4): 5, (9, 3): 8, (5,): 60}
+    assert guess([1, 3], {50}, {60}, known) == [4, 5]
+    assert guess([9, 3], {50}, {60}, known) == [8]
+    assert guess([3, 7, 3], {50}, {60}, known) == [7, 3, 7, 3, 7]  # what was said goes before what is known
+    assert guess([3, 7, 2, 9, 3], {50}, {60}, known) == [8]  # unless more ids are known
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

@@ -14,9 +14,10 @@ from miras.core.masks import encode_rle
 from miras.core.selection import Steps, advance
 from miras.core.types import AnnotatedPhoto, Annotation, Example, Mark, Name, Operator, Turn
 from miras.data import knowledge, phrasing
-from miras.data.dialogues import KINDS, MOVES, askable, mirror_annotation, sample
+from miras.data.dialogues import KINDS, MOVES, askable, mirror_annotation, probe, sample
 from miras.data.knowledge import says_label
 from miras.data.read import SOURCES
+from miras.data.scene import Scene
 
 SIZE = (60, 100)
 KNIFE = ("If I want to cut, which part?", "To cut, which part?", "Where is the blade?", "Blade?", "blade", "the blade")
@@ -273,3 +274,14 @@ def _read(root: Path, name: str) -> list[AnnotatedPhoto]:
 
 def _plain(text: str) -> str:
     return text.lower().strip(" .?!")
+
+
+def test_a_probe_names_something_absent_once():
+    scene = Scene(PHOTOS["street"], knowledge.load())
+    for seed in range(20):
+        talk = probe(PHOTOS["street"], scene.absent, np.random.default_rng(seed))
+        assert talk is not None
+        (region,) = talk.regions
+        assert region.phrase in {*scene.absent[0], *scene.absent[1]}
+        assert not region.mask.any()
+    assert probe(PHOTOS["street"], ([], []), np.random.default_rng(0)) is None

@@ -74,3 +74,20 @@ def test_patches_follow_the_words():
     box = RegionAlignment(config, 32).eval()
     span, words = parts(config)
     assert box.match_patches(torch.randn(3, 4, 32), span, words).shape == (3, 2, 4)
+
+
+def test_presence_learns_which_photo_shows_the_words():
+    config = tiny()
+    box = RegionAlignment(config, 32)
+    span, words = parts(config, (4, 4))
+    pixels = torch.randn(2, config.width, 8, 8)
+    there = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    adam = torch.optim.AdamW(box.parameters(), lr=3e-3)
+    for _ in range(60):
+        prompts, match = box(span, words)
+        seen = box.presence(prompts[[0, 1, 0, 1]], match[[0, 1, 0, 1]], pixels[[0, 1, 1, 0]])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(seen, there)
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    assert ((seen > 0) == (there > 0.5)).all()

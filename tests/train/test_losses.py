@@ -66,3 +66,10 @@ def test_prior_counts_only_regions_with_words():
     target = TARGET.expand(2, -1, -1)
     assert losses.prior(logits, target, torch.tensor([True, False])).item() < 1e-4
     assert losses.prior(logits, target, torch.tensor([True, True])).item() > 1
+
+
+def test_presence_weighs_both_sides_the_same():
+    logits = torch.tensor([2.0, -1.0, -1.0, -1.0])
+    once = losses.presence(logits[:2], torch.tensor([1.0, 0.0]))
+    torch.testing.assert_close(losses.presence(logits, torch.tensor([1.0, 0.0, 0.0, 0.0])), once)
+    assert losses.presence(torch.tensor([9.0, -9.0]), torch.tensor([1.0, 0.0])) < 1e-3

@@ -58,6 +58,23 @@ def test_stage2_places_are_obj_and_seg():
         assert all(photo[b] == photo[r] and b < r for b in before)
 
 
+def test_probes_name_what_is_not_there():
+    model = build("miras-tiny")
+    samples = [sample(), sample(64, 64)]
+    rng = np.random.default_rng(3)
+    batches = [stage2.dialogue_batch(samples, model.grammar, "chatml", 32, rng) for _ in range(8)]
+    probed = [batch.probes for batch in batches if len(batch.probes.photo_P)]
+    for probes in probed:
+        rows = torch.arange(len(probes.photo_P))
+        assert (probes.ids_PL[rows, probes.obj_P] == model.grammar.id("[OBJ]")).all()
+        assert (probes.ids_PL[rows, probes.seg_P] == model.grammar.id("[SEG]")).all()
+        parts = stage2.step(model, batches[0], VisualParsing(128, 64), stage2.Weights())
+        assert torch.isfinite(parts["presence"])
+    for batch in batches:
+        own = torch.arange(len(batch.phrases))
+        assert not batch.absent_RC[own, batch.regions.photo_R].any()
+
+
 def test_schedule_warms_up_and_ends_at_zero():
     assert factor(0.0, 0.1) < factor(0.05, 0.1) < factor(0.1, 0.1) == 1.0
     assert factor(1.0, 0.1) == pytest.approx(0.0, abs=1e-9)

@@ -236,7 +236,7 @@ class Engine:
         refusal = job.rules.refusal(logits_V)
         attempt = self._compose(logits_V, replace(job, rules=job.rules.deciding(False)))
         held: list[str | Region] = []
-        written = None
+        written: Written | None = None
         while written is None and not (held and isinstance(held[-1], Region)):
             try:
                 held.append(next(attempt))
@@ -310,7 +310,7 @@ class Engine:
     def _guess(self, ids: Sequence[int], rules: ReplyRules) -> list[int]:
         if not self.lookahead:
             return []
-        return guess([*self.ids, *ids], {rules.seg}, {*rules.never, rules.end})
+        return guess([*self.ids, *ids], {rules.seg}, {*rules.never, rules.end}, self.model.continuations)
 
     def _drop_ahead(self) -> None:
         """Take what was guessed wrongly out of the cache."""

@@ -83,9 +83,9 @@ def _turn(ours: list[float], anew: list[float], token: list[float], tokens: tupl
     """Medians over the rounds."""
     seconds, recomputed, each_token = (statistics.median(times) for times in (ours, anew, token))
     return {
-        "seconds": round(seconds, 4), "recompute_seconds": round(recomputed, 4), "ratio": round(recomputed / seconds, 2),
-        "token_recompute_seconds": round(each_token, 4), "token_ratio": round(each_token / seconds, 2),
-        "new_tokens": tokens[0], "recompute_tokens": tokens[1],
+        "seconds": round(seconds, 4), "recompute_seconds": round(recomputed, 4),
+        "ratio": round(recomputed / seconds, 2), "token_recompute_seconds": round(each_token, 4),
+        "token_ratio": round(each_token / seconds, 2), "new_tokens": tokens[0], "recompute_tokens": tokens[1],
     }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ class InstructionComprehension(nn.Module):
         elif self.decoder is None:
             dtype = fastest_dtype() if dtype is None else dtype
             self.decoder = LlamaDecoder(self.language_model.model, dtype, length + GUESSES)
-            self.language_model.to(dtype)
+            self.language_model.to(dtype)  # type: ignore[arg-type]
 
     def own_state(self) -> dict[str, Any]:
         """Names of what is trained here: the special tokens and LoRA."""

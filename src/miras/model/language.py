@@ -79,9 +79,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("MIRAS_CACHE") or Path.home() / ".cache" / "miras")
 
 
-def load_language(
-    name: str, dtype: torch.dtype = torch.float32
-) -> tuple[PreTrainedModel, LanguageTokenizer]:
+def load_language(name: str, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, LanguageTokenizer]:
     """The language model on the CPU and its tokenizer. Raises WeightsError with the cure.
 
     dtype: bfloat16 is how it lies on the disk: no copy is made.

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from peft.tuners.lora import Linear
 from torch import Tensor
 from transformers import DynamicCache, LlamaModel
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,19 @@ class LlamaDecoder:
     def __init__(self, model: LlamaModel, dtype: torch.dtype, length: int) -> None:
         config = model.config
         self.dtype = dtype
-        self.heads, self.keys = int(config.num_attention_heads), int(config.num_key_value_heads)
+        self.heads = int(config.num_attention_heads)
+        self.keys = int(config.num_key_value_heads or self.heads)
         self.width = int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
         self.epsilon = float(config.rms_norm_eps)
         self.norm_D = model.norm.weight.detach().float()
         self.layers: list[Layer] = []
         while len(model.layers):
-            self.layers.append(self._layer(model.layers[0]))
+            self.layers.append(self._layer(cast(LlamaDecoderLayer, model.layers[0])))
             del model.layers[0]
         cos, sin = model.rotary_emb(torch.zeros(1), torch.arange(length)[None])
         self.cos_Ld, self.sin_Ld = cos[0], sin[0]
 
-    def _layer(self, layer: torch.nn.Module) -> Layer:
+    def _layer(self, layer: LlamaDecoderLayer) -> Layer:
         attention, mlp = layer.self_attn, layer.mlp
 
         def joined(*parts: torch.nn.Module) -> Tensor:
@@ -99,13 +102,15 @@ class LlamaDecoder:
 
 def fastest_dtype() -> torch.dtype:
     """bfloat16 where the processor multiplies it, float32 elsewhere."""
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else torch.float32
+    return (
+        torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else torch.float32
+    )
 
 
 def _weight(part: torch.nn.Module) -> Tensor:
     if getattr(part, "bias", None) is not None:
         raise ValueError("a Llama without biases")
-    weight: Tensor = part.weight.detach()  # type: ignore[operator,assignment]
+    weight: Tensor = part.weight.detach()  # type: ignore[operator]
     if isinstance(part, Linear) and not part.merged:  # a new tensor: the file that the weight maps stays unwritten
         for adapter in part.active_adapters:
             weight = weight.float() + part.get_delta_weight(adapter).detach().float()

@@ -33,6 +33,7 @@ from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
 from miras.model.visual_parsing import VisualParsing, box_to_view, logits_to_photo, mask_to_view, points_to_view
 
 WEIGHTS = "model.safetensors"
+CONTINUATIONS = "continuations.json"
 LANGUAGE_PREFIX = "instruction.language_model."
 
 
@@ -50,7 +51,10 @@ class MaskPrediction:
 
 
 class Miras(PreTrainedModel):
-    """The five boxes. `encoded_photos` counts the photos that ever went through the towers."""
+    """The five boxes. `encoded_photos` counts the photos that ever went through the towers.
+
+    continuations: which id mostly follows which in its replies; it makes guesses ahead cheap and decides nothing.
+    """
 
     config_class = MirasConfig
     base_model_prefix = "miras"
@@ -67,6 +71,7 @@ class Miras(PreTrainedModel):
         self.alignment = RegionAlignment(config, width)
         self.decoder = MaskDecoder(config)
         self.encoded_photos = 0
+        self.continuations: dict[tuple[int, ...], int] = {}
         self.eval()
 
     tokenizer: LanguageTokenizer
@@ -176,6 +181,8 @@ class Miras(PreTrainedModel):
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
         state = {name: _half(name, value) for name, value in self.own_state_dict().items()}
+        table = sorted([*context, following] for context, following in self.continuations.items())
+        (folder / CONTINUATIONS).write_text(json.dumps(table, separators=(",", ":")))
         staging = folder / (WEIGHTS + ".part")
         save_file(state, staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
         staging.replace(folder / WEIGHTS)
@@ -203,6 +210,9 @@ class Miras(PreTrainedModel):
                 "use the config.json saved with the weights",
             )  # fmt: skip
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
+        if (folder / CONTINUATIONS).exists():
+            rows = json.loads((folder / CONTINUATIONS).read_text())
+            model.continuations = {tuple(context): following for *context, following in rows}
         return model.eval()
 
 

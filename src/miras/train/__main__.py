@@ -2,7 +2,7 @@
 
     python -m miras.train stage1 DATA --out RUN --minutes 50
     python -m miras.train stage2 DATA --start RUN --out RUN2 --minutes 45 --fresh
-    python -m miras.train verdict DATA --run RUN2/last
+    python -m miras.train finish DATA --run RUN2/last
 
 DATA is laid out like the project's page on data says. The CPU is enough.
 """
@@ -30,7 +30,8 @@ from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
 from miras.train import stage1 as first
 from miras.train import stage2 as second
-from miras.train import verdict as third
+from miras.train import verdict
+from miras.train.continuations import continuations
 from miras.train.loop import Photos, Plan, run
 
 app = cyclopts.App(help="Train miras-mini.")
@@ -150,15 +151,16 @@ def stage2(
 
 
 @app.command
-def verdict(data: Path, *, run: Path, dialogues: int = 250, seed: int = 0, threads: int = 2) -> None:
-    """Fit the verdict (select or refuse) of the weights in `run` on the training photos, in place."""
+def finish(data: Path, *, run: Path, dialogues: int = 250, seed: int = 0, threads: int = 2) -> None:
+    """After stage 2, on the training photos: fit the verdict (select or refuse) of the weights in `run`, and
+    note what mostly follows what in replies. In place."""
     torch.set_num_threads(threads)
-    train, _ = recipe_split(read_sources(data))
-    evidence, there = third.collect(load(run).model, [p for p in train if askable(p)], dialogues, seed)
+    photos = [photo for photo in recipe_split(read_sources(data))[0] if askable(photo)]
+    evidence, there = verdict.collect(load(run).model, photos, dialogues, seed)
     model = Miras.from_pretrained(run)
-    model.alignment.verdict.copy_(third.fit(evidence, there))
+    model.alignment.verdict.copy_(verdict.fit(evidence, there))
+    model.continuations = continuations(model.grammar, model.config.template, photos, 12 * dialogues, seed)
     model.save_pretrained(run)
-    np.save(run / "evidence.npy", torch.cat([evidence, there[:, None]], 1).numpy())
     print(json.dumps({"n": len(there), "there": int(there.sum()), "verdict": model.alignment.verdict.tolist()}))
 
 

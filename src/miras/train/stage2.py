@@ -29,7 +29,6 @@ from miras.train import losses
 from miras.train.augment import Sample
 from miras.train.targets import Prompted, Regions, collate, cover, no_points, prompt, spoil
 
-
 PROBED = 0.5
 """How often a photo gets a probe."""
 
@@ -72,8 +71,9 @@ class Probes:
 class DialogueBatch:
     """C dialogues, one a photo, right-padded. Regions stand in reading order over all dialogues.
 
-    obj_R, seg_R: places of `[OBJ]` and `[SEG]`. absent_RC: region r is surely not on photo c. slot_R1ss: what fills the mask slots. blank_R: slots
-    that carry nothing. earlier: for each region the regions of its dialogue before it.
+    obj_R, seg_R: places of `[OBJ]` and `[SEG]`. absent_RC: region r is surely not on photo c.
+    slot_R1ss: what fills the mask slots. blank_R: slots that carry nothing. earlier: for each region the
+    regions of its dialogue before it.
     """
 
     pixels: list[NDArray[np.uint8]]
@@ -153,7 +153,9 @@ def _probes(
             rows.append((written.ids[: place.seg + 1], photo, place.obj, place.seg))
     length = max((len(row[0]) for row in rows), default=0)
     ids = [row[0] + row[0][-1:] * (length - len(row[0])) for row in rows]
-    return Probes(torch.tensor(ids), *torch.tensor([row[1:] for row in rows], dtype=torch.long).reshape(-1, 3).unbind(1))
+    return Probes(
+        torch.tensor(ids), *torch.tensor([row[1:] for row in rows], dtype=torch.long).reshape(-1, 3).unbind(1)
+    )
 
 
 def _selections(talk: Conversation, side: int) -> dict[int, NDArray[np.float32] | None]:

@@ -57,8 +57,8 @@ def fit(evidence_N2: Tensor, there_N: Tensor) -> Tensor:
         search.zero_grad()
         each = torch.nn.functional.binary_cross_entropy_with_logits(facts @ weights, there_N, reduction="none")
         value: Tensor = (each / share).sum() / 2 + DECAY * weights[1:].square().sum()
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value
 
-    search.step(loss)  # type: ignore[no-untyped-call,arg-type]
+    search.step(loss)
     return weights.detach().float()

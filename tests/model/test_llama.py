@@ -1,0 +1,50 @@
+"""The lean decoder against `transformers`, pass by pass."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers import DynamicCache
+
+from miras.model.llama import LlamaDecoder
+from miras.model.presets import build
+
+
+def spoken(steps: list[int], fast: torch.dtype | None) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Last states, alignment states and cache length of one sequence, run in pieces."""
+    model = build("miras-tiny", seed=3)
+    torch.manual_seed(5)
+    for name, p in model.named_parameters():
+        if "lora_B" in name:
+            p.data.normal_(0, 0.1)
+    if fast is not None:
+        model.instruction.answer_fast(64, fast)
+        model.instruction.answer_fast(64, fast)  # twice is once
+        assert isinstance(model.instruction.decoder, LlamaDecoder)
+    embeds = torch.randn(1, sum(steps), model.instruction.width)
+    cache, parts = DynamicCache(), []
+    with torch.no_grad():
+        for piece in embeds.split(steps, 1):
+            parts.append(model.instruction(piece, cache))
+    last, states = (torch.cat(rows, 1) for rows in zip(*parts, strict=True))
+    return last, states, cache.get_seq_length()
+
+
+@pytest.mark.parametrize("steps", [[12], [5, 1, 4, 2], [1] * 12])
+def test_the_same_states_as_transformers(steps):
+    wanted, got = spoken([12], None), spoken(steps, torch.float32)
+    torch.testing.assert_close(got[0], wanted[0], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(got[1], wanted[1], atol=1e-5, rtol=1e-4)
+    assert got[2] == 12
+
+
+def test_bfloat16_is_close_and_states_stay_float32():
+    wanted, got = spoken([12], None), spoken([7, 5], torch.bfloat16)
+    assert got[0].dtype == got[1].dtype == torch.float32
+    assert (got[0] - wanted[0]).abs().mean() < 0.02 * wanted[0].abs().mean()
+
+
+def test_the_layers_move():
+    model = build("miras-tiny")
+    model.instruction.answer_fast(64)
+    assert len(model.instruction.language_model.model.layers) == 0
