@@ -1,6 +1,6 @@
-"""Training and validation photos, told apart by a hash of what must stay together.
+"""Training, calibration and validation photos, told apart by a hash of what must stay together.
 
-In: photos of any sources. Out: two lists that share no group. Knows no files. The same photo gets
+In: photos of any sources. Out: lists that share no group. Knows no files. The same photo gets
 the same side whatever else is in the list, in whatever order.
 """
 
@@ -19,6 +19,8 @@ VAL_SHARES: Mapping[str, float] = {"instructpart": 0.2}
 """Share of the photographs of a source that the recipe of `miras-mini` keeps for validation."""
 OTHER_SHARE = 0.1
 """The same, for the sources that are not named."""
+CALIBRATION_SHARE = 1 / 3
+"""Share of the photographs kept out of training that is used for calibration, not for figures."""
 _VIDEO_FRAME = re.compile(r"(?P<sequence>\d{4}[A-Z0-9]{2}|Seq\d{2}[A-Z]{2})_f?(?P<frame>\d+)")
 """CamVid's names: 0001TP_006690, 0006R0_f00930, 0016E5_00420, Seq05VD_f00000."""
 
@@ -55,6 +57,17 @@ def recipe_split(photos: Iterable[AnnotatedPhoto]) -> tuple[list[AnnotatedPhoto]
         share = VAL_SHARES.get(photo.source, OTHER_SHARE)
         (val if _place(group_of(photo), 0) < share else train).append(photo)
     return train, val
+
+
+def recipe_sides(photos: Iterable[AnnotatedPhoto]) -> dict[str, list[AnnotatedPhoto]]:
+    """ "train", "calibration" and "val": the photos kept out of training are divided once more.
+
+    Calibration photos set the few numbers that must come from photos never seen (the verdict); figures
+    are reported on "val" alone.
+    """
+    train, kept = recipe_split(photos)
+    val, calibration = split(kept, CALIBRATION_SHARE, seed=1)
+    return {"train": train, "calibration": calibration, "val": val}
 
 
 def _place(group: str, seed: int) -> float:

@@ -10,22 +10,27 @@ from typing import Literal
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
-from miras.data.split import recipe_split, split
+from miras.data.split import recipe_sides, split
 
-Side = Literal["val", "train", "all"]
+Side = Literal["val", "train", "calibration", "all"]
 
 
 def side_of(photos: Sequence[AnnotatedPhoto], side: Side, val_share: float | None = None) -> list[AnnotatedPhoto]:
     """The photos of one side, in the order given.
 
-    val_share: for every source; None = the trainer's own. Raises InputError when none is left.
+    val_share: for every source, and no calibration; None = the trainer's own. Raises InputError when none is left.
     """
     if side == "all":
         chosen = list(photos)
     else:
-        train, val = recipe_split(photos) if val_share is None else split(photos, val_share, seed=0)
-        kept = {id(photo) for photo in (val if side == "val" else train)}
+        sides = recipe_sides(photos) if val_share is None else _sides(photos, val_share)
+        kept = {id(photo) for photo in sides.get(side, ())}
         chosen = [photo for photo in photos if id(photo) in kept]
     if not chosen:
         raise InputError(f"photos on the side {side!r} of the split", f"none of {len(photos)}", "use --split all")
     return chosen
+
+
+def _sides(photos: Sequence[AnnotatedPhoto], val_share: float) -> dict[str, list[AnnotatedPhoto]]:
+    train, val = split(photos, val_share, seed=0)
+    return {"train": train, "val": val}

@@ -23,7 +23,7 @@ from miras.chat.load import load
 from miras.core.grammar import ADD, CUT, REJ, UNDO
 from miras.data.dialogues import askable
 from miras.data.read import read_sources
-from miras.data.split import recipe_split
+from miras.data.split import recipe_sides, recipe_split
 from miras.model.backbones import load_imagenet
 from miras.model.miras import Miras
 from miras.model.presets import build
@@ -152,11 +152,12 @@ def stage2(
 
 @app.command
 def finish(data: Path, *, run: Path, dialogues: int = 250, seed: int = 0, threads: int = 2) -> None:
-    """After stage 2, on the training photos: fit the verdict (select or refuse) of the weights in `run`, and
-    note what mostly follows what in replies. In place."""
+    """After stage 2: fit the verdict (select or refuse) of the weights in `run` on the calibration photos, and
+    note what mostly follows what in the replies to training photos. In place."""
     torch.set_num_threads(threads)
-    photos = [photo for photo in recipe_split(read_sources(data))[0] if askable(photo)]
-    evidence, there = verdict.collect(load(run).model, photos, dialogues, seed)
+    sides = recipe_sides(read_sources(data))
+    photos, unseen = ([photo for photo in sides[side] if askable(photo)] for side in ("train", "calibration"))
+    evidence, there = verdict.collect(load(run).model, unseen, dialogues, seed)
     model = Miras.from_pretrained(run)
     model.alignment.verdict.copy_(verdict.fit(evidence, there))
     model.continuations = continuations(model.grammar, model.config.template, photos, 12 * dialogues, seed)

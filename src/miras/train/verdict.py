@@ -1,8 +1,9 @@
 """The verdict, select or refuse: three numbers fitted after stage 2.
 
-In: a trained model and annotated photos that it was trained on. Out: its `verdict`: bias, weight of what
+In: a trained model and annotated photos that it has not seen: on photos of the training the presence
+head is surer than elsewhere (docs/log.md). Out: its `verdict`: bias, weight of what
 the pixels say (presence), weight of what the language model says (`[REJ]`). Logistic regression; things
-that are there and things that are not weigh the same in sum.
+that are there weigh twice in sum as things that are not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from miras.core.types import AnnotatedPhoto, Mark, Operator
 from miras.data import dialogues
 from miras.model.miras import Miras
 
+PRESENT = 2.0
+"""Weight of a thing that is there: to refuse it is worse than to select what is not."""
 DECAY = 1e-2
 """Of the two weights, so that separable data leaves them finite."""
 
@@ -49,14 +52,14 @@ def collect(model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: in
 def fit(evidence_N2: Tensor, there_N: Tensor) -> Tensor:
     """Bias and weights (3,) float32 of the balanced logistic regression."""
     facts = torch.cat([torch.ones_like(evidence_N2[:, :1]), evidence_N2.double()], 1)
-    share = torch.where(there_N > 0.5, there_N.sum(), (1 - there_N).sum()).clamp_min(1)
+    share = torch.where(there_N > 0.5, there_N.sum() / PRESENT, (1 - there_N).sum()).clamp_min(1)
     weights = torch.zeros(3, dtype=torch.float64, requires_grad=True)
     search = torch.optim.LBFGS([weights], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         search.zero_grad()
         each = torch.nn.functional.binary_cross_entropy_with_logits(facts @ weights, there_N, reduction="none")
-        value: Tensor = (each / share).sum() / 2 + DECAY * weights[1:].square().sum()
+        value: Tensor = (each / share).sum() / (1 + PRESENT) + DECAY * weights[1:].square().sum()
         value.backward()
         return value
 
