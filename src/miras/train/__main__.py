@@ -158,6 +158,7 @@ def finish(data: Path, *, run: Path, dialogues: int = 250, seed: int = 0, thread
     sides = recipe_sides(read_sources(data))
     photos, unseen = ([photo for photo in sides[side] if askable(photo)] for side in ("train", "calibration"))
     evidence, there = verdict.collect(load(run).model, unseen, dialogues, seed)
+    np.save(run / "evidence.npy", torch.cat([evidence, there[:, None]], 1).numpy())
     model = Miras.from_pretrained(run)
     model.alignment.verdict.copy_(verdict.fit(evidence, there))
     model.continuations = continuations(model.grammar, model.config.template, photos, 12 * dialogues, seed)
