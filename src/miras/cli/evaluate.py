@@ -16,7 +16,8 @@ from miras.core.errors import InputError
 
 
 def run(
-    path: Path, *, format: str, instruction: int, side: Literal["val", "train", "calibration", "all"], limit: int | None,
+    path: Path, *, format: str, instruction: int, side: Literal["val", "train", "calibration", "all"],
+    limit: int | None,
     history: Literal["own", "gold"], count: int, heldout: bool, samples: Path | None, as_json: bool, model: str,
     threads: int | None, seed: int,
 ) -> int:  # fmt: skip

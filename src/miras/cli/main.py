@@ -65,7 +65,8 @@ def chat(
 @app.command(name="eval")
 def evaluate(
     path: Path, /, *, format: Literal["instructpart", "dialogues"] = "instructpart", instruction: int = 0,
-    split: Literal["all", "train", "calibration", "val"] = "all", limit: int | None = None, history: Literal["own", "gold"] = "own",
+    split: Literal["all", "train", "calibration", "val"] = "all", limit: int | None = None,
+    history: Literal["own", "gold"] = "own",
     dialogues: int = 100, heldout: bool = True, samples: Path | None = None, json: Json = False,
     model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
 ) -> int:  # fmt: skip
