@@ -60,6 +60,6 @@ def test_an_instruction_that_is_not_there(tmp_path):
 
 def test_sides_share_no_photograph(shared_data):
     items = read(shared_data / "instructpart" / "dev")
-    train, val = side_of(items, "train"), side_of(items, "val")
-    assert len(train) + len(val) == len(items)
-    assert not {item.id for item in train} & {item.id for item in val}
+    sides = [{item.id for item in side_of(items, side)} for side in ("train", "calibration", "val")]
+    assert all(sides)
+    assert sum(map(len, sides)) == len({item.id for item in items}) == len(set().union(*sides))
