@@ -64,6 +64,7 @@ def test_probes_name_what_is_not_there():
     rng = np.random.default_rng(3)
     batches = [stage2.dialogue_batch(samples, model.grammar, "chatml", 32, rng) for _ in range(8)]
     probed = [batch.probes for batch in batches if len(batch.probes.photo_P)]
+    assert probed
     for probes in probed:
         rows = torch.arange(len(probes.photo_P))
         assert (probes.ids_PL[rows, probes.obj_P] == model.grammar.id("[OBJ]")).all()

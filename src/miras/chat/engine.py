@@ -247,7 +247,7 @@ class Engine:
             passed = self.model.verdict(self._presence, refusal)
         else:  # words alone: nothing to look for
             self.evidence = Evidence(None, refusal)
-            passed = float(refusal <= 0)
+            passed = float(torch.tensor(-refusal).sigmoid())
         if passed < 0.5:
             attempt.close()
             self._rewind(start)
@@ -257,8 +257,7 @@ class Engine:
         yield from held
         if written is None:
             written = yield from attempt
-            return Written(written.ids, passed * written.certainty)
-        return written
+        return Written(written.ids, passed * written.certainty)
 
     def _compose(self, logits_V: Tensor, job: Job) -> Generator[str | Region, None, Written]:
         """A reply, its parts as they come."""

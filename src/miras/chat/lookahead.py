@@ -40,7 +40,7 @@ def _next(ids: list[int], known: Continuations) -> int | None:
     for length in range(min(LONGEST_MATCH, len(ids)), 0, -1):
         tail = ids[-length:]
         for at in range(len(ids) - length - 1, -1, -1):
-            if ids[at : at + length] == tail:
+            if ids[at] == tail[0] and ids[at : at + length] == tail:
                 return ids[at + length]
         if tuple(tail) in known:
             return known[tuple(tail)]

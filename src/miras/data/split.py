@@ -60,7 +60,7 @@ def recipe_split(photos: Iterable[AnnotatedPhoto]) -> tuple[list[AnnotatedPhoto]
 
 
 def recipe_sides(photos: Iterable[AnnotatedPhoto]) -> dict[str, list[AnnotatedPhoto]]:
-    """ "train", "calibration" and "val": the photos kept out of training are divided once more.
+    """By name of the side: train, calibration, val. Photos kept out of training are divided once more.
 
     Calibration photos set the few numbers that must come from photos never seen (the verdict); figures
     are reported on "val" alone.
