@@ -6,11 +6,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miras.chat.lookahead import guess
+from miras.chat.lookahead import Continuations, Phrase, guesses
 from miras.chat.session import ChatSession
 from miras.core.grammar import OBJ, SEG
 from miras.model.miras import Miras
 from tests.chat.test_engine import SCRIPT, Says
+
+PHRASE = Phrase(opens=49, closes=50)
+
+
+def ways(ids: list[int], known: Continuations | None = None, most: int = 5) -> list[list[int]]:
+    found = guesses(ids, PHRASE, {60}, known, most)
+    assert all(guess.parent < number for number, guess in enumerate(found))
+    told: list[list[int]] = []
+    for guess in found:
+        told.append([*(told[guess.parent] if guess.parent >= 0 else []), guess.token_id])
+    return told
 
 
 @pytest.mark.parametrize(
@@ -19,24 +30,28 @@ from tests.chat.test_engine import SCRIPT, Says
         ([], []),
         ([5], []),
         ([1, 2, 3], []),
-        ([1, 2, 3, 4, 1], [2, 3, 4, 1, 2]),
-        ([1, 2, 9, 1, 2, 8, 7, 3, 1, 2], [8, 7, 3, 1, 2]),
-        ([6, 1, 2, 9, 7, 1, 2, 8, 6, 1, 2], [9, 7, 1, 2, 8]),  # the longer order wins over the newer one
-        ([1, 2, 50, 3, 4, 1], [2, 50]),  # 50 closes
-        ([1, 2, 60, 3, 4, 1], [2]),  # 60 may not be guessed
-        ([1, 60, 3, 4, 1], []),
+        ([1, 2, 3, 4, 1], []),  # one id alone says too little
+        ([1, 2, 8, 7, 1, 2], [[8], [8, 7], [8, 7, 1]]),
+        ([1, 2, 9, 1, 2, 8, 7, 3, 1, 2], [[8], [8, 7], [8, 7, 3], [8, 7, 3, 1]]),  # the newest time
+        ([6, 1, 2, 9, 7, 1, 2, 8, 6, 1, 2], [[9], [9, 7], [9, 7, 1]]),  # the longer order wins over the newer one
+        ([1, 2, 50, 3, 4, 1, 2], [[50]]),  # 50 closes
+        ([1, 2, 60, 3, 4, 1, 2], []),  # 60 may not be guessed
     ],
 )
-def test_guesses_what_followed_before(ids: list[int], expected: list[int]) -> None:
-    assert guess(ids, {50}, {60}) == expected
+def test_guesses_what_followed_before(ids: list[int], expected: list[list[int]]) -> None:
+    assert ways(ids)[: len(expected)] == expected
+    assert bool(expected) == bool(ways(ids))
 
 
-def test_what_is_known_fills_in_where_nothing_was_said() -> None:
-    known = {(3,): 4, (3, 4): 5, (9, 3): 8, (5,): 60}
-    assert guess([1, 3], {50}, {60}, known) == [4, 5]
-    assert guess([9, 3], {50}, {60}, known) == [8]
-    assert guess([3, 7, 3], {50}, {60}, known) == [7, 3, 7, 3, 7]  # what was said goes before what is known
-    assert guess([3, 7, 2, 9, 3], {50}, {60}, known) == [8]  # unless more ids are known
+def test_what_is_known_branches() -> None:
+    known: Continuations = {(3,): [(4, 0.6), (7, 0.3), (9, 0.01)], (3, 4): [(5, 0.9)], (7,): [(60, 1.0)]}
+    assert ways([1, 3], known) == [[4], [4, 5], [7]]  # 9 is too rare, 60 forbidden
+    assert ways([1, 3], known, most=2) == [[4], [4, 5]]
+
+
+def test_a_phrase_may_begin_with_a_rare_word_of_the_message_and_ends() -> None:
+    known: Continuations = {(): [(1, 0.9), (2, 0.5), (49, 1.0)], (49,): [(8, 0.5)]}
+    assert ways([1, 30, 2, 49], known) == [[30], [30, 50], [8], [8, 50]]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from miras.model.llama import LlamaDecoder
+from miras.model.llama import LlamaDecoder, tree_attention
 from miras.model.presets import build
 
 
@@ -48,3 +48,28 @@ def test_the_layers_move():
     model = build("miras-tiny")
     model.instruction.answer_fast(64)
     assert len(model.instruction.language_model.model.layers) == 0
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_tree_of_guesses_is_what_each_of_its_paths_would_be_alone(fast):
+    model = build("miras-tiny", seed=3).eval()
+    if fast:
+        model.instruction.answer_fast(64, torch.float32)
+    torch.manual_seed(6)
+    past, new, tree = (torch.randn(1, n, model.instruction.width) for n in (6, 2, 5))
+    parents = [-1, 0, -1, 2, 0]
+    with torch.no_grad():
+        cache = DynamicCache()
+        model.instruction(past, cache)
+        _, got = model.instruction(torch.cat([new, tree], 1), cache, parents=parents)
+        assert cache.get_seq_length() == 13
+        for path in ([0, 1], [0, 4], [2, 3]):
+            _, wanted = model.instruction(torch.cat([past, new, tree[:, path]], 1), DynamicCache())
+            rows = got[:, [0, 1, *(2 + n for n in path)]]
+            torch.testing.assert_close(rows, wanted[:, 6:], atol=1e-5, rtol=1e-4)
+
+
+def test_a_tree_right_after_the_past():
+    positions, visible = tree_attention(3, 3, [-1, 0, -1])
+    assert positions.tolist() == [3, 4, 3]
+    assert visible.int().tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 1]]

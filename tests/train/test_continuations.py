@@ -14,8 +14,12 @@ def test_the_table_closes_phrases_and_travels_with_the_weights(tmp_path):
     photo = sample().photo
     model.continuations = continuations(model.grammar, model.config.template, [photo], 40)
     context = tuple(model.tokenizer.encode("car"))
-    assert model.continuations[context] == model.grammar.id(SEG)  # "left door of the car" ends here
-    assert all(1 <= len(key) <= 3 for key in model.continuations)
+    (best, share), *_ = model.continuations[context]
+    assert best == model.grammar.id(SEG)  # "left door of the car" ends here
+    assert 0.5 < share <= 1
+    assert all(len(key) <= 3 for key in model.continuations)
+    prompted = [token_id for token_id, _ in model.continuations[()]]
+    assert model.tokenizer.encode("user")[0] in prompted
     assert (model.grammar.id(OBJ),) in model.continuations
     model.save_pretrained(tmp_path)
     assert Miras.from_pretrained(tmp_path).continuations == model.continuations

@@ -12,17 +12,19 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from miras.chat.context import Run
 from miras.chat.decoding import ReplyRules, TextStream, choose
 from miras.chat.inputs import Gesture
-from miras.chat.lookahead import guess
+from miras.chat.lookahead import Guess, Phrase, guesses
 from miras.core.grammar import MASK, OBJ, SEG
 from miras.core.types import Mask, Region, Timings
 from miras.model.miras import MaskPrediction, Miras
@@ -75,9 +77,9 @@ class Evidence:
 
 @dataclass(frozen=True, eq=False)
 class Ahead:
-    """An id in the cache that is not said yet: the logits after it and its states."""
+    """A guess in the cache: the logits after it and its states."""
 
-    token_id: int
+    guess: Guess
     logits_V: Tensor
     hidden_1E: Tensor
 
@@ -122,6 +124,7 @@ class Engine:
         self.cache = DynamicCache()
         self.lookahead, self.forgetful = True, False
         self._ahead: list[Ahead] = []
+        self._taken: list[int] = []
         self._presence = 0.0
         self.evidence: Evidence | None = None
         self.begin()
@@ -133,8 +136,9 @@ class Engine:
 
     def fork(self) -> Engine:
         """An independent engine with the same past, clock and counter at zero."""
+        self._settle()
         twin = copy.copy(self)
-        twin.ids, twin.slots, twin._ahead = list(self.ids), list(self.slots), []
+        twin.ids, twin.slots, twin._ahead, twin._taken = list(self.ids), list(self.slots), [], []
         twin.cache = copy.copy(self.cache)
         twin.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
         twin.begin()
@@ -210,15 +214,17 @@ class Engine:
         if self.forgetful:
             known, first, self.cache = self.ids, True, DynamicCache()
             slots = [*(slot.tokens_KD for slot in self.slots), *slots]
-        ids_BL = torch.tensor([[*known, *ids, *guessed]], dtype=torch.long)
+        ids_BL = torch.tensor([[*known, *ids, *(guess.token_id for guess in guessed)]], dtype=torch.long)
         embeds = self.model.embed(
             ids_BL, self.features.visual_BND if first else None, torch.cat(list(slots)) if slots else None
         )
-        said = self.model.comprehend(embeds, self.cache, predicted=1 + len(guessed))
+        said = self.model.comprehend(
+            embeds, self.cache, predicted=1 + len(guessed), parents=[guess.parent for guess in guessed]
+        )
         logits_LV, hidden_LE = said.logits_BLV[0], said.hidden_BLE[0, len(known) :]
-        self.ids += [*ids, *guessed]
-        self.processed_tokens += ids_BL.shape[1]
-        self._ahead = [Ahead(i, logits_LV[1 + n], hidden_LE[len(ids) + n][None]) for n, i in enumerate(guessed)]
+        self.ids += ids
+        self.processed_tokens += len(known) + len(ids)
+        self._ahead = [Ahead(g, logits_LV[1 + n], hidden_LE[len(ids) + n][None]) for n, g in enumerate(guessed)]
         return logits_LV[0], hidden_LE[: len(ids)]
 
     # Writing a reply
@@ -232,7 +238,7 @@ class Engine:
         """
         if job.forced is not None:
             return (yield from self._compose(logits_V, job))
-        start = len(self.ids) - len(self._ahead)
+        start = len(self.ids)
         refusal = job.rules.refusal(logits_V)
         attempt = self._compose(logits_V, replace(job, rules=job.rules.deciding(False)))
         held: list[str | Region] = []
@@ -262,7 +268,7 @@ class Engine:
     def _compose(self, logits_V: Tensor, job: Job) -> Generator[str | Region, None, Written]:
         """A reply, its parts as they come."""
         rules, grammar = job.rules, self.grammar
-        start, certainty = len(self.ids) - len(self._ahead), None
+        start, certainty = len(self.ids), None
         stream = TextStream(grammar.tokenizer.decode)
         generator = torch.Generator().manual_seed(job.seed)
         forced = None if job.forced is None else iter((*job.forced, rules.end))
@@ -280,7 +286,7 @@ class Engine:
             if delta:
                 yield delta
             if token_id == rules.end:
-                self._drop_ahead()
+                self._settle()
                 return Written(tuple(self.ids[start:]), certainty)
             phrase = rules.phrase
             rules.push(token_id)
@@ -300,32 +306,45 @@ class Engine:
     def _say(self, token_id: int, rules: ReplyRules) -> tuple[Tensor, Tensor]:
         """Logits (V,) after an id and its states (1, E): from what was run ahead, or from a new pass."""
         with self.clock.part("generate"):
-            if self._ahead and self._ahead[0].token_id == token_id:
-                said = self._ahead.pop(0)
-                return said.logits_V, said.hidden_1E
-            self._drop_ahead()
+            wanted = Guess(token_id, self._taken[-1] if self._taken else -1)
+            for number, ahead in enumerate(self._ahead):
+                if ahead.guess == wanted:
+                    self._taken.append(number)
+                    self.ids.append(token_id)
+                    self.processed_tokens += 1
+                    return ahead.logits_V, ahead.hidden_1E
+            self._settle()
             return self._feed([token_id], (), None if token_id == rules.seg else rules)
 
-    def _guess(self, ids: Sequence[int], rules: ReplyRules) -> list[int]:
+    def _guess(self, ids: Sequence[int], rules: ReplyRules) -> list[Guess]:
         if not self.lookahead:
             return []
-        return guess([*self.ids, *ids], {rules.seg}, {*rules.never, rules.end}, self.model.continuations)
+        never = {*rules.never, rules.end} | (set() if rules.refuse else {rules.rej})
+        return guesses([*self.ids, *ids], Phrase(rules.obj, rules.seg), never, self.model.continuations)
 
-    def _drop_ahead(self) -> None:
-        """Take what was guessed wrongly out of the cache."""
-        if self._ahead:
-            self.cache.crop(-len(self._ahead))
-            self.processed_tokens -= len(self._ahead)
-            del self.ids[-len(self._ahead) :]
-            self._ahead = []
+    def _settle(self) -> None:
+        """Leave in the cache what was guessed rightly, and nothing else."""
+        if not self._ahead:
+            return
+        wrong = len(self._ahead) - len(self._taken)
+        if self._taken == list(range(len(self._taken))):
+            if wrong:
+                self.cache.crop(-wrong)
+        else:
+            first = self.cache.get_seq_length() - len(self._ahead)
+            rows = torch.tensor([*range(first), *(first + number for number in self._taken)])
+            for layer in cast(list[DynamicLayer], self.cache.layers):
+                assert layer.keys is not None and layer.values is not None
+                layer.keys, layer.values = layer.keys[:, :, rows], layer.values[:, :, rows]
+        self._ahead, self._taken = [], []
 
     def _rewind(self, start: int) -> None:
         """Take everything from a position on out of the cache."""
+        self._settle()
         if len(self.ids) > start:
             self.cache.crop(start - len(self.ids))
         del self.ids[start:]
         self.slots = [slot for slot in self.slots if slot.start < start]
-        self._ahead = []
 
     def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor) -> Region:
         with self.clock.part("segment"), torch.inference_mode():
@@ -335,6 +354,7 @@ class Engine:
 
     @torch.inference_mode()
     def _remember(self, region: Region, span_SE: Tensor, rules: ReplyRules) -> Tensor:
+        self._settle()
         start = len(self.ids)
         with self.clock.part("segment"):
             (tokens_KD,) = self._tokens([region], ())

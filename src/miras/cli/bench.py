@@ -22,28 +22,30 @@ from miras.core.grammar import ADD, CUT, OBJ, SEG, SPECIAL_TOKENS
 
 PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
 LOOPS = ("turn", "token")
-SCRIPT: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("Where is the cup in this photo?", ("Here:", OBJ, " cup", SEG, ".")),
-    ("And what would I stir the coffee with?", ("Here:", OBJ, " spoon", SEG, ".")),
-    ("Also select the cup again, please.", (ADD, " With:", OBJ, " cup", SEG, ".")),
-    ("Now take the spoon away from that.", (CUT, " Without:", OBJ, " spoon", SEG, ".")),
-    ("What does the cup stand on here?", ("Here:", OBJ, " table", SEG, ".")),
-    ("And the coffee in the cup, where is it?", ("Here:", OBJ, " coffee", SEG, ".")),
+Exchange = tuple[str, tuple[str, ...]]
+OPENING: Exchange = ("Where is the cup in this photo?", ("I have selected the", OBJ, " cup", SEG, "."))
+SCRIPT: tuple[Exchange, ...] = (
+    ("And what would I stir the coffee with?", ("I would say the", OBJ, " spoon", SEG, ".")),
+    ("Also select the cup again, please.", (ADD, " I added the", OBJ, " cup", SEG, ".")),
+    ("Now take the spoon away from that.", (CUT, " Without the", OBJ, " spoon", SEG, " now", ".")),
+    ("What does the cup stand on here?", ("I would say the", OBJ, " table", SEG, ".")),
+    ("And the coffee in the cup, where is it?", ("I have selected the", OBJ, " coffee", SEG, ".")),
 )
+"""What follows the opening. Each round starts one further on, so that each turn meets each exchange."""
 
 
 def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: str, threads: int | None) -> int:
     """Exit code 0."""
-    if not 2 <= count <= len(SCRIPT):
-        raise InputError(f"--turns from 2 to {len(SCRIPT)}", str(count))
+    if not 2 <= count <= 1 + len(SCRIPT):
+        raise InputError(f"--turns from 2 to {1 + len(SCRIPT)}", str(count))
     if repeats < 1:
         raise InputError("--repeats of at least 1", str(repeats))
     started = time.perf_counter()
     loaded = load(model, threads)
     first_token = _first_token(loaded, image or PHOTO, started)
-    script = _equal_length(loaded.model, SCRIPT[:count])
-    ours: list[list[float]] = [[] for _ in script]
-    anew: dict[str, list[list[float]]] = {how: [[] for _ in script] for how in LOOPS}
+    opening, *others = _equal_length(loaded.model, (OPENING, *SCRIPT))
+    ours: list[list[float]] = [[] for _ in range(count)]
+    anew: dict[str, list[list[float]]] = {how: [[] for _ in range(count)] for how in LOOPS}
     tokens: list[tuple[int, int]] = []
     for round_ in range(repeats):
         say(f"round {round_ + 1} of {repeats}")
@@ -52,7 +54,8 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
         encodings = loaded.model.encoded_photos - before
         loops = {how: loaded.chat(image or PHOTO, recompute=how) for how in LOOPS}
         tokens = []
-        for turn, (text, ids) in enumerate(script):
+        at = round_ % len(others)
+        for turn, (text, ids) in enumerate([opening, *others[at:], *others[:at]][:count]):
             counted = loaded.model.encoded_photos
             ours_reply, seconds = _timed(session, text, ids)
             encodings += loaded.model.encoded_photos - counted
@@ -64,7 +67,7 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
             tokens.append((ours_reply.new_tokens, replies["turn"].new_tokens))
     turns = [_turn(*row) for row in zip(ours, anew["turn"], anew["token"], tokens, strict=True)]
     result = {
-        "turns": turns, "photo_encodings": encodings, "reply_tokens": len(script[0][1]),
+        "turns": turns, "photo_encodings": encodings, "reply_tokens": len(opening[1]),
         "flatness": round(max(t["seconds"] for t in turns[1:]) / min(t["seconds"] for t in turns[1:]), 3),
         "start_to_first_token_seconds": round(first_token, 2), "peak_memory_mb": _peak_mb(), "model": loaded.name,
         "threads": _threads(), "repeats": repeats, "machine": f"{platform.machine()}, {platform.system()}",
@@ -95,7 +98,7 @@ def _timed(session: Any, text: str, ids: tuple[int, ...]) -> tuple[Any, float]:
     return reply, time.perf_counter() - start
 
 
-def _equal_length(model: Any, script: tuple[tuple[str, tuple[str, ...]], ...]) -> list[tuple[str, tuple[int, ...]]]:
+def _equal_length(model: Any, script: tuple[Exchange, ...]) -> list[tuple[str, tuple[int, ...]]]:
     """The replies as ids, all as long as the longest: full stops fill the rest."""
     written = []
     for text, pieces in script:
@@ -109,7 +112,7 @@ def _equal_length(model: Any, script: tuple[tuple[str, tuple[str, ...]], ...]) -
 
 def _first_token(loaded: Any, photo: Path, started: float) -> float:
     """Seconds from before loading to the first piece of the first reply."""
-    for _ in loaded.chat(photo).stream(SCRIPT[0][0]):
+    for _ in loaded.chat(photo).stream(OPENING[0]):
         break
     return time.perf_counter() - started
 

@@ -8,6 +8,7 @@ B batch, L length, D width, V vocabulary plus special tokens, E = layers * D.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel
 from miras.core.errors import InputError
 from miras.core.grammar import IMAGE, MASK, SPECIAL_TOKENS
 from miras.model.config import MirasConfig
-from miras.model.llama import LlamaDecoder, fastest_dtype
+from miras.model.llama import LlamaDecoder, fastest_dtype, tree_attention
 
 LORA_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 GUESSES = 16
@@ -84,19 +85,30 @@ class InstructionComprehension(nn.Module):
         return embeds
 
     def forward(
-        self, embeds_BLD: Tensor, cache: DynamicCache | None = None, padding_BL: Tensor | None = None
+        self,
+        embeds_BLD: Tensor,
+        cache: DynamicCache | None = None,
+        padding_BL: Tensor | None = None,
+        parents: Sequence[int] = (),
     ) -> tuple[Tensor, Tensor]:
         """Last hidden state (B, L, D), normed, and the alignment's states (B, L, E).
 
         cache is extended in place; positions go on from its length. padding: True at real tokens.
+        parents: the last tokens are a tree, number n of them follows number parents[n] of them, or (-1) the
+        token before the tree; it sees nothing of its siblings. For one sequence with a cache.
         """
         if self.decoder is not None and cache is not None and padding_BL is None and embeds_BLD.shape[0] == 1:
-            kept = self.decoder(embeds_BLD, cache, self.layers)
+            kept = self.decoder(embeds_BLD, cache, self.layers, parents)
             return kept[len(self.decoder.layers)], torch.cat([kept[i] for i in self.layers], -1)
         mask = None if padding_BL is None else padding_BL.long()
+        positions = None
+        if parents and cache is not None:
+            positions, visible = tree_attention(cache.get_seq_length(), embeds_BLD.shape[1], parents)
+            positions = positions[None]
+            mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[None, None]
         output = self.language_model.model(
             inputs_embeds=embeds_BLD, past_key_values=cache, use_cache=cache is not None,
-            attention_mask=mask, output_hidden_states=True,
+            attention_mask=mask, position_ids=positions, output_hidden_states=True,
         )  # fmt: skip
         states = torch.cat([output.hidden_states[i] for i in self.layers], -1)
         return output.last_hidden_state, states

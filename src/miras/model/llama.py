@@ -8,7 +8,7 @@ B = 1, L new tokens, T tokens in all, D width, H query heads, N key heads, d hea
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -69,13 +69,20 @@ class LlamaDecoder:
             joined(mlp.down_proj),
         )  # fmt: skip
 
-    def __call__(self, embeds_BLD: Tensor, cache: DynamicCache, kept: Collection[int]) -> dict[int, Tensor]:
+    def __call__(
+        self, embeds_BLD: Tensor, cache: DynamicCache, kept: Collection[int], parents: Sequence[int] = ()
+    ) -> dict[int, Tensor]:
         """Hidden states (1, L, D) float32 by number, as `transformers` counts them: 0 the embeddings, i what
-        layer i gives, the last one normed (always kept). The cache is extended in place."""
+        layer i gives, the last one normed (always kept). The cache is extended in place. parents: the last
+        tokens are a tree (`tree_attention`)."""
         past, length = cache.get_seq_length(), embeds_BLD.shape[1]
         x_LD = embeds_BLD[0].float()
-        cos_Ld, sin_Ld = self.cos_Ld[past : past + length], self.sin_Ld[past : past + length]
-        mask = None if length == 1 else _causal(past, length, self.heads // self.keys)
+        positions, visible = tree_attention(past, length, parents)
+        cos_Ld, sin_Ld = self.cos_Ld[positions], self.sin_Ld[positions]
+        # All query heads of one key head are rows of one product, so each row of the mask repeats.
+        mask = None if length == 1 else torch.zeros(visible.shape, dtype=self.dtype)
+        if mask is not None:
+            mask = mask.masked_fill_(~visible, -torch.inf).repeat(self.heads // self.keys, 1)
         states = {0: x_LD[None]} if 0 in kept else {}
         for number, layer in enumerate(self.layers, 1):
             qkv = F.linear(self._normed(x_LD, layer.norm_D), layer.qkv).view(length, -1, self.width).float()
@@ -84,7 +91,6 @@ class LlamaDecoder:
             query_LHd, key_LNd = rotated.split([self.heads, self.keys], 1)
             new_key, new_value = key_LNd.transpose(0, 1)[None], value_LNd.to(self.dtype).transpose(0, 1)[None]
             key_BNTd, value_BNTd = cache.update(new_key, new_value, number - 1)
-            # All query heads of one key head are rows of one product: nothing is repeated.
             grouped = query_LHd.view(length, self.keys, -1, self.width).permute(1, 2, 0, 3).flatten(1, 2)[None]
             seen = F.scaled_dot_product_attention(grouped, key_BNTd, value_BNTd, mask)
             seen = seen[0].unflatten(1, (-1, length)).permute(2, 0, 1, 3).reshape(length, -1)
@@ -122,7 +128,18 @@ def _rotate(x_LHd: Tensor, cos_Ld: Tensor, sin_Ld: Tensor) -> Tensor:
     return x_LHd * cos_Ld[:, None] + torch.cat([-second, first], -1) * sin_Ld[:, None]
 
 
-def _causal(past: int, length: int, repeated: int) -> Tensor:
-    """(repeated * L, T): True where a new token may look, for each query head of a key head."""
-    mask = torch.ones(length, past + length, dtype=torch.bool).tril(past)
-    return mask.repeat(repeated, 1)
+def tree_attention(past: int, length: int, parents: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Positions (L,) of new tokens and what each may see (L, T), bool, of the past and the new ones.
+
+    The last len(parents) of them are a tree: number n follows number parents[n] of it (before it in order), or
+    with -1 the token before the tree. Without a tree: causal.
+    """
+    chain = length - len(parents)
+    positions = torch.arange(past, past + length)
+    visible = torch.ones(length, past + length, dtype=torch.bool).tril(past)
+    for number, parent in enumerate(parents):
+        row, root = chain + number, chain + parent if parent >= 0 else chain - 1
+        positions[row] = (positions[root] if root >= 0 else past - 1) + 1
+        visible[row, past + chain :] = visible[root, past + chain :] if parent >= 0 else False
+        visible[row, past + row] = True
+    return positions, visible

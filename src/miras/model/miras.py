@@ -53,7 +53,7 @@ class MaskPrediction:
 class Miras(PreTrainedModel):
     """The five boxes. `encoded_photos` counts the photos that ever went through the towers.
 
-    continuations: which id mostly follows which in its replies; it makes guesses ahead cheap and decides nothing.
+    continuations: what follows what in its replies, with shares; it makes guesses ahead good and decides nothing.
     """
 
     config_class = MirasConfig
@@ -71,7 +71,7 @@ class Miras(PreTrainedModel):
         self.alignment = RegionAlignment(config, width)
         self.decoder = MaskDecoder(config)
         self.encoded_photos = 0
-        self.continuations: dict[tuple[int, ...], int] = {}
+        self.continuations: dict[tuple[int, ...], tuple[tuple[int, float], ...]] = {}
         self.eval()
 
     tokenizer: LanguageTokenizer
@@ -100,13 +100,19 @@ class Miras(PreTrainedModel):
         return self.mask_encoder.tokens(pixels, masks)
 
     def comprehend(
-        self, embeds_BLD: Tensor, cache: DynamicCache | None = None, *, predicted: int | None = 1
+        self,
+        embeds_BLD: Tensor,
+        cache: DynamicCache | None = None,
+        *,
+        predicted: int | None = 1,
+        parents: Sequence[int] = (),
     ) -> Comprehension:
         """Run the language model over new embeddings; the cache is extended in place.
 
-        predicted: how many of the last positions get logits; None for all.
+        predicted: how many of the last positions get logits; None for all. parents: of the last positions,
+        when they are a tree of guesses (`InstructionComprehension.forward`).
         """
-        last, states = self.instruction(embeds_BLD, cache)
+        last, states = self.instruction(embeds_BLD, cache, parents=parents)
         read = last if predicted is None else last[:, -predicted:]
         return Comprehension(self.instruction.logits(read), states, cache)
 
@@ -181,7 +187,7 @@ class Miras(PreTrainedModel):
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
         state = {name: _half(name, value) for name, value in self.own_state_dict().items()}
-        table = sorted([*context, following] for context, following in self.continuations.items())
+        table = sorted([list(context), following] for context, following in self.continuations.items())
         (folder / CONTINUATIONS).write_text(json.dumps(table, separators=(",", ":")))
         staging = folder / (WEIGHTS + ".part")
         save_file(state, staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
@@ -212,7 +218,7 @@ class Miras(PreTrainedModel):
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
         if (folder / CONTINUATIONS).exists():
             rows = json.loads((folder / CONTINUATIONS).read_text())
-            model.continuations = {tuple(context): following for *context, following in rows}
+            model.continuations = {tuple(context): tuple(map(tuple, following)) for context, following in rows}
         return model.eval()
 
 

@@ -19,6 +19,8 @@ MATCH = 128
 """Width of the space in which phrases and mask-pooled features meet."""
 PRESENCE_TOP = 16
 """Pixels whose fit with the words counts as evidence that the thing is there."""
+PRESENCE_DROP = 0.3
+"""Dropout of the presence head in training: without it, it knows the training photos (docs/log.md)."""
 
 
 class AlignmentBlock(nn.Module):
@@ -141,8 +143,9 @@ class RegionAlignment(nn.Module):
         asked = prompts_RPC.mean(1).to(found.dtype)
         best = cosine.topk(min(PRESENCE_TOP, cosine.shape[1]), -1).values
         facts = torch.stack([best[:, 0], best.mean(1), cosine.mean(1)], 1).to(found.dtype)
-        hidden = self.presence_in(torch.cat([asked, found, asked * found, facts], 1))
-        return self.presence_out(F.gelu(hidden)).float()[:, 0]
+        facts = F.dropout(torch.cat([asked, found, asked * found, facts], 1), PRESENCE_DROP, self.training)
+        hidden = F.dropout(F.gelu(self.presence_in(facts)), PRESENCE_DROP, self.training)
+        return self.presence_out(hidden).float()[:, 0]
 
     def match_patches(self, visual_BND: Tensor, span_RSE: Tensor, words_RS: Tensor) -> Tensor:
         """Logits (B, R, N) that visual token n of photo b shows what phrase r names.
