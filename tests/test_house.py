@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "miras"
 HEAVY = ("torch", "transformers", "peft", "safetensors", "gguf")
 SEVERAL = {
+    "annotate/test_live.py": ("annotate/openai_teacher.py",),
+    "data/test_reasons.py": ("data/knowledge.py",),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluate.py"),
     "train/test_stages.py": ("train/stage1.py", "train/stage2.py"),
 }

@@ -62,6 +62,8 @@ def test_articles() -> None:
     assert definite("all cups") == "all the cups"
     assert compound("handle of the cup") == "cup handle"
     assert compound("hood of the car") == "hood on the car"
+    assert compound("bed frame of the bed") == "bed frame"
+    assert compound("board of the cutting board") == "cutting board"
 
 
 @pytest.mark.parametrize(

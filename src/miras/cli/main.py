@@ -15,6 +15,10 @@ import cyclopts
 from cyclopts import Parameter
 
 from miras import __version__
+from miras.cli.annotate import annotate
+from miras.cli.audit import audit_app
+from miras.cli.build import build
+from miras.cli.data import data_app
 from miras.cli.output import BAD_INPUT, complain, quiet, say
 from miras.core.errors import MirasError
 
@@ -24,6 +28,10 @@ app = cyclopts.App(
     help="Talk about a photograph; get sentences and exact masks.",
     result_action="return_value",
 )
+data_app.command(build)
+app.command(data_app)
+app.command(audit_app)
+app.command(annotate)
 bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
 app.command(bench_app)
 

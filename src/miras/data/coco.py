@@ -78,7 +78,7 @@ def read_instances(
             photo.unsure.add(label)
             if _flag(record, "iscrowd"):
                 continue
-            rle = _segmentation(record.get("segmentation"), photo.size)
+            rle = segmentation(record.get("segmentation"), photo.size)
             if rle_tools.area(rle) >= max(1.0, min_share * photo.size[0] * photo.size[1]):
                 phrase = f"{label} of the {part_of}" if part_of else label
                 photo.annotations.append(Annotation(label, phrase, rle))
@@ -182,7 +182,7 @@ def _segment_ids(path: Path, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[
     return ids
 
 
-def _segmentation(value: Any, size: tuple[int, int]) -> Rle:
+def segmentation(value: Any, size: tuple[int, int]) -> Rle:
     """Any COCO segmentation as one compressed RLE of the photo's size."""
     if isinstance(value, dict):
         return _given_rle(value, size)

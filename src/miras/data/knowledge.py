@@ -7,7 +7,7 @@ labels may be called absent beside which. Knows no photo, no mask and no dialogu
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any
@@ -21,6 +21,7 @@ THINGS = ("clothing", "street", "things", "stuff")
 PARTS = ("parts", "car")
 _FIELDS = {"group", "also", "uses", "questions", "affords"}
 _RELATIONS = {"groups", "exclusive", "implied", "never", "elsewhere", "many", "wholes", "counterparts"}
+REASONS = ("what", "touches", "without")
 MIN_QUESTIONS = {"parts": 4}
 """How many questions and uses an entry of a file needs at least; two elsewhere."""
 
@@ -31,7 +32,9 @@ class Entry:
 
     phrase: as a person names it ("handle of the cup"). part, object: the two of a part, else "".
     also: other names. uses: what it is for, as an infinitive without "to" ("stay dry").
-    questions: whole questions that never say the label. affords: clauses ("that can be held").
+    questions: whole questions that never say the label. affords: clauses ("that can be held"). what: what it
+    is, without naming it ("a curved grip"). touches: what it touches in use ("the fingers"). without: what goes
+    wrong without it ("the drink would burn the hand"); these three may be "".
     """
 
     phrase: str
@@ -42,6 +45,9 @@ class Entry:
     uses: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
     affords: tuple[str, ...] = ()
+    what: str = ""
+    touches: str = ""
+    without: str = ""
 
     @property
     def part_of(self) -> str:
@@ -97,7 +103,7 @@ class Knowledge:
 def load() -> Knowledge:
     """The knowledge base that ships with the package, read once. Raises InputError with all faults."""
     folder = files("miras.data") / "knowledge"
-    names = (*THINGS, *PARTS, "relations")
+    names = (*THINGS, *PARTS, "relations", "reasons")
     return parse({name: yaml.safe_load((folder / f"{name}.yaml").read_text("utf-8")) for name in names})
 
 
@@ -115,6 +121,7 @@ def parse(raw: Mapping[str, Any]) -> Knowledge:
         if entry.phrase in entries:
             faults.append(f"{name}: {entry.phrase!r} twice")
         entries[entry.phrase] = entry
+    faults += _add_reasons(entries, raw.get("reasons") or {})
     known = set(entries) | {e.object for e in entries.values()} | {alias for e in entries.values() for alias in e.also}
     faults += _relation_faults(relations, known, groups)
     if faults:
@@ -129,6 +136,23 @@ def parse(raw: Mapping[str, Any]) -> Knowledge:
         {key: tuple(value) for key, value in relations.get("wholes", {}).items()},
         _both_ways(relations.get("counterparts", ())),
     )
+
+
+def _add_reasons(entries: dict[str, Entry], reasons: Mapping[str, Any]) -> list[str]:
+    """Put what, touches and without into the entries. Returns the faults."""
+    faults = [f"reasons: unknown label {phrase!r}" for phrase in sorted(set(reasons) - set(entries))]
+    for phrase in reasons.keys() & entries.keys():
+        fields = _mapping("reasons", phrase, reasons[phrase], faults)
+        if set(fields) != set(REASONS) or not all(isinstance(text, str) and text.strip() for text in fields.values()):
+            faults.append(f"reasons: {phrase!r} needs the texts {', '.join(REASONS)}")
+            continue
+        entries[phrase] = replace(entries[phrase], **fields)
+        faults += [
+            f"reasons: {phrase!r} says its label: {text!r}"
+            for text in fields.values()
+            if says_label(entries[phrase], text)
+        ]
+    return faults
 
 
 def _records(raw: Mapping[str, Any], faults: list[str]) -> Iterable[tuple[str, dict[str, Any]]]:
@@ -171,7 +195,10 @@ def _entry(name: str, record: dict[str, Any], groups: frozenset[str], faults: li
     if len(asked) < least:
         faults.append(f"{where}: {len(asked)} uses and questions, at least {least}")
     part, thing = record.get("part", ""), record.get("object", "")
-    entry = Entry(record["phrase"], str(record.get("group")), part, thing, **lists)
+    entry = Entry(
+        record["phrase"], str(record.get("group")), part, thing,
+        lists["also"], lists["uses"], lists["questions"], lists["affords"],
+    )  # fmt: skip
     faults += [f"{where}: says its label: {text!r}" for text in asked if says_label(entry, text)]
     return entry
 

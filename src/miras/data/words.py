@@ -82,6 +82,10 @@ def compound(phrase: str) -> str:
     part, joint, thing = phrase.partition(" of the ")
     if not joint:
         return phrase
+    if (
+        part.startswith(f"{thing} ") or part == thing.split()[-1]
+    ):  # "bed frame of the bed", "board of the cutting board"
+        return part if part.startswith(thing) else thing
     return f"{part} on the car" if thing == "car" else f"{thing} {part}"
 
 

@@ -1,0 +1,175 @@
+"""`miras data`: datasets read, written, checked and looked at.
+
+In: a path and the name of its format (guessed where it is told by the files). Out: files, tables, or one JSON
+object. Exit codes: 0, 1 when records had faults (the rest is done), 2 for bad input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+
+import cyclopts
+from cyclopts import Parameter
+
+from miras.cli.output import emit, say
+from miras.core.errors import InputError
+
+if TYPE_CHECKING:
+    from miras.data.checks import OnFault
+    from miras.data.record import Record
+
+T = TypeVar("T")
+FAULTY = 1
+"""Exit code when some records had faults."""
+
+data_app = cyclopts.App(
+    name="data", help="Datasets: read, write, check, look at.", result_action="return_value"
+)  # fmt: skip
+
+Name = Annotated[str | None, Parameter(help="Format; guessed from the files when not given.")]
+Split = Annotated[str | None, Parameter(help="Only the conversations of this split.")]
+Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
+
+
+@data_app.command
+def convert(
+    src: Path, out: Path, /, *,
+    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC; guessed when not given.")] = None,
+    to: Annotated[str, Parameter(help="Format of OUT: miras, jsonl, prist, reasonseg, instructpart, coco, "
+                                 "coco-panoptic, indexed-png, refcoco, labelme.")],
+    photos: Annotated[Literal["copy", "link", "reference"], Parameter(help="What becomes of the photos.")] = "copy",
+    split: Split = None,
+    instruction: Annotated[int, Parameter(help="InstructPart: which of the six a person says.")] = 0,
+    json: Json = False,
+) -> int:  # fmt: skip
+    """Write the dataset SRC in another format at OUT.
+
+    Faulty records are left out, each named on standard error. What the format cannot hold is counted.
+    """
+    from miras.data.formats import write_records
+
+    heard = _Heard()
+    records = _counted(_records(src, from_, heard, split, instruction), "converting")
+    report = write_records(records, out, to, photos=photos, on_fault=heard)
+    if json:
+        emit({"format": to, "out": str(out), **report.to_dict(), "faults": heard.count})
+        return heard.code
+    print(f"{out} ({to}): {report.records} conversations, {report.regions} masks")
+    for line in report.losses.lines():
+        print(f"not in {to}: {line}")
+    return heard.code
+
+
+@data_app.command
+def validate(path: Path, /, *, format: Name = None, split: Split = None, json: Json = False) -> int:
+    """Check every record of PATH; every fault with its place, one a line."""
+    from miras.data.validate import validate as faults_of
+
+    told: list[str] = []
+    seen = 0
+
+    def counted() -> Iterator[Record]:
+        nonlocal seen
+        for record in _records(path, format, told.append, split):
+            seen += 1
+            yield record
+
+    found = [str(fault) for fault in faults_of(_counted(counted(), "checking"), photos=True)]
+    faults = told + found
+    if not seen and not faults:
+        raise InputError(f"records in {path}", "none")
+    if json:
+        emit({"records": seen, "left_out": len(told), "faults": faults, "ok": not faults})
+    else:
+        for line in faults:
+            print(line)
+        unread = f", {len(told)} that cannot be read" if told else ""
+        print(f"{path}: {seen} records{unread}, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
+    return FAULTY if faults else 0
+
+
+@data_app.command
+def stats(
+    path: Path, /, *, format: Name = None, split: Split = None, json: Json = False,
+    page: Annotated[Path | None, Parameter(help="Also a page of plots, .html or .png.")] = None,
+) -> int:  # fmt: skip
+    """Counts, lengths, sizes of targets, kinds, hops and duplicates of PATH."""
+    from miras.data.stats import statistics, table
+
+    heard = _Heard()
+    result = statistics(_counted(_records(path, format, heard, split), "counting"))
+    if not result["conversations"]:
+        raise InputError(f"conversations in {path}", "none")
+    if page is not None:
+        from miras.data import plots
+
+        plots.page(result, page)
+    if json:
+        emit(result)
+    else:
+        print(table(result))
+    return heard.code
+
+
+@data_app.command
+def show(
+    path: Path, out: Path, /, *, format: Name = None, split: Split = None, limit: int = 60,
+    seed: Annotated[int, Parameter(help="Which conversations are drawn.")] = 0,
+) -> int:  # fmt: skip
+    """Draw conversations of PATH, with their masks, as contact sheets in the folder OUT."""
+    if limit < 1:
+        raise InputError("--limit of at least 1", str(limit))
+    from miras.data.sheet import contact_sheet
+
+    heard = _Heard()
+    records = _counted(_records(path, format, heard, split), "drawing")
+    for file in contact_sheet(records, out, limit=limit, seed=seed):
+        print(file)
+    return heard.code
+
+
+class _Heard:
+    """Says each fault on standard error, and how many there were."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, fault: str) -> None:
+        self.count += 1
+        say(f"miras: left out: {fault}")
+
+    @property
+    def code(self) -> int:
+        return FAULTY if self.count else 0
+
+
+def _records(
+    path: Path, format: str | None, on_fault: OnFault, split: str | None, instruction: int = 0
+) -> Iterator[Record]:  # fmt: skip
+    """The records of a path, of one split where it is named. Raises InputError at once for what cannot be read."""
+    from miras.data.formats import guess_format, read_records
+    from miras.data.record import SPLITS
+
+    if split is not None and split not in SPLITS:
+        raise InputError(f"a split of {', '.join(SPLITS)}", repr(split))
+    records = read_records(path, format or guess_format(path), on_fault, instruction=instruction)
+    return records if split is None else (record for record in records if record["split"] == split)
+
+
+def _counted(items: Iterable[T], what: str) -> Iterator[T]:
+    """The items, their number growing on standard error where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield from items
+        return
+    columns = (SpinnerColumn(), TextColumn(f"{what} {{task.completed:,}}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        for item in items:
+            yield item
+            bar.advance(task)

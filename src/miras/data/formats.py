@@ -1,0 +1,283 @@
+"""One door to every format: records in, records out, and what a format cannot hold.
+
+In: a path and the name of a format. Out: `Record` values; or files, and a `Report`. Knows where each format's
+files lie and which splits they are; the formats themselves are in files of their own, loaded when used.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from miras.core.errors import InputError
+from miras.data.checks import OnFault, load_json
+from miras.data.gather import Album, Losses, Photos, Picture, gather
+from miras.data.guess import guess_format
+from miras.data.record import Record, regions_of
+from miras.data.single import records_of, split_folders, split_of
+
+__all__ = ["FORMATS", "Format", "Report", "guess_format", "read_records", "write_records"]
+
+
+class Format(NamedTuple):
+    """What can be done with a format, and what it is."""
+
+    reads: bool
+    writes: bool
+    what: str
+
+
+FORMATS: dict[str, Format] = {
+    "miras": Format(True, True, "folder of Parquet files, masks as run lengths; holds everything"),
+    "jsonl": Format(True, True, "one record a line; holds everything"),
+    "prist": Format(True, True, "official PRIST: test.json, and LabelMe polygons in masks/"),
+    "reasonseg": Format(True, True, "ReasonSeg (LISA): a JSON with questions and outlines beside each photo"),
+    "instructpart": Format(True, True, "InstructPart: data_*.json, images/, masks/; six instructions a part"),
+    "coco": Format(True, True, "COCO instances: instances.json, images/"),
+    "coco-panoptic": Format(True, True, "COCO panoptic: panoptic.json, panoptic/*.png, images/"),
+    "indexed-png": Format(True, True, "one label a pixel: images/, masks/*.png, labels.txt"),
+    "refcoco": Format(True, True, "referring expressions: refs(NAME).json or .p, instances.json, images/"),
+    "labelme": Format(True, True, "LabelMe: a JSON with shapes beside each photo"),
+}
+"""Name -> what it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was written. records: taken in; regions: masks in the files; losses: what the format cannot hold."""
+
+    records: int
+    regions: int
+    losses: Losses = field(default_factory=Losses)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; losses as sentences."""
+        return {"records": self.records, "regions": self.regions, "losses": self.losses.lines()}
+
+
+def read_records(
+    path: Path | str, format: str, on_fault: OnFault | None = None, *, instruction: int = 0
+) -> Iterator[Record]:
+    """The records at `path`, in the order of the files; photos as absolute paths.
+
+    instruction: which of an InstructPart item's six the user says; all stay in `meta`. Faulty records are left
+    out and told to `on_fault`; without it InputError names them, at the latest after the last good one. Raises
+    InputError at once for an unknown format and a missing path.
+    """
+    _known(format)
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{format} data", f"no file or folder {path}")
+    return _reader(format, instruction)(path, on_fault)
+
+
+def write_records(
+    records: Iterable[Record], out: Path | str, format: str, *, photos: Photos = "copy", on_fault: OnFault | None = None
+) -> Report:
+    """Write records at `out`, whole or not at all. A folder; "jsonl": a file; "prist": a folder or its JSON.
+
+    photos: "copy", "link" (hard links, copies where there can be none), or "reference" (miras and labelme
+    note the way to them; jsonl always does). Formats of annotations take every region of every record, each
+    (photo, words, mask) once. A record that cannot be written, such as one without its photo, is left out
+    and told to `on_fault`; without it InputError says so and nothing is written. Raises InputError for no
+    records, a folder that holds something already, and photos by reference where the format has none.
+    """
+    _known(format)
+    out = Path(out)
+    if photos == "reference" and format not in ("miras", "jsonl", "prist", "labelme"):
+        raise InputError(f"photos copied or linked for {format}", "reference", "choose link: it takes no room")
+    records = iter(records)
+    first = next(records, None)
+    if first is None:
+        raise InputError("at least one record to write", "none")
+    records = chain([first], records)
+    if format in ("miras", "jsonl", "prist"):
+        return _write_talk(records, out, format, photos, on_fault)
+    lost = Losses()
+    pictures, count = gather(records, lost, questions=format in ("reasonseg", "instructpart"), on_fault=on_fault)
+    if not pictures:
+        raise InputError("at least one mask to write", f"none in {count} records")
+    return Report(count, _in_whole(out, _writer(format), pictures, Album(photos), lost), lost)
+
+
+Reader = Callable[[Path, OnFault | None], Iterator[Record]]
+Writer = Callable[[list[Picture], Path, Album, Losses], int]
+
+
+def _known(format: str) -> None:
+    if format not in FORMATS:
+        near = difflib.get_close_matches(format.lower().replace("_", "-"), FORMATS, n=1)
+        cure = f"did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"a format of {', '.join(FORMATS)}", repr(format), cure)
+
+
+def _reader(format: str, instruction: int) -> Reader:
+    from miras.data import jsonl, labelme, parquet, prist, reasonseg, refcoco
+
+    readers: dict[str, Reader] = {
+        "miras": parquet.read, "jsonl": jsonl.read_jsonl, "prist": prist.read, "reasonseg": reasonseg.read,
+        "refcoco": refcoco.read, "labelme": labelme.read, "coco": _instances, "coco-panoptic": _panoptic,
+        "indexed-png": _indexed, "instructpart": lambda path, on_fault: _instructpart(path, on_fault, instruction),
+    }  # fmt: skip
+    return readers[format]
+
+
+def _writer(format: str) -> Writer:
+    from miras.data import coco_write, indexed_write, instructpart_write, labelme, reasonseg
+
+    writers: dict[str, Writer] = {
+        "reasonseg": reasonseg.write, "labelme": labelme.write, "coco": coco_write.write_instances,
+        "coco-panoptic": coco_write.write_panoptic, "refcoco": coco_write.write_refs,
+        "indexed-png": indexed_write.write, "instructpart": instructpart_write.write,
+    }  # fmt: skip
+    return writers[format]
+
+
+# Reading: where the files lie
+
+
+def _instances(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
+    from miras.data import coco_stream
+
+    for file in _jsons(path, "instances"):
+        yield from coco_stream.read(file, on_fault=on_fault)
+
+
+def _panoptic(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
+    from miras.data.read import read
+
+    for file in _jsons(path, "panoptic"):
+        yield from records_of(read(file, "coco-panoptic", on_fault), split_of(file.stem))
+
+
+def _jsons(path: Path, kind: str) -> list[Path]:
+    """The JSON files of COCO at a path: itself, the only one of the folder, or those named after their kind."""
+    if path.is_file():
+        return [path]
+    folder = path if any(path.glob("*.json")) else path / "annotations"
+    files = sorted(folder.glob("*.json"))
+    named = [file for file in files if file.name.startswith(kind)]
+    if len(files) != 1 and not named:
+        got = ", ".join(file.name for file in files[:5]) or "none"
+        raise InputError(f"one JSON file, or {kind}_*.json, in {path}", got, "name the file itself")
+    return named or files
+
+
+def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
+    from miras.data import indexed_png
+
+    for folder, split in split_folders(path):
+        # Specks too: a copy holds what the original holds.
+        photos = indexed_png.read(folder, path.resolve().name, min_share=0.0, on_fault=on_fault)
+        yield from records_of(photos, split)
+
+
+def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
+    from miras.data import instructpart
+
+    for folder, split in split_folders(path):
+        photos = instructpart.read(folder, on_fault)
+        file = next(folder.glob("data_*.json"))
+        told = _told(load_json(file, list))
+        metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]
+        yield from records_of(photos, split or split_of(file.stem), instruction, metas)
+
+
+def _told(items: list[Any]) -> dict[str, dict[str, str]]:
+    """Stem of the files of a part -> the words that InstructPart has for it."""
+    found: dict[str, dict[str, str]] = {}
+    for item in items:
+        for part in (item.get("part_list") or ()) if isinstance(item, dict) else ():
+            if isinstance(part, dict) and isinstance(part.get("object"), str) and isinstance(part.get("part"), str):
+                stem = f"{Path(str(item.get('image_path'))).stem}-{part['object']}-{part['part']}".replace(" ", "_")
+                keys = ("object", "part", "affordance", "action")
+                found[stem] = {key: part[key] for key in keys if isinstance(part.get(key), str)}
+    return found
+
+
+# Writing
+
+
+def _write_talk(
+    records: Iterator[Record], out: Path, format: str, photos: Photos, on_fault: OnFault | None
+) -> Report:  # fmt: skip
+    """The formats that hold conversations."""
+    from miras.data import jsonl, parquet, prist
+
+    passed = _Passed(records, format, on_fault)
+    told = None if on_fault is None else passed.refused
+    if format == "miras":
+        count = parquet.write(passed, out, photos=photos, on_fault=told)
+    elif format == "jsonl":
+        count = jsonl.write_jsonl(passed, out)
+    else:
+        file = out if out.suffix == ".json" else out / "test.json"
+        count = prist.write(passed, file, on_fault=told)
+        if photos != "reference":
+            _place(passed.photos, file.parent / "images", photos)
+    return Report(count, passed.regions, passed.lost)
+
+
+class _Passed:
+    """The records on their way to a writer: how many regions, what is lost, which photos; less those it refuses."""
+
+    def __init__(self, records: Iterator[Record], format: str, on_fault: OnFault | None) -> None:
+        self._records, self._on_fault, self._prist = records, on_fault, format == "prist"
+        self._last, self._last_lost = 0, Losses()
+        self.regions, self.lost = 0, Losses()
+        self.photos: dict[str, bytes | None] = {}
+
+    def __iter__(self) -> Iterator[Record]:
+        for record in self._records:
+            self._last = sum(1 for _ in regions_of(record))
+            self.regions += self._last
+            if self._prist:
+                self.photos.setdefault(record["image"], record.get("image_bytes"))
+                self._last_lost = Losses({
+                    "kind and hops of {} conversations": int(record["kind"] != "progressive"),
+                    "split of {} conversations": int(record["split"] not in ("", "test")),
+                })  # fmt: skip
+                self.lost.update(self._last_lost)
+            yield record
+
+    def refused(self, fault: str) -> None:
+        """The writer leaves the last record out."""
+        self.regions -= self._last
+        self.lost.subtract(self._last_lost)
+        self._last, self._last_lost = 0, Losses()
+        if self._on_fault is not None:
+            self._on_fault(fault)
+
+
+def _place(held: dict[str, bytes | None], folder: Path, photos: Photos) -> None:
+    """Photos under the names that PRIST has for them."""
+    album = Album(photos)
+    for path, data in ((Path(image), data) for image, data in held.items()):
+        if data is not None or path.is_file():
+            placed = folder / album.place(Picture(path, path.stem, path, (0, 0), data), folder, path.stem)
+            placed.replace(folder / path.name)
+
+
+def _in_whole(out: Path, write: Writer, pictures: list[Picture], album: Album, lost: Losses) -> int:
+    """Write into a folder beside `out`, then move it there."""
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        raise InputError("a new or empty folder to write into", f"{out}, which holds something", "give another one")
+    staging = out.absolute().with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        staging.mkdir(parents=True)
+        regions = write(pictures, staging, album, lost)
+        if out.is_dir():
+            out.rmdir()
+        staging.replace(out)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"to write {out}", reason, "free room or give another place") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return regions

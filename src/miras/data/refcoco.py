@@ -1,0 +1,162 @@
+"""RefCOCO: referring expressions, `refs(NAME).json` or `.p`, over the annotations of `instances.json`.
+
+In: the folder of both, or the refs file. Out: one record a sentence. RefCOCO's testA and testB are "test"
+here, the original stands in `meta`. gRefCOCO's lists of annotations are united, its sentences without a
+target are refusals. Of a large JSON, only the annotations that are named are kept in memory.
+Source: Kazemzadeh et al., ReferItGame, EMNLP 2014; Yu et al., ECCV 2016; Liu et al., GRES, CVPR 2023.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from pycocotools import mask as rle_tools
+
+from miras.core.errors import InputError
+from miras.core.types import Rle
+from miras.data.checks import Faults, OnFault, field
+from miras.data.coco_stream import Photo, categories, images, key_of, photos_beside, segmentation
+from miras.data.record import Record
+from miras.data.single import id_of, single
+from miras.data.stream import items
+
+SPLIT_OF = {"train": "train", "val": "val", "test": "test", "testA": "test", "testB": "test", "testC": "test"}
+"""Split in the file -> split of the record."""
+
+
+def read(path: Path, on_fault: OnFault | None = None, image_root: Path | None = None) -> Iterator[Record]:
+    """A record for each sentence, in the order of the refs. image_root: looked for beside the files when None.
+
+    meta: sent_id, ref_id, ann_id (a list for gRefCOCO), category, split. Faulty records are left out
+    and told to `on_fault`; without it they raise InputError after the last good one.
+    """
+    refs_path = refs_file(path)
+    instances = refs_path.parent / "instances.json"
+    faults = Faults(refs_path, on_fault)
+    notes: dict[Any, Any] = {}
+    wanted: set[Any] = set()
+    for ref in _refs(refs_path):
+        if isinstance(ref, dict):
+            notes |= dict.fromkeys(_notes(ref))
+            wanted.add(ref.get("image_id") if isinstance(ref.get("image_id"), int | str) else None)
+    labels = categories(instances, faults)
+    photos, _ = images(instances, image_root or photos_beside(instances), faults, wanted)
+    _fill(notes, instances, photos, faults)
+    source, seen = refs_path.resolve().parent.name, set[Any]()
+    for index, ref in enumerate(_refs(refs_path)):
+        with faults.of(f"ref {ref['ref_id'] if isinstance(ref, dict) and 'ref_id' in ref else f'number {index}'}"):
+            photo = photos.get(key_of(ref, "image_id"))
+            if photo is None:
+                raise InputError("an image_id of a photo that can be used", repr(ref["image_id"]))
+            rle = _mask(ref, notes)
+            for sentence in field(ref, "sentences", list):
+                yield _record(ref, sentence, photo, rle, labels, seen, source)
+    faults.finish()
+
+
+def refs_file(path: Path) -> Path:
+    """The refs file at a path: itself, or the only one in the folder. Raises InputError for none or several."""
+    if path.is_file():
+        return path
+    files = sorted(file for end in ("json", "p") for file in path.glob(f"*refs(*).{end}"))
+    if len(files) != 1:
+        got = ", ".join(file.name for file in files) or "none"
+        raise InputError(f"one refs(NAME).json or .p in {path}", got, "name the file itself")
+    return files[0]
+
+
+class _Plain(pickle.Unpickler):
+    """Builds lists, dicts, tuples, sets, text, bytes and numbers; whatever needs a name to be looked up is refused."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file, encoding="utf-8", errors="replace")  # text of Python 2
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise InputError("a pickle of plain lists, dicts, text and numbers", f"one that wants {module}.{name}")
+
+
+def load_pickle(path: Path) -> Any:
+    """The value of a pickle of plain containers; nothing in it can run. Raises InputError for any other."""
+    try:
+        with path.open("rb") as file:
+            return _Plain(file).load()
+    except InputError as error:
+        raise InputError(
+            error.expected, f"{error.got} ({path})", "use only files you trust, as refs(NAME).json"
+        ) from None
+    except OSError as error:
+        raise InputError("a pickle", f"{path} ({error.strerror})") from error
+    except Exception as error:  # what damaged pickles raise is without end: EOFError, KeyError, ValueError, ...
+        raise InputError("a pickle", f"{path} ({type(error).__name__}: {str(error)[:80]})") from error
+
+
+def _refs(path: Path) -> Iterator[Any]:
+    if path.suffix != ".p":
+        yield from items(path)
+        return
+    refs = load_pickle(path)
+    if not isinstance(refs, list):
+        raise InputError(f"a list of refs in {path}", f"a {type(refs).__name__}")
+    yield from refs
+
+
+def _notes(ref: dict[str, Any]) -> list[Any]:
+    """The annotation ids of a ref; none where it has no target (-1 in gRefCOCO)."""
+    given = ref.get("ann_id")
+    ids = given if isinstance(given, list) else [given]
+    return [i for i in ids if isinstance(i, int | str) and not isinstance(i, bool) and i != -1]
+
+
+def _fill(notes: dict[Any, Any], instances: Path, photos: dict[Any, Photo], faults: Faults) -> None:
+    """Put (RLE, image id) under each id that is asked for; no RLE where the photo cannot be used."""
+    for index, note in enumerate(items(instances, "annotations")):
+        if not isinstance(note, dict) or not isinstance(note.get("id"), int | str) or note["id"] not in notes:
+            continue
+        with faults.of(f"{instances.name}, annotation {note.get('id', index)}"):
+            image_id = key_of(note, "image_id")
+            photo = photos.get(image_id)
+            rle = segmentation(note.get("segmentation"), photo.size) if photo else None
+            notes[note["id"]] = (rle, image_id)
+
+
+def _mask(ref: Any, notes: dict[Any, Any]) -> Rle | None:
+    """The mask of a ref, several annotations united; None where it has none to show (gRefCOCO)."""
+    if ref.get("no_target") or ref.get("ann_id") in (-1, [-1]):
+        return None
+    ids = _notes(ref)
+    found = [notes.get(i) for i in ids]
+    if not ids or None in found:
+        raise InputError("an ann_id that can be used", f"{ref.get('ann_id')!r:.60}")
+    other = [note[1] for note in found if note is not None and note[1] != ref["image_id"]]
+    if other:
+        raise InputError(f"an annotation of image {ref['image_id']}", f"one of image {other[0]}")
+    rles = [note[0] for note in found if note is not None]
+    if len(rles) == 1:
+        return dict(rles[0])
+    whole = rle_tools.merge([{**rle, "counts": rle["counts"].encode("ascii")} for rle in rles])
+    return {"size": [int(side) for side in whole["size"]], "counts": whole["counts"].decode("ascii")}
+
+
+def _record(
+    ref: dict[str, Any], sentence: Any, photo: Photo, rle: Rle | None, labels: dict[Any, str | None], seen: set[Any],
+    source: str,
+) -> Record:  # fmt: skip
+    sent_id = key_of(sentence, "sent_id")
+    if sent_id in seen:
+        raise InputError("each sent_id once", f"{sent_id} again")
+    seen.add(sent_id)
+    phrase = " ".join(field(sentence, "sent" if "sent" in sentence else "raw", str).split())
+    split = field(ref, "split", str)
+    if not phrase or split not in SPLIT_OF:
+        raise InputError("a sentence, and a split of " + ", ".join(SPLIT_OF), f"{phrase!r:.40}, {split!r}")
+    meta = {
+        "sent_id": sent_id, "ref_id": ref.get("ref_id"), "ann_id": ref.get("ann_id"), "split": split,
+        "category": labels.get(ref.get("category_id")) or "",
+    }  # fmt: skip
+    return single(
+        photo.path, photo.size, phrase, rle, id=id_of(source, "", str(sent_id)), image_id=photo.id, source=source,
+        split=SPLIT_OF[split], meta=meta,
+    )  # fmt: skip

@@ -1,0 +1,222 @@
+"""Every fault of a dataset, with its place, while the records pass by.
+
+In: `Record` values of any reader. Out: one `Fault` for each thing that is wrong; nothing is raised. Memory holds
+the ids and which split each photograph is in, nothing else. Knows no file format; the shape of a record
+(keys, types) is the readers' business.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image
+
+from miras.core.errors import InputError
+from miras.core.masks import decode_rle
+from miras.core.types import Operator
+from miras.data.checks import photo_size, same_size
+from miras.data.record import KINDS, SPLITS, PieceRecord, Record, TurnRecord, turn_of
+
+ROLES = ("user", "assistant")
+PIECES = ("words", "name", "mark")
+OPERATORS = (Operator.REPLACE, Operator.ADD, Operator.CUT)
+"""What a region can do; a mark can also undo and reject."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong. number: of the record, from 0. turn: index in `turns`; region: its id, or None."""
+
+    number: int
+    record: str
+    what: str
+    turn: int | None = None
+    region: int | None = None
+
+    def __str__(self) -> str:
+        place = f"record {self.number} ({self.record!r})"
+        place += "" if self.turn is None else f", turn {self.turn}"
+        place += "" if self.region is None else f", region {self.region}"
+        return f"{place}: {self.what}"
+
+
+def validate(records: Iterable[Record], *, photos: bool = True) -> Iterator[Fault]:
+    """Every fault of every record, in their order.
+
+    photos: whether photo files are opened (headers only). A record whose `meta["without"]` names "photo" has
+    none by design (official PRIST): its photo and sizes are not checked; one that names "mask" may lack the
+    region of its focus.
+
+    Checked: a photo that is missing, or of another size than height x width; masks that are broken, empty or of another
+    size; conversations without turns, roles out of order, no reply at the end, empty utterances, text that
+    is not its content; region ids that are not 1, 2, ... in reading order, regions not named exactly
+    once in their turn, or by another phrase; unknown operators, kinds, splits; hops under 1; a
+    focus that no standing step of the selection names; an id given twice; a photograph in two splits.
+    """
+    seen: set[str] = set()
+    split_of: dict[str, str] = {}
+    for number, record in enumerate(records):
+        found = [*_head(record), *_photo(record, photos), *_turns(record), *_focus(record)]
+        if record["id"] in seen:
+            found.append(_fault("an id of its own", "one that an earlier record has"))
+        seen.add(record["id"])
+        first = split_of.setdefault(record["image_id"], record["split"])
+        if first != record["split"]:
+            got = f"photograph {record['image_id']!r} in {record['split']!r} and before in {first!r}"
+            found.append(_fault("each photograph in one split", got))
+        for fault in found:
+            yield replace(fault, number=number, record=record["id"])
+
+
+def _fault(expected: str, got: str, turn: int | None = None, region: int | None = None) -> Fault:
+    return Fault(-1, "", str(InputError(expected, got)), turn, region)
+
+
+def _head(record: Record) -> Iterator[Fault]:
+    for key in ("id", "image_id", "image"):
+        if not record[key]:
+            yield _fault(f'"{key}"', "an empty one")
+    if record["kind"] not in KINDS:
+        yield _fault(f"a kind of {', '.join(KINDS)}", repr(record["kind"]))
+    if record["split"] not in (*SPLITS, ""):
+        yield _fault(f"a split of {', '.join(SPLITS)}, or none", repr(record["split"]))
+    if record["hops"] < 1:
+        yield _fault("hops from 1", str(record["hops"]))
+
+
+def _photo(record: Record, opened: bool) -> Iterator[Fault]:
+    if "photo" in without(record):
+        return
+    size = (record["height"], record["width"])
+    if min(size) < 1:
+        yield _fault("height and width from 1", f"{size[0]} and {size[1]}")
+    if not opened:
+        return
+    try:
+        same_size("a photo as noted,", size, _size(record))
+    except InputError as error:
+        yield _fault(error.expected, error.got)
+
+
+def _turns(record: Record) -> Iterator[Fault]:
+    turns = record["turns"]
+    if not turns:
+        yield _fault("a conversation", "no turns")
+    expected_id = 1
+    for index, turn in enumerate(turns):
+        if turn["role"] != ROLES[index % 2]:
+            yield _fault(f"role {ROLES[index % 2]}", repr(turn["role"]), index)
+        if not turn["text"].strip():
+            yield _fault("words", "an empty utterance", index)
+        yield from _content(turn, index)
+        yield from _named(turn, index)
+        for region in turn["regions"]:
+            if region["id"] != expected_id:
+                yield _fault(f"region id {expected_id}, in reading order", str(region["id"]), index, region["id"])
+            expected_id += 1
+            if region["operator"] not in OPERATORS:
+                yield _fault(f"an operator of {', '.join(OPERATORS)}", repr(region["operator"]), index, region["id"])
+            try:
+                mask = decode_rle(dict(region["rle"]))
+                if not mask.any():
+                    yield _fault("a mask with selected pixels", "an empty one", index, region["id"])
+                if "photo" not in without(record):
+                    same_size("a mask", (record["height"], record["width"]), (mask.shape[0], mask.shape[1]))
+            except InputError as error:
+                yield _fault(error.expected, error.got, index, region["id"])
+    if turns and turns[-1]["role"] != "assistant":
+        yield _fault("the assistant's reply at the end", f"the {turns[-1]['role']}'s turn", len(turns) - 1)
+
+
+def _content(turn: TurnRecord, index: int) -> Iterator[Fault]:
+    """Pieces that are known, and a text that says the same."""
+    known = True
+    for piece in turn["content"]:
+        if piece["type"] not in PIECES:
+            known = False
+            yield _fault(f"pieces of {', '.join(PIECES)}", repr(piece["type"]), index)
+        elif piece["type"] == "mark" and piece["text"] not in set(Operator):
+            known = False
+            yield _fault(f"marks of {', '.join(Operator)}", repr(piece["text"]), index)
+    if turn["role"] not in ROLES or not known:
+        return
+    if turn["role"] == "user":
+        only_words = [piece["type"] for piece in turn["content"]] == ["words"]
+        if not only_words or turn["regions"]:
+            yield _fault("a user's turn of words alone", _kinds_of(turn["content"], len(turn["regions"])), index)
+            return
+        said = turn["content"][0]["text"]
+    else:
+        said = turn_of({**turn, "regions": []}, index).text
+    if said != turn["text"]:
+        yield _fault(f"the text of its content, {said[:60]!r}", repr(turn["text"][:60]), index)
+
+
+def _named(turn: TurnRecord, index: int) -> Iterator[Fault]:
+    """Each region of the turn is named once, by its own phrase, and nothing else is named."""
+    phrases = {region["id"]: region["phrase"] for region in turn["regions"]}
+    names = [piece for piece in turn["content"] if piece["type"] == "name"]
+    for piece in names:
+        if piece["region"] not in phrases:
+            yield _fault("names of this turn's regions", f"region {piece['region']} ({piece['text']!r})", index)
+        elif piece["text"] != phrases[piece["region"]]:
+            expected = f"the region's phrase {phrases[piece['region']]!r}"
+            yield _fault(expected, repr(piece["text"]), index, piece["region"])
+    for id_, phrase in phrases.items():
+        times = sum(piece["region"] == id_ for piece in names)
+        if times != 1:
+            yield _fault("to be named once", f"{times} times", index, id_)
+        if not phrase.strip():
+            yield _fault("a phrase", "an empty one", index, id_)
+
+
+def _focus(record: Record) -> Iterator[Fault]:
+    """The focus is named by the last step of the selection that stands; an undo takes one step back."""
+    focus = record["focus"]
+    if not focus or ("mask" in without(record) and not any(turn["regions"] for turn in record["turns"])):
+        return
+    steps: list[list[str]] = []
+    for turn in record["turns"]:
+        undone = sum(piece["type"] == "mark" and piece["text"] == Operator.UNDO for piece in turn["content"])
+        steps = steps[: max(len(steps) - undone, 0)]
+        if turn["regions"]:
+            steps.append([region["phrase"] for region in turn["regions"]])
+    if not steps:
+        yield _fault(f"a region for the focus {focus!r}", "none selected")
+    elif focus not in steps[-1]:
+        yield _fault(f"the focus {focus!r} in the last selection", ", ".join(map(repr, steps[-1])))
+
+
+def without(record: Record) -> tuple[str, ...]:
+    """What the source does not hold: "photo", "mask"."""
+    lacking = record["meta"].get("without", ())
+    return tuple(lacking) if isinstance(lacking, (list, tuple)) else ()
+
+
+def _size(record: Record) -> tuple[int, int]:
+    """(H, W) of the photo as a person sees it."""
+    content = record.get("image_bytes")
+    return _size_of_file(record["image"]) if content is None else _size_of_bytes(content)
+
+
+@lru_cache(maxsize=256)
+def _size_of_file(path: str) -> tuple[int, int]:
+    return photo_size(Path(path))
+
+
+def _size_of_bytes(content: bytes) -> tuple[int, int]:
+    try:
+        with Image.open(io.BytesIO(content)) as photo:
+            turned = photo.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+            return (photo.width, photo.height) if turned else (photo.height, photo.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError("an embedded photo", str(error)) from error
+
+
+def _kinds_of(content: list[PieceRecord], regions: int) -> str:
+    kinds = ", ".join(piece["type"] for piece in content) or "nothing"
+    return f"{kinds}; {regions} regions"

