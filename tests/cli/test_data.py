@@ -38,6 +38,29 @@ def test_convert(call, capsys, tmp_path, folder):
     assert masks_of(read_records(tmp_path / "out", "labelme")) == masks_of(read_records(folder, "coco"))
 
 
+def test_convert_in_processes_and_over_ray_the_same_bytes(call, tmp_path, folder):
+    ray = pytest.importorskip("ray", reason="needs the extra scale")
+    ways = {"here": (), "processes": ("--jobs", "2"), "ray": ("--ray", "--jobs", "2")}
+    try:
+        for name, options in ways.items():
+            assert call("convert", folder, tmp_path / f"{name}.jsonl", "--to", "jsonl", *options) == 0
+    finally:
+        ray.shutdown()
+    written = [(tmp_path / f"{name}.jsonl").read_bytes() for name in ways]
+    assert written[0] == written[1] == written[2]
+    assert written[0]
+
+
+def test_convert_names_records_that_no_reader_minds(call, capsys, tmp_path):
+    records = singles(tmp_path / "photos", "val")
+    records[2]["hops"] = 0
+    write_records(records, tmp_path / "a.jsonl", "jsonl")
+    assert call("convert", tmp_path / "a.jsonl", tmp_path / "b.jsonl", "--to", "jsonl", "--json") == 1
+    captured = capsys.readouterr()
+    assert f"({records[2]['id']!r}): expected" in captured.err
+    assert json.loads(captured.out.splitlines()[-1])["records"] == len(records) - 1
+
+
 def test_convert_one_split_and_count_what_is_lost(call, capsys, tmp_path):
     path = tmp_path / "a.jsonl"
     write_records([talk(tmp_path / "t.jpg"), *singles(tmp_path / "p", "test")], path, "jsonl")

@@ -65,6 +65,7 @@ def test_rle_round_trip_and_same_string_as_pycocotools(mask: Mask) -> None:
     assert again.dtype == np.bool_
     assert again.flags.c_contiguous
     np.testing.assert_array_equal(again, mask)
+    assert masks.rle_area(rle) == mask.sum()
 
 
 def test_rle_of_long_runs_and_every_memory_order() -> None:
@@ -107,8 +108,9 @@ def test_rle_reads_the_list_of_counts_of_coco_crowds() -> None:
     ],
 )
 def test_broken_rle_is_an_input_error(rle: Any) -> None:
-    with pytest.raises(InputError):
-        masks.decode_rle(rle)
+    for read in (masks.decode_rle, masks.rle_area):
+        with pytest.raises(InputError):
+            read(rle)
 
 
 @unhurried

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from miras.core.masks import encode_rle
+from miras.core.masks import decode_rle, encode_rle
 from miras.data.dialogues import askable, sample
 from miras.data.read import read
-from miras.data.record import record_of
-from miras.data.validate import Fault, validate
+from miras.data.record import record_of, regions_of
+from miras.data.validate import Fault, canonical, validate
 from tests.data.made import SIZE, singles, talk
 
 
@@ -163,3 +164,18 @@ def test_photos_need_not_be_opened_and_may_be_embedded(tmp_path: Path) -> None:
 def test_a_fault_reads_as_one_line() -> None:
     assert str(Fault(3, "a\nb", "x", 2, 1)) == "record 3 ('a\\nb'), turn 2, region 1: x"
     assert str(Fault(3, "a", "x")) == "record 3 ('a'): x"
+
+
+def test_one_code_for_each_mask(tmp_path: Path) -> None:
+    record = talk(tmp_path / "t.jpg")
+    (_, region), *_ = regions_of(record)
+    plain = decode_rle(dict(region["rle"]))
+    columns = np.flatnonzero(np.diff(np.r_[0, plain.T.ravel(), 0]))
+    runs = np.diff(np.r_[0, columns, plain.size]).tolist()
+    expected = json.dumps(record["turns"])
+    region["rle"]["counts"] = runs  # type: ignore[typeddict-item]
+    clean, faults = canonical(record)
+    assert faults == []
+    assert json.dumps(clean["turns"]) == expected
+    region["rle"]["counts"] = [1]  # type: ignore[typeddict-item]
+    assert len(canonical(record)[1]) == 1

@@ -30,7 +30,7 @@ _HUMAN = 2
 _NOT_FOR_USE = frozenset({"person"})
 """Groups of which nobody asks what they are for."""
 _PLACE_LAST = 0.8
-_APART, _OVER = 0.75, 0.95
+_APART, _NEAR = 0.75, 0.35
 _RELATIONS = {(1, 1): "just below", (1, -1): "just above", (0, 1): "to the right of", (0, -1): "to the left of"}
 
 
@@ -182,7 +182,7 @@ def relation(scene: Scene, first: Target, second: Target) -> str:
         other = 1 - axis
         overlap = min(a[other + 2], b[other + 2]) - max(a[other], b[other])
         gap = abs(centres) - sizes
-        if abs(centres) > _APART * sizes and overlap > 0 and gap < _OVER * sizes:
+        if abs(centres) > _APART * sizes and overlap > 0 and gap < _NEAR * sizes:
             return _RELATIONS[axis, 1 if centres > 0 else -1]
     return ""
 

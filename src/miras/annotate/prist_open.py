@@ -44,6 +44,22 @@ HOPS: Mapping[int, float] = {1: 0.18, 2: 0.28, 3: 0.28, 4: 0.17, 5: 0.09}
 HELDOUT = 0.5
 """Share of the test split in wordings that the training split never shows."""
 TURNS = (2, 4)
+LICENCES: Mapping[str, Mapping[str, str]] = {
+    "instructpart": {"licence": "MIT", "where": "InstructPart (Wan et al., ACL 2025)"},
+    "ccp": {"licence": "Apache-2.0", "where": "Clothing Co-Parsing (Yang et al., CVPR 2014)"},
+    "car-parts": {"licence": "free for research, cite", "where": "Car Parts Segmentation (Pasupa et al. 2021)"},
+    "camvid": {"licence": "research", "where": "CamVid (Brostow et al. 2009)"},
+    "coco128": {"licence": "annotations CC BY 4.0, photos as on Flickr", "where": "COCO 2017"},
+}
+ABOUT = """\
+Conversations about real photographs that end in, or change, exact masks: in the manner of PRIST (Pixel-Level Reasoning
+Segmentation via Multi-turn Conversations), built offline from public part annotations and a written knowledge base,
+with six kinds of conversation and a mask for every reply that selects something.
+
+No person wrote these conversations, but for InstructPart's human instructions: wordings come from lists, reasons from a
+knowledge base. Text on photos is rendered. Left and right of car parts are the car's own. Do not report on the photos
+that a model was trained on: splits are by photograph.
+"""
 _TRIES = 6
 
 
@@ -106,7 +122,7 @@ def build(
     found = stats.statistics(parquet.read(out))
     plots.page(found, out / "statistics.html")
     (out / "rejected.md").write_text(review.table() + "\n")
-    (out / "README.md").write_text(card.card(found))
+    (out / "README.md").write_text(card.card(found, name="PRIST-Open", licences=_licences(found), about=ABOUT))
     return Built(found, rejected, tuple(faults))
 
 
@@ -125,10 +141,9 @@ def draft(item: tuple[AnnotatedPhoto, str], *, plan: Plan, folder: Path) -> list
     scene = Scene(photo, knowledge.load())
     examples = [*_progressive(scene, plan, rng, split), *_others(photo, plan, rng, split)]
     written = folder / "written" / f"{name}.jpg"
-    for _ in range(_share(plan, "text", photo, rng)):
+    if _share(plan, "text", photo, rng):
         written.parent.mkdir(parents=True, exist_ok=True)
-        examples += written_talk.build(photo, written, rng) or []
-        break
+        examples += written_talk.build(photo, written, rng, heldout=_heldout(split, rng)) or []
     return [
         record_of(
             example, id=f"{name}-{number:02d}", image_id=f"{photo.source}/{photo.id}",
@@ -136,6 +151,10 @@ def draft(item: tuple[AnnotatedPhoto, str], *, plan: Plan, folder: Path) -> list
         )
         for number, example in enumerate(examples)
     ]  # fmt: skip
+
+
+def _licences(found: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [{"source": name, **LICENCES.get(name, {"licence": "as its owners say"})} for name in found["sources"]]
 
 
 def _progressive(scene: Scene, plan: Plan, rng: np.random.Generator, split: str) -> list[Example]:

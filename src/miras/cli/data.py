@@ -7,6 +7,7 @@ object. Exit codes: 0, 1 when records had faults (the rest is done), 2 for bad i
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from miras.data.record import Record
 
 T = TypeVar("T")
+CHUNK = 2000
+"""Records in flight while they are converted."""
 FAULTY = 1
 """Exit code when some records had faults."""
 
@@ -41,17 +44,21 @@ def convert(
                                  "coco-panoptic, indexed-png, refcoco, labelme.")],
     photos: Annotated[Literal["copy", "link", "reference"], Parameter(help="What becomes of the photos.")] = "copy",
     split: Split = None,
+    jobs: Annotated[int, Parameter(help="Processes that check and encode the records.")] = 1,
+    ray: Annotated[bool, Parameter(negative="", help="The same over Ray Data, here or on a cluster.")] = False,
     instruction: Annotated[int, Parameter(help="InstructPart: which of the six a person says.")] = 0,
     json: Json = False,
 ) -> int:  # fmt: skip
     """Write the dataset SRC in another format at OUT.
 
-    Faulty records are left out, each named on standard error. What the format cannot hold is counted.
+    Masks are written in one run-length code. Faulty records are left out, each named on standard error. What the
+    format cannot hold is counted.
     """
     from miras.data.formats import write_records
 
     heard = _Heard()
-    records = _counted(_records(src, from_, heard, split, instruction), "converting")
+    read = _records(src, from_, heard, split, instruction)
+    records = _counted(_canonical(read, heard, jobs, ray), "converting")
     report = write_records(records, out, to, photos=photos, on_fault=heard)
     if json:
         emit({"format": to, "out": str(out), **report.to_dict(), "faults": heard.count})
@@ -143,6 +150,20 @@ class _Heard:
     @property
     def code(self) -> int:
         return FAULTY if self.count else 0
+
+
+def _canonical(records: Iterable[Record], on_fault: OnFault, jobs: int, ray: bool) -> Iterator[Record]:
+    """Records without a fault, CHUNK at a time so that memory stays bounded."""
+    from miras.annotate.scale import mapped
+    from miras.data.validate import canonical
+
+    source = iter(records)
+    while chunk := list(islice(source, CHUNK)):
+        for record, faults in mapped(canonical, chunk, jobs=jobs, ray=ray):
+            for fault in faults:
+                on_fault(fault)
+            if not faults:
+                yield record
 
 
 def _records(

@@ -40,6 +40,18 @@ def decode_rle(rle: Rle) -> Mask:
     Raises InputError when a part is missing or the runs do not fill the size exactly (pycocotools
     returns uninitialised memory then).
     """
+    height, width, runs = _runs(rle)
+    values = np.arange(len(runs)) % 2 == 1
+    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+
+
+def rle_area(rle: Rle) -> int:
+    """Selected pixels of COCO run lengths, without decoding the mask. Raises InputError as `decode_rle`."""
+    return int(_runs(rle)[2][1::2].sum())
+
+
+def _runs(rle: Rle) -> tuple[int, int, NDArray[np.int64]]:
+    """Height, width and runs (outside, inside, outside, ...), which fill the size exactly."""
     try:
         height, width = (int(side) for side in rle["size"])
         counts = rle["counts"]
@@ -51,8 +63,7 @@ def decode_rle(rle: Rle) -> Mask:
     total, wanted = int(runs.sum()), height * width
     if min(height, width) < 0 or (runs < 0).any() or total != wanted:
         raise InputError(f"runs that fill {height} x {width} = {wanted} pixels", f"runs of {total} pixels")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(values, runs).reshape(width, height).T)
+    return height, width, runs
 
 
 def _read_counts(counts: bytes) -> NDArray[np.int64]:

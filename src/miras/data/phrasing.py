@@ -114,6 +114,7 @@ def _forms(phrase: str) -> dict[str, str]:
         "is": "are" if many else "is", "was": "were" if many else "was", "it": "them" if many else "it",
         "this": "These are" if many else "This is", "that": "Those are" if many else "That is",
         "this_lower": "these are" if many else "this is", "is_answer": "is",
+        "is_there": "Are there" if many else "Is there",
         "there": "There are" if many else "There is", "there_lower": "there are" if many else "there is",
     }  # fmt: skip
 

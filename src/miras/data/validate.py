@@ -12,14 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
 from miras.core.errors import InputError
-from miras.core.masks import decode_rle
+from miras.core.masks import decode_rle, encode_rle, rle_area
 from miras.core.types import Operator
 from miras.data.checks import photo_size, same_size
-from miras.data.record import KINDS, SPLITS, PieceRecord, Record, TurnRecord, turn_of
+from miras.data.record import KINDS, SPLITS, PieceRecord, Record, RleRecord, TurnRecord, turn_of
 
 ROLES = ("user", "assistant")
 PIECES = ("words", "name", "mark")
@@ -72,6 +73,27 @@ def validate(records: Iterable[Record], *, photos: bool = True) -> Iterator[Faul
             yield replace(fault, number=number, record=record["id"])
 
 
+def canonical(record: Record) -> tuple[Record, list[str]]:
+    """The record with every mask in the one run-length code that `core.masks` writes, and its faults by themselves.
+
+    Other tools write the same mask in other ways (uncompressed, empty runs); faulty masks stay as they are.
+    """
+    turns = []
+    for turn in record["turns"]:
+        regions = [{**region, "rle": _recoded(region["rle"])} for region in turn["regions"]]
+        turns.append({**turn, "regions": regions})
+    clean: Any = {**record, "turns": turns}
+    return clean, [str(fault) for fault in validate([clean])]
+
+
+def _recoded(rle: RleRecord) -> RleRecord:
+    try:
+        again = encode_rle(decode_rle(dict(rle)))
+    except InputError:
+        return rle
+    return {"size": list(again["size"]), "counts": again["counts"]}
+
+
 def _fault(expected: str, got: str, turn: int | None = None, region: int | None = None) -> Fault:
     return Fault(-1, "", str(InputError(expected, got)), turn, region)
 
@@ -121,11 +143,11 @@ def _turns(record: Record) -> Iterator[Fault]:
             if region["operator"] not in OPERATORS:
                 yield _fault(f"an operator of {', '.join(OPERATORS)}", repr(region["operator"]), index, region["id"])
             try:
-                mask = decode_rle(dict(region["rle"]))
-                if not mask.any():
+                if not rle_area(dict(region["rle"])):
                     yield _fault("a mask with selected pixels", "an empty one", index, region["id"])
                 if "photo" not in without(record):
-                    same_size("a mask", (record["height"], record["width"]), (mask.shape[0], mask.shape[1]))
+                    height, width = region["rle"]["size"]
+                    same_size("a mask", (record["height"], record["width"]), (height, width))
             except InputError as error:
                 yield _fault(error.expected, error.got, index, region["id"])
     if turns and turns[-1]["role"] != "assistant":
