@@ -125,7 +125,8 @@ def test_without_the_extra(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['pydantic'] = None\n"
         "from pathlib import Path; from miras.cli.annotate import run\n"
-        "run(Path('p'), out=Path('o'), teacher='openai', options={}, dry_run=False, limit=None, seed=0, as_json=True)"
+        "run(Path('p'), out=Path('o'), teacher='openai', options={}, dry_run=False, limit=None, jobs=1, ray=False,"
+        "seed=0, as_json=True)"
     )
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)

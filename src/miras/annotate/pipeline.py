@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -174,34 +174,52 @@ async def _annotate_file(
     summary, faults = Summary(), list[str]()
     journal = Journal(folder(out) / JOURNAL)
     journaled = Journaled(teacher, journal)
-    staged = {name: out / f".{name}.part" for name in (CONVERSATIONS, REJECTED)}
     photos = islice(read_photos(source, on_fault or faults.append), limit)
+    try:
+        with writing(out, summary, on_photo) as keep:
+            async with contextlib.aclosing(outcomes(journaled, photos, seed, window)) as stream:
+                async for outcome in stream:
+                    keep(outcome)
+    finally:
+        await journaled.close()
+    summary.paid, summary.replayed = journaled.paid, journaled.replayed
+    summary.prompt_tokens, summary.completion_tokens = journal.usage.prompt, journal.usage.completion
+    summary.cost = round(journal.cost, 6)
+    raise_faults(source, faults)
+    return summary
+
+
+@contextlib.contextmanager
+def writing(out: Path, summary: Summary, on_photo: Callable[[Outcome], None]) -> Iterator[Callable[[Outcome], None]]:
+    """Something that takes outcomes, in order; the two files are put in place whole when all went well."""
+    staged = {name: out / f".{name}.part" for name in (CONVERSATIONS, REJECTED)}
     try:
         with (
             staged[CONVERSATIONS].open("w", encoding="utf-8", newline="\n") as kept,
             staged[REJECTED].open("w", encoding="utf-8", newline="\n") as dropped,
         ):
-            async with contextlib.aclosing(outcomes(journaled, photos, seed, window)) as stream:
-                async for outcome in stream:
-                    kept.writelines(_line(_relative(record, out)) for record in outcome.records)
-                    dropped.writelines(_line(_plain(rejection)) for rejection in outcome.rejected)
-                    summary.add(outcome)
-                    on_photo(outcome)
+
+            def keep(outcome: Outcome) -> None:
+                kept.writelines(_line(_relative(record, out)) for record in outcome.records)
+                dropped.writelines(_line(_plain(rejection)) for rejection in outcome.rejected)
+                summary.add(outcome)
+                on_photo(outcome)
+
+            yield keep
         for name, path in staged.items():
             path.replace(out / name)
     except OSError as error:
         raise InputError(f"room to write in {out}", str(error.strerror), "free room and run again") from error
     finally:
-        await journaled.close()
         for path in staged.values():
             path.unlink(missing_ok=True)
-    summary.paid, summary.replayed = journaled.paid, journaled.replayed
-    summary.prompt_tokens, summary.completion_tokens = journal.usage.prompt, journal.usage.completion
-    summary.cost = round(journal.cost, 6)
+
+
+def raise_faults(source: Path, faults: list[str]) -> None:
+    """Raise InputError for faulty lines, if there are any."""
     if faults:
         shown = " | ".join(faults[:3]) + (f" | and {len(faults) - 3} more" if len(faults) > 3 else "")
         raise InputError(f"{source} without faults", shown, "the other photos are done; mend these lines and run again")
-    return summary
 
 
 def rehearse(

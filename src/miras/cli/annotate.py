@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,8 @@ def annotate(
     price_in: Annotated[float | None, Parameter(help="Price of a million tokens read.")] = None,
     price_out: Annotated[float | None, Parameter(help="Price of a million tokens written.")] = None,
     limit: Annotated[int | None, Parameter(help="Only so many photos.")] = None,
+    jobs: Annotated[int, Parameter(help="Processes, each with limits of its own.")] = 1,
+    ray: Annotated[bool, Parameter(negative="", help="Over Ray Data, here or on a cluster that shares --out.")] = False,
     seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
     = False,
@@ -53,12 +56,23 @@ def annotate(
         "concurrency": concurrency, "rpm": rpm, "tpm": tpm, "retries": retries, "timeout": timeout,
         "price_in": price_in, "price_out": price_out,
     }  # fmt: skip
-    return run(photos, out=out, teacher=teacher, options=options, dry_run=dry_run, limit=limit, seed=seed, as_json=json)
+    return run(
+        photos,
+        out=out,
+        teacher=teacher,
+        options=options,
+        dry_run=dry_run,
+        limit=limit,
+        jobs=jobs,
+        ray=ray,
+        seed=seed,
+        as_json=json,
+    )
 
 
 def run(
-    photos: Path, *, out: Path, teacher: str, options: dict[str, Any], dry_run: bool, limit: int | None, seed: int,
-    as_json: bool,
+    photos: Path, *, out: Path, teacher: str, options: dict[str, Any], dry_run: bool, limit: int | None, jobs: int,
+    ray: bool, seed: int, as_json: bool,
 ) -> int:  # fmt: skip
     """Exit code 0; 1 when some photos failed; 2 when lines of the input were faulty (the others are done).
 
@@ -68,6 +82,7 @@ def run(
         raise InputError("--limit of at least 1", str(limit))
     try:
         from miras.annotate.pipeline import annotate_file, rehearse
+        from miras.annotate.spread import annotate_over
         from miras.annotate.teacher import teacher_of
     except ModuleNotFoundError as error:
         raise InputError(f"the package {error.name}", "none", "pip install 'miras[annotate]'") from error
@@ -78,11 +93,14 @@ def run(
         estimate = rehearse(photos, out, asked, seed=seed, limit=limit, on_fault=faults.append)
         result: dict[str, Any] = {"dry_run": True, **asdict(estimate), **about, "faulty_lines": len(faults)}
     else:
+        window = 4 * options.get("concurrency", 4)
+        common: dict[str, Any] = {"seed": seed, "limit": limit, "window": window, "on_fault": faults.append}
         with _progress() as on_photo:
-            summary = annotate_file(
-                photos, out, asked, seed=seed, limit=limit, window=4 * options.get("concurrency", 4),
-                on_fault=faults.append, on_photo=on_photo,
-            )  # fmt: skip
+            if ray or jobs > 1:
+                make = partial(teacher_of, teacher, **options)
+                summary = annotate_over(photos, out, make, jobs=jobs, ray=ray, on_photo=on_photo, **common)
+            else:
+                summary = annotate_file(photos, out, asked, on_photo=on_photo, **common)
         result = {"dry_run": False, **asdict(summary), **about, "faulty_lines": len(faults)}
     for line in faults:
         say(f"miras: {line}")
