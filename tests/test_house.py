@@ -205,7 +205,7 @@ def test_the_link_check_finds_faults(tmp_path: Path) -> None:
 def commands(program: str) -> list[list[str]]:
     """Lines of shell blocks in the documents for users that run a program, as words without comments."""
     found = []
-    for name in ("README.md", "CONTRIBUTING.md", "docs/footguns.md", "docs/architecture.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/footguns.md", "docs/architecture.md", "docs/dataset.md"):
         blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
         for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)
@@ -232,7 +232,7 @@ def test_commands_and_options_in_documents_exist() -> None:
     assert {"ask", "chat", "eval", "doctor", "bench"} <= {words[0] for words in called if words}
     helps: dict[tuple[str, ...], str] = {}
     for words in called:
-        name = tuple(words[:2] if words[0] == "bench" else words[:1])
+        name = tuple(words[:2] if words[0] in ("bench", "data", "audit") else words[:1])
         if name not in helps:
             helps[name] = help_of(name)
         options = {word.partition("=")[0] for word in words if word.startswith("--")}
