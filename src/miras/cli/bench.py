@@ -23,6 +23,7 @@ from miras.core.grammar import ADD, CUT, OBJ, SEG, SPECIAL_TOKENS
 PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
 LOOPS = ("turn", "token")
 Exchange = tuple[str, tuple[str, ...]]
+Times = list[tuple[str, float]]
 OPENING: Exchange = ("Where is the cup in this photo?", ("I have selected the", OBJ, " cup", SEG, "."))
 SCRIPT: tuple[Exchange, ...] = (
     ("And what would I stir the coffee with?", ("I would say the", OBJ, " spoon", SEG, ".")),
@@ -44,8 +45,8 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
     loaded = load(model, threads)
     first_token = _first_token(loaded, image or PHOTO, started)
     opening, *others = _equal_length(loaded.model, (OPENING, *SCRIPT))
-    ours: list[list[float]] = [[] for _ in range(count)]
-    anew: dict[str, list[list[float]]] = {how: [[] for _ in range(count)] for how in LOOPS}
+    ours: list[Times] = [[] for _ in range(count)]
+    anew: dict[str, list[Times]] = {how: [[] for _ in range(count)] for how in LOOPS}
     tokens: list[tuple[int, int]] = []
     for round_ in range(repeats):
         say(f"round {round_ + 1} of {repeats}")
@@ -59,11 +60,11 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
             counted = loaded.model.encoded_photos
             ours_reply, seconds = _timed(session, text, ids)
             encodings += loaded.model.encoded_photos - counted
-            ours[turn].append(seconds)
+            ours[turn].append((text, seconds))
             replies = {}
             for how, loop in loops.items():
                 replies[how], seconds = _timed(loop, text, ids)
-                anew[how][turn].append(seconds)
+                anew[how][turn].append((text, seconds))
             tokens.append((ours_reply.new_tokens, replies["turn"].new_tokens))
     turns = [_turn(*row) for row in zip(ours, anew["turn"], anew["token"], tokens, strict=True)]
     result = {
@@ -82,14 +83,21 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
     return 0
 
 
-def _turn(ours: list[float], anew: list[float], token: list[float], tokens: tuple[int, int]) -> dict[str, Any]:
-    """Medians over the rounds."""
-    seconds, recomputed, each_token = (statistics.median(times) for times in (ours, anew, token))
+def _turn(ours: Times, anew: Times, token: Times, tokens: tuple[int, int]) -> dict[str, Any]:
+    seconds, recomputed, each_token = (_typical(times) for times in (ours, anew, token))
     return {
         "seconds": round(seconds, 4), "recompute_seconds": round(recomputed, 4),
         "ratio": round(recomputed / seconds, 2), "token_recompute_seconds": round(each_token, 4),
         "token_ratio": round(each_token / seconds, 2), "new_tokens": tokens[0], "recompute_tokens": tokens[1],
     }  # fmt: skip
+
+
+def _typical(times: Times) -> float:
+    """Seconds of each exchange where it was fastest (the rest is what else the machine did), averaged."""
+    fastest: dict[str, float] = {}
+    for text, seconds in times:
+        fastest[text] = min(seconds, fastest.get(text, seconds))
+    return statistics.mean(fastest.values())
 
 
 def _timed(session: Any, text: str, ids: tuple[int, ...]) -> tuple[Any, float]:

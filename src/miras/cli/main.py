@@ -103,7 +103,7 @@ def doctor(*, preset: str = "miras-mini", json: Json = False, threads: Threads =
 
 @bench_app.command
 def turns(
-    *, image: Path | None = None, turns: int = 6, repeats: int = 3, json: Json = False, model: Model = "miras-mini",
+    *, image: Path | None = None, turns: int = 6, repeats: int = 5, json: Json = False, model: Model = "miras-mini",
     threads: Threads = None,
 ) -> int:  # fmt: skip
     """Seconds of each turn of a scripted conversation, ours and recomputed.
