@@ -1,8 +1,13 @@
+"""Values on hand-made cases, gradients, float32 whatever comes in, and nothing from nothing."""
+
 from __future__ import annotations
+
+from dataclasses import fields
 
 import pytest
 import torch
 
+from miras.core.errors import InputError
 from miras.train import losses
 
 TARGET = torch.zeros(1, 8, 8)
@@ -73,3 +78,171 @@ def test_presence_weighs_both_sides_the_same():
     once = losses.presence(logits[:2], torch.tensor([1.0, 0.0]))
     torch.testing.assert_close(losses.presence(logits, torch.tensor([1.0, 0.0, 0.0, 0.0])), once)
     assert losses.presence(torch.tensor([9.0, -9.0]), torch.tensor([1.0, 0.0])) < 1e-3
+
+
+# --- boundary
+
+
+def square(at: int = 8, size: int = 12, side: int = 32) -> torch.Tensor:
+    """A filled square (1, side, side) whose left edge is at column `at`, rows 10 to 10 + size."""
+    mask = torch.zeros(1, side, side)
+    mask[:, 10 : 10 + size, at : at + size] = 1
+    return mask
+
+
+def sure(mask: torch.Tensor, logit: float = 12.0) -> torch.Tensor:
+    return (mask * 2 - 1) * logit
+
+
+def test_boundary_counts_only_the_band():
+    """One wrong pixel costs its logit over the band's size (square of 12: 16 x 16 less 8 x 8), none beyond."""
+    target = square()
+    for row, column, cost in ((10, 8, 20.0), (11, 9, 20.0), (12, 10, 0.0), (9, 8, 20.0), (8, 6, 20.0), (7, 8, 0.0)):
+        logits = sure(target, 20.0)
+        logits[:, row, column] *= -1
+        assert losses.boundary(logits, target).item() == pytest.approx(cost / 192, abs=1e-6)
+    narrow = sure(target, 20.0)
+    narrow[:, 11, 9] *= -1
+    assert losses.boundary(narrow, target, width=1).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_boundary_of_the_best_mask_is_nothing_though_targets_are_soft():
+    target = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0)).clamp(0.01, 0.99)
+    assert losses.boundary(target.logit(), target).abs().max() < 1e-6
+    assert (losses.boundary(target.logit() + 0.5, target) > 1e-3).all()
+
+
+@pytest.mark.parametrize("target", [torch.zeros(1, 8, 8), torch.ones(1, 8, 8)], ids=["empty", "all"])
+def test_a_target_without_contour_costs_nothing(target):
+    logits = torch.full((1, 8, 8), 3.0, requires_grad=True)
+    loss = losses.boundary(logits, target)
+    loss.sum().backward()
+    assert loss.tolist() == [0.0]
+    assert logits.grad.abs().sum() == 0
+
+
+@pytest.mark.parametrize("off", [-6, -3, -1, 1, 3, 6, 14])
+def test_boundary_pulls_a_shifted_mask_back(off):
+    """The gradient by a shift of a sure mask points home, also where the two no longer touch."""
+    columns = torch.arange(48) + 0.5
+    rows = ((columns - 24).abs() < 6).float()[:, None] * 2 - 1
+    shift = torch.tensor(float(off), requires_grad=True)
+    logits = torch.minimum(10 * rows, (10 * (6 - (columns - 24 - shift).abs()))[None])[None]
+    target = ((rows > 0) & ((columns - 24).abs() < 6)).float()[None]
+    losses.boundary(logits, target).sum().backward()
+    assert shift.grad.item() * off > 0
+    assert abs(shift.grad.item()) > 0.1
+
+
+def test_boundary_mends_a_sure_mask_that_is_shifted():
+    target, logits = square(8), sure(square(10), 20.0).requires_grad_(True)
+    before = losses.hard_iou(logits, target).item()
+    adam = torch.optim.Adam([logits], lr=1.0)
+    for _ in range(40):
+        adam.zero_grad()
+        losses.boundary(logits, target).sum().backward()
+        adam.step()
+    assert before < 0.75
+    assert losses.hard_iou(logits, target).item() == 1.0
+
+
+def test_the_gradient_of_boundary_is_the_error_in_the_band():
+    target, band = square(), square(6, 16).roll(-2, 1) - square(10, 8).roll(2, 1)
+    logits = torch.randn(1, 32, 32, generator=torch.Generator().manual_seed(1)).mul(9).requires_grad_(True)
+    losses.boundary(logits, target).sum().backward()
+    torch.testing.assert_close(logits.grad, (logits.detach().sigmoid() - target) * band / 192)
+
+
+def test_a_band_needs_a_width():
+    with pytest.raises(InputError, match="width 0"):
+        losses.boundary(RIGHT, TARGET, width=0)
+
+
+# --- all of them
+
+SOFT = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(2))
+LOGITS = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(3)) * 4
+UNIT = torch.nn.functional.normalize(torch.randn(3, 64, generator=torch.Generator().manual_seed(4)), dim=-1)
+UNIT = UNIT.bfloat16().float()  # bf16 holds it exactly
+OTHERS = torch.eye(3, dtype=torch.bool)
+KNOWN = torch.ones(3, 8, dtype=torch.bool)
+CALLS = {
+    "bce": (lambda x: losses.bce(x, SOFT), LOGITS),
+    "dice": (lambda x: losses.dice(x, SOFT), LOGITS),
+    "boundary": (lambda x: losses.boundary(x, SOFT), LOGITS),
+    "mask": (lambda x: losses.candidates(x[:, None], x[:, :1, 0], SOFT)[0], LOGITS),
+    "iou": (lambda x: losses.candidates(LOGITS[:, None], x[:, :1, 0], SOFT)[1], LOGITS),
+    "align": (lambda x: losses.info_nce(x, UNIT.to(x).roll(1, 0), torch.tensor(3.0), OTHERS), UNIT),
+    "patch": (lambda x: losses.patches(x, SOFT, KNOWN), LOGITS),
+    "prior": (lambda x: losses.prior(x, SOFT, torch.tensor([True, True, False])), LOGITS),
+    "presence": (lambda x: losses.presence(x[:, 0, 0], torch.tensor([1.0, 0.0, 1.0])), LOGITS),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_half_precision_in_is_float32_inside(name):
+    """bf16 logits, under autocast as in training, cost what the same numbers cost in float32."""
+    call, given = CALLS[name]
+    half = given.bfloat16()
+    plain = call(half.float())
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = call(half)
+    assert inside.dtype == torch.float32
+    torch.testing.assert_close(inside, plain, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_gradients_are_right(name):
+    """Against finite differences in float64; of dice and IoU too, since no pixel is near logit 0."""
+    call, given = CALLS[name]
+    assert torch.autograd.gradcheck(call, (given.double().requires_grad_(True),), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("size", [1e4, -1e4, 0.0])
+def test_extremes_are_finite(name, size):
+    call, given = CALLS[name]
+    logits = torch.full_like(given, size if name != "align" else size / 1e4).requires_grad_(True)
+    loss = call(logits).sum()
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_a_huge_scale_has_a_gradient_that_is_a_number():
+    scale = torch.tensor(1000.0, requires_grad=True)
+    losses.info_nce(UNIT, UNIT.flip(0), scale, OTHERS).backward()
+    assert scale.grad == 0
+
+
+NONE = torch.zeros(0, 8, 8)
+EMPTY = {
+    "bce": lambda x: losses.mean(losses.bce(x, NONE)),
+    "dice": lambda x: losses.mean(losses.dice(x, NONE)),
+    "boundary": lambda x: losses.mean(losses.boundary(x, NONE)),
+    "mask": lambda x: losses.candidates(x[:, None].expand(-1, 3, -1, -1), x[:, :3, 0], NONE)[0],
+    "iou": lambda x: losses.candidates(x[:, None].expand(-1, 3, -1, -1), x[:, :3, 0], NONE)[1],
+    "align": lambda x: losses.info_nce(x[:, 0], x[:, 1], torch.tensor(1.0), torch.zeros(0, 0, dtype=torch.bool)),
+    "patch": lambda x: losses.patches(x, NONE, torch.zeros(0, 8, dtype=torch.bool)),
+    "prior": lambda x: losses.prior(x, NONE, torch.zeros(0, dtype=torch.bool)),
+    "presence": lambda x: losses.presence(x[:, 0, 0], torch.zeros(0)),
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_nothing_costs_nothing_and_can_be_learnt_from(name):
+    logits = torch.zeros(0, 8, 8, requires_grad=True)
+    loss = EMPTY[name](logits)
+    loss.backward()
+    assert loss.shape == ()
+    assert loss.item() == 0.0
+
+
+def test_the_table_lists_every_part_with_the_weight_it_has():
+    from miras.train import stage1, stage2
+
+    for stage in (stage1, stage2):
+        name = stage.__name__.rpartition(".")[2]
+        listed = {part.name: getattr(part, name) for part in losses.LOSSES if getattr(part, name) is not None}
+        given = {f.name: f.default for f in fields(stage.Weights) if f.name != "special"}
+        assert listed == given

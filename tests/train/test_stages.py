@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from miras.core.selection import advance
+from miras.core.types import Conversation, Mark, Operator, Turn, Words
+from miras.data import dialogues
 from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
 from miras.train import stage1, stage2
-from miras.train.loop import MovingAverage, Plan, factor, run, trained
+from miras.train.average import MovingAverage
+from miras.train.photos import Item
+from miras.train.targets import moved
 from tests.train.test_augment import sample
+
+PARSING = VisualParsing(128, 64)
 
 
 def learn(model, step, count=25):
     torch.manual_seed(0)
-    adam = torch.optim.AdamW(trained(model).values(), lr=3e-3)
+    adam = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
     values = []
     for _ in range(count):
         parts = step()
@@ -26,80 +35,152 @@ def learn(model, step, count=25):
     return values
 
 
+def items(*samples, talks=1, turns=(2, 5), seed=0):
+    """Photos, each with sampled conversations."""
+    rng = np.random.default_rng(seed)
+    return [
+        Item(s.pixels, [dialogues.sample(s.photo, rng, turns=turns).conversation for _ in range(talks)], s.photo)
+        for s in samples
+    ]
+
+
+def dialogue_batch(model, drawn, seed=0, **history):
+    rng = np.random.default_rng(seed)
+    return stage2.dialogue_batch(drawn, model.grammar, "chatml", PARSING, rng, stage2.History(**history))
+
+
 def test_stage1_learns():
     model = build("miras-tiny")
-    rng = np.random.default_rng(0)
-    batch = stage1.phrase_batch([sample(), sample(64, 64)], 32, 2, rng)
+    batch = stage1.phrase_batch(items(sample(), sample(64, 64)), PARSING, 2, np.random.default_rng(0))
     states = stage1.PhraseStates(model)
-    parsing = VisualParsing(128, 64)
     model.instruction.requires_grad_(False)
-    values = learn(model, lambda: stage1.step(model, batch, states, parsing, stage1.Weights()))
+    values = learn(model, lambda: stage1.step(model, batch, states, stage1.Weights()))
     assert values[-1]["mask"] < 0.7 * values[0]["mask"]
+
+
+EVERYTHING = stage2.Weights(boundary=0.2, consistency=0.05, refusal=0.2, operators=0.2)
 
 
 def test_stage2_learns_words_and_masks():
     model = build("miras-tiny")
-    rng = np.random.default_rng(0)
-    batch = stage2.dialogue_batch([sample(), sample(64, 64)], model.grammar, "chatml", 32, rng, turns=(2, 2))
-    parsing = VisualParsing(128, 64)
-    values = learn(model, lambda: stage2.step(model, batch, parsing, stage2.Weights()))
-    assert values[-1]["text"] < values[0]["text"]
-    assert values[-1]["mask"] < values[0]["mask"]
+    batch = dialogue_batch(model, items(sample(), sample(64, 64), turns=(2, 2)))
+    values = learn(model, lambda: stage2.step(model, batch, EVERYTHING))
+    for part in ("text", "mask", "boundary", "refusal", "operators"):
+        assert values[-1][part] < values[0][part], part
 
 
-def test_stage2_places_are_obj_and_seg():
+@pytest.mark.parametrize("talks", [1, 3])
+def test_stage2_places_are_obj_and_seg(talks):
     model = build("miras-tiny")
-    batch = stage2.dialogue_batch([sample()] * 3, model.grammar, "chatml", 32, np.random.default_rng(1))
-    photo = batch.regions.photo_R
-    assert (batch.ids_CL[photo, batch.obj_R] == model.grammar.id("[OBJ]")).all()
-    assert (batch.ids_CL[photo, batch.seg_R] == model.grammar.id("[SEG]")).all()
-    assert (batch.ids_CL == model.grammar.id("<mask>")).sum() == len(photo) * model.config.mask_tokens
-    for r, before in enumerate(batch.earlier):
-        assert all(photo[b] == photo[r] and b < r for b in before)
+    batch = dialogue_batch(model, items(*[sample()] * 3, talks=talks), seed=1)
+    row = batch.row_R
+    assert (batch.ids_CL[row, batch.obj_R] == model.grammar.id("[OBJ]")).all()
+    assert (batch.ids_CL[row, batch.seg_R] == model.grammar.id("[SEG]")).all()
+    assert (batch.ids_CL == model.grammar.id("<mask>")).sum() == len(row) * model.config.mask_tokens
+    assert batch.photo_C.tolist() == [n for n in range(3) for _ in range(talks)]
+    assert (batch.regions.photo_R == batch.photo_C[row]).all()
+    for r, before in enumerate(batch.earlier_RM.tolist()):
+        known = [b for b in before if b >= 0]
+        assert known == [b for b in range(r) if row[b] == row[r]]
+
+
+def test_conversations_that_share_a_photo_have_the_loss_they_have_apart():
+    """One encoding for three conversations gives each region the mask it has with an encoding of its own."""
+    model = build("miras-tiny").eval()
+    (together,) = items(sample(), talks=3)
+    apart = [Item(together.pixels, [talk], together.photo) for talk in together.conversations]
+    batches = [
+        dialogue_batch(model, drawn, hidden=1.0, spoiled=0.0, hand=0.0, blank=0.0) for drawn in ([together], apart)
+    ]
+    with torch.no_grad():
+        one, three = (stage2._draw(model, b, model.image_encoder(b.views)) for b in batches)
+    torch.testing.assert_close(one.logits_RMss, three.logits_RMss, rtol=1e-4, atol=1e-4)
+    assert len(batches[0].views.sizes) == 1 and len(batches[1].views.sizes) == 3
+
+
+def test_own_history_is_what_the_model_drew():
+    """Slots carry the model's masks, and the selection before each turn follows from them by set algebra."""
+    model = build("miras-tiny").eval()
+    drawn = items(*[sample()] * 4, talks=2, turns=(3, 4))
+    still = {"hidden": 0.0, "spoiled": 0.0, "hand": 0.0, "blank": 0.0}
+    batch = dialogue_batch(model, drawn, mode="own", **still)
+    assert batch.own_C.all()
+    features = model.image_encoder(batch.views)
+    own = stage2.own_history(model, batch, features)
+    with torch.no_grad():
+        masks = stage2._draw(model, batch, features).logits_RMss[:, 0] > 0
+    assert torch.equal(own.slot_R1ss[:, 0] > 0.5, masks)
+    first = 0
+    for talk in batch.talks:
+        steps = ()
+        count = first
+        for turn in talk.turns:
+            if turn.role == "assistant":
+                for _ in turn.regions:
+                    want = torch.from_numpy(steps[-1].mask) if steps and steps[-1].expression else torch.zeros(32, 32)
+                    assert torch.equal(own.regions.shown_R1ss[count, 0] > 0.5, want > 0)
+                    count += 1
+                again = [
+                    replace(r, mask=masks[first + n].numpy())
+                    for n, r in enumerate(talk.regions) if r.turn == (turn.regions[0].turn if turn.regions else -1)
+                ]  # fmt: skip
+                steps = advance(steps, replace(turn, regions=tuple(again)))
+        first += len(talk.regions)
+
+
+def test_gold_history_is_left_alone_and_mixed_is_a_share():
+    model = build("miras-tiny")
+    drawn = items(*[sample()] * 20)
+    assert not dialogue_batch(model, drawn, mode="gold").own_C.any()
+    share = dialogue_batch(model, drawn, mode="mixed", own=0.5).own_C.float().mean()
+    assert 0.1 < share < 0.9
+
+
+def test_no_memory_shows_no_earlier_mask():
+    batch = dialogue_batch(build("miras-tiny"), items(*[sample()] * 4, turns=(4, 4)), memory=False, hand=0.0)
+    assert batch.blank_R.all() and not batch.regions.present_R.any() and batch.earlier_RM.shape[1] == 0
+
+
+def test_a_batch_without_regions_has_a_finite_loss():
+    """Refusals alone."""
+    model = build("miras-tiny")
+    (item,) = items(sample())
+    refusal = Conversation((
+        Turn.user("The zebra."), Turn("assistant", (Mark(Operator.REJECT), Words("There is no zebra."))),
+    ))  # fmt: skip
+    batch = dialogue_batch(model, [Item(item.pixels, [refusal], None)])
+    parts = stage2.step(model, batch, EVERYTHING)
+    assert torch.isfinite(parts["loss"])
+    parts["loss"].backward()
+
+
+def test_a_batch_moves_whole():
+    batch = dialogue_batch(build("miras-tiny"), items(sample()))
+    there = moved(batch, torch.device("meta"))
+    assert there.ids_CL.is_meta and there.views.detail_B3SS.is_meta and there.regions.target_Rss.is_meta
+    assert there.probes.photo_P.is_meta and there.talks is batch.talks
 
 
 def test_probes_name_what_is_not_there():
     model = build("miras-tiny")
-    samples = [sample(), sample(64, 64)]
-    rng = np.random.default_rng(3)
-    batches = [stage2.dialogue_batch(samples, model.grammar, "chatml", 32, rng) for _ in range(8)]
+    batches = [dialogue_batch(model, items(sample(), sample(64, 64), seed=seed), seed) for seed in range(8)]
     probed = [batch.probes for batch in batches if len(batch.probes.photo_P)]
     assert probed
     for probes in probed:
         rows = torch.arange(len(probes.photo_P))
         assert (probes.ids_PL[rows, probes.obj_P] == model.grammar.id("[OBJ]")).all()
         assert (probes.ids_PL[rows, probes.seg_P] == model.grammar.id("[SEG]")).all()
-        parts = stage2.step(model, batches[0], VisualParsing(128, 64), stage2.Weights())
-        assert torch.isfinite(parts["presence"])
     for batch in batches:
         own = torch.arange(len(batch.phrases))
-        assert not batch.absent_RC[own, batch.regions.photo_R].any()
+        assert not batch.absent_RB[own, batch.regions.photo_R].any()
 
 
-def test_schedule_warms_up_and_ends_at_zero():
-    assert factor(0.0, 0.1) < factor(0.05, 0.1) < factor(0.1, 0.1) == 1.0
-    assert factor(1.0, 0.1) == pytest.approx(0.0, abs=1e-9)
-
-
-def test_moving_average_swaps_there_and_back():
+def test_moving_average_stands_in_and_goes():
     model = torch.nn.Linear(2, 2)
-    parameters = trained(model)
-    average = MovingAverage(parameters, 0.5)
+    average = MovingAverage(model, 0.5)
     start = model.weight.detach().clone()
     model.weight.data += 1
-    average.update(parameters)
-    average.swap(parameters)
-    assert (model.weight > start).all() and (model.weight < start + 1).all()
-    average.swap(parameters)
+    average.update(model)
+    with average.in_place(model):
+        assert (model.weight > start).all() and (model.weight < start + 1).all()
     torch.testing.assert_close(model.weight.detach(), start + 1)
-
-
-def test_losses_that_are_not_finite_stop_the_run(tmp_path):
-    model = torch.nn.Linear(1, 1)
-
-    def step(index, progress, rng):
-        return {"loss": model(torch.ones(1, 1)).sum() * float("nan")}
-
-    with pytest.raises(FloatingPointError, match="step 2"):
-        list(run(model, Plan(steps=9), step, tmp_path / "log.jsonl", lambda tag: None))
-    assert torch.isfinite(model.weight).all()

@@ -74,5 +74,5 @@ def find(name: str) -> Path | None:
         return None
     raise WeightsError(
         f"weights of {name} in {WEIGHTS_FOLDER / name}", "none",
-        "install miras again, they ship with it; or make them: python -m miras.train --help",
+        "install miras again, they ship with it; or make them: miras train --help",
     )  # fmt: skip

@@ -94,6 +94,24 @@ def evaluate(
 
 
 @app.command
+def train(
+    recipe: str, /, *, data: Annotated[list[Path], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    set: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    out: Path | None = None, resume: Annotated[bool, Parameter(negative="")] = False,
+    show: Annotated[bool, Parameter(negative="")] = False, json: Json = False,
+) -> int:  # fmt: skip
+    """Train by RECIPE: stage1, stage2, mini (both in a row), an ablation (no-alignment, ...), or a YAML file.
+
+    --data: folders or files of any format of `miras data`. --set: changes, as optimiser.factor=0.5; in a chain
+    stage2:steps=100 reaches one recipe. --out: the run's folder, runs/RECIPE by default. --resume: go on with the
+    run in it. --show: print the whole recipe and stop. Several processes: torchrun ... -m miras train RECIPE ...
+    """
+    from miras.cli.train import run
+
+    return run(recipe, data=data, changes=set, out=out, resume=resume, show=show, as_json=json)
+
+
+@app.command
 def doctor(*, preset: str = "miras-mini", json: Json = False, threads: Threads = None) -> int:
     """What is installed, which weights are there, and a self-test."""
     from miras.cli.doctor import run

@@ -26,6 +26,15 @@ _VOWEL = re.compile(r"^(?!uni|use|one|eu)[aeiou]", re.IGNORECASE)
 _SIDE = re.compile(
     r"\b(left|right)(?=(?:most|wards?|hand|handed|-\w+)?\b)(?!\s+(?:now|away|here|there)\b)", re.IGNORECASE
 )
+# Both sides of each, so that what is flipped twice is as it was.
+_IDIOM = re.compile(
+    r"\b(?:all S(?=\s*(?:[.,;:!?]|$)|\s+(?:then|now|so|please|show|select|find|mark)\b)"
+    r"|S (?:next to|behind|beside|in front|in the middle|on top|above|below|under|underneath|between|opposite)"
+    r"|S[- ]angle\w*|S of way|S side (?:up|out)|S[- ]click\w*|S[- ]overs?"
+    r"|S (?:amount|answer|time|temperature|order|moment|choice|kind)|what(?:'s| is) S(?! of\b)"
+    r"|(?:that|this|it|you|they|we)(?:'s|'re| is| are) S(?=\s*(?:[.,!?]|$)))(?!\w)".replace("S", "(?:left|right)"),
+    re.I,
+)
 
 
 def head(phrase: str) -> str:
@@ -97,7 +106,16 @@ def has_words(text: str, phrase: str) -> bool:
 
 
 def mirror(text: str) -> str:
-    """Left and right swapped as words ("left-hand", "rightmost" too), case kept; "right now" stays."""
+    """Left and right swapped where they are sides ("left-hand", "rightmost" too), case kept; "right now", "all right",
+    "right angle" and "what is left" stay."""
+    parts, end = [], 0
+    for idiom in _IDIOM.finditer(text):
+        parts += [_swapped(text[end : idiom.start()]), idiom.group()]
+        end = idiom.end()
+    return "".join((*parts, _swapped(text[end:])))
+
+
+def _swapped(text: str) -> str:
     return _SIDE.sub(lambda match: _opposite(match.group(0)), text)
 
 

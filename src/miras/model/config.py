@@ -25,7 +25,8 @@ class MirasConfig(PreTrainedConfig):
     detail_size / 16 a multiple of semantic_size / 32 (each semantic patch owns a window).
     width: decoder width C. prompts: P prompt embeddings per region. candidates: masks per region.
     mask_tokens: K slots after each `[SEG]`. alignment_layers: hidden states (0 = embeddings) that
-    the alignment reads. The four `use_*` switches are the paper's ablations; `paper_bugs` reads
+    the alignment reads. language_tuned: the language model's own weights were trained too and are saved with the
+    rest. The four `use_*` switches are the paper's ablations; `paper_bugs` reads
     `[SEG]` and aligns as the official code does (field notes D1, D6).
     """
 
@@ -52,6 +53,7 @@ class MirasConfig(PreTrainedConfig):
         lora_rank: int = 8,
         lora_alpha: int = 16,
         max_tokens: int = 2048,
+        language_tuned: bool = False,
         use_semantic_tower: bool = True,
         use_detail_tower: bool = True,
         use_mask_encoder: bool = True,
@@ -79,6 +81,7 @@ class MirasConfig(PreTrainedConfig):
         self.lora_rank = lora_rank
         self.lora_alpha = lora_alpha
         self.max_tokens = max_tokens
+        self.language_tuned = language_tuned
         self.use_semantic_tower = use_semantic_tower
         self.use_detail_tower = use_detail_tower
         self.use_mask_encoder = use_mask_encoder

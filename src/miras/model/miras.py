@@ -172,10 +172,15 @@ class Miras(PreTrainedModel):
         return MaskPrediction(logits[0].float(), scores, int(scores.argmax()) if points is not None else 0)
 
     def own_state_dict(self) -> dict[str, Tensor]:
-        """Everything but the language model's published weights."""
+        """Everything but the language model's published weights; those too when they were tuned (a head that is the
+        embeddings once more is left out)."""
+        tied = self.instruction.language_model.get_output_embeddings()
+        table = self.instruction.table.weight
+        twin = tied is not None and tied.weight is table
         return {
             name: value for name, value in self.state_dict().items()
             if not name.startswith(LANGUAGE_PREFIX) or "lora_" in name
+            or (self.config.language_tuned and not (twin and name.endswith("lm_head.weight")))
         }  # fmt: skip
 
     def save_pretrained(  # type: ignore[override]

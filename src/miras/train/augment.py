@@ -1,25 +1,37 @@
 """Augmentation that keeps language true.
 
-In: a photo with its annotations. Out: a crop with flips and colours changed, masks and words changed
-with it: a flip swaps left and right in every phrase. Knows no model.
+In: a photo with its annotations, a `Strength`, perhaps other photos to cut objects from. Out: a crop, perhaps flipped,
+coarser, with a pasted object, written text and other colours; masks and words are changed with it: a flip swaps left
+and right in every phrase, a photo with written text is never flipped, and words that name colours keep their hues.
+Knows no model.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageFilter
 
+from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
-from miras.core.types import AnnotatedPhoto, Mask
+from miras.core.types import AnnotatedPhoto, Annotation, Mask
 from miras.data.dialogues import mirror_annotation
-from miras.data.phrasing import mirror
+from miras.data.phrasing import mirror, pick
 
 MIN_SHARE = 0.35
 """An annotation of which less than this share stays in the crop is dropped, and its label is no longer
 one that can be called absent: a sliver of it may be in sight."""
+MIN_WRITTEN = 0.95
+"""The same of written text: half a word says something else."""
+_WRITTEN = re.compile(r"""(?:^|\s)["'\u201c\u2018].+["'\u201d\u2019]$""")
+_COLOUR = re.compile(
+    r"\b(?:red|orange|yellow|green|blue|purple|violet|pink|brown|beige|gold(?:en)?|colou?r\w*)\b", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,68 @@ class Sample:
 
     pixels: NDArray[np.uint8]
     photo: AnnotatedPhoto
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How much `augment` changes. Chances are 0..1; what has chance 0 draws nothing from the generator.
+
+    whole: chance of no crop. crop: area of a crop, of the photo's. aspect: the crop's sides differ from the photo's by
+    a factor of up to exp(aspect). flip: chance. coarse: chance of fewer pixels, scale: how many, as a factor of the
+    sides. colours: chance of each of brightness, contrast and saturation, changed by a factor of 1 - x to 1 + x.
+    hue_shift: chance of other hues, turned by up to hue / 256 of the circle. grey: chance of no hues. blur: chance,
+    blur_radius in pixels. jpeg: chance, jpeg_quality 1..95. copy_paste: chance that an object of another photo is
+    pasted, paste_share: its area, of the photo's. text: chance that 1 to most_texts texts are written, text_height:
+    of the photo's shorter side.
+    Raises InputError that names every wrong value.
+    """
+
+    whole: float = 0.2
+    crop: tuple[float, float] = (0.25, 1.0)
+    aspect: float = 0.35
+    flip: float = 0.5
+    coarse: float = 0.0
+    scale: tuple[float, float] = (0.4, 1.0)
+    colours: float = 0.6
+    brightness: float = 0.35
+    contrast: float = 0.35
+    saturation: float = 0.45
+    hue_shift: float = 0.3
+    hue: int = 12
+    grey: float = 0.05
+    blur: float = 0.0
+    blur_radius: tuple[float, float] = (0.4, 1.5)
+    jpeg: float = 0.0
+    jpeg_quality: tuple[int, int] = (35, 90)
+    copy_paste: float = 0.0
+    paste_share: tuple[float, float] = (0.015, 0.12)
+    text: float = 0.0
+    text_height: tuple[float, float] = (0.04, 0.13)
+    most_texts: int = 2
+
+    def __post_init__(self) -> None:
+        faults = []
+        for field in fields(self):
+            value, (low, high) = getattr(self, field.name), _LIMITS.get(field.name, (0, 1))
+            ends = tuple(value) if isinstance(value, list | tuple) else (value,)
+            wanted = 2 if isinstance(field.default, tuple) else 1
+            whole = isinstance(field.default[0] if isinstance(field.default, tuple) else field.default, int)
+            known = all(isinstance(n, int if whole else int | float) and not isinstance(n, bool) for n in ends)
+            if not known or len(ends) != wanted or not low <= ends[0] <= ends[-1] <= high:
+                what = "a number" if wanted == 1 else "two rising numbers"
+                faults.append(f"{field.name}: {what} from {low} to {high}, not {value!r}")
+            elif wanted == 2:
+                object.__setattr__(self, field.name, ends)
+        if faults:
+            raise InputError("augmentation in its ranges", "; ".join(faults))
+
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "crop": (0.01, 1), "aspect": (0, 2), "scale": (0.05, 1), "hue": (0, 127), "blur_radius": (0, 20),
+    "jpeg_quality": (1, 95), "paste_share": (0.001, 0.9), "text_height": (0.01, 0.9), "most_texts": (1, 10),
+}  # fmt: skip
+"""What is not 0..1."""
+DEFAULT = Strength()
 
 
 def shrink(pixels: NDArray[np.uint8], photo: AnnotatedPhoto, longest: int) -> Sample:
@@ -43,7 +117,8 @@ def shrink(pixels: NDArray[np.uint8], photo: AnnotatedPhoto, longest: int) -> Sa
         mask = resize(decode_rle(note.rle), (0, 0, width, height), size)
         if mask.any():
             notes.append(replace(note, rle=encode_rle(mask)))
-    return Sample(small, replace(photo, size=size, annotations=tuple(notes)))
+    vocabulary = photo.vocabulary - gone(photo.annotations, notes)
+    return Sample(small, replace(photo, size=size, annotations=tuple(notes), vocabulary=vocabulary))
 
 
 def resize(mask: Mask, box: tuple[int, int, int, int], size: tuple[int, int]) -> Mask:
@@ -52,36 +127,89 @@ def resize(mask: Mask, box: tuple[int, int, int, int], size: tuple[int, int]) ->
     return np.asarray(image) >= 128
 
 
-def augment(sample: Sample, rng: np.random.Generator) -> Sample:
-    """A random crop, perhaps flipped, with other colours."""
-    box = _crop(sample.photo, rng)
-    flip = rng.random() < 0.5
-    size = (box[3] - box[1], box[2] - box[0])
-    pixels = sample.pixels[box[1] : box[3], box[0] : box[2]]
+def augment(
+    sample: Sample, rng: np.random.Generator, strength: Strength = DEFAULT, donors: Sequence[Sample] = ()
+) -> Sample:
+    """A random crop, perhaps flipped, with other colours, and what else `strength` asks for.
+
+    donors: photos to cut objects from; without one that suits nothing is pasted. Text is written last, so that
+    it is never mirrored. Equal input and generator state give equal output.
+    """
+    from miras.train.copy_paste import copy_paste  # these two need `Sample`
+    from miras.train.rendered_text import rendered_text
+
+    box = _crop(sample.photo, rng, strength)
+    flipped = rng.random() < strength.flip
+    sample = cropped(sample, box)
+    if flipped:
+        sample = flip(sample)
+    if _chance(strength.coarse, rng):
+        sample = shrink(
+            sample.pixels, sample.photo, max(32, int(max(sample.photo.size) * rng.uniform(*strength.scale)))
+        )
+    if donors and _chance(strength.copy_paste, rng):
+        sample = copy_paste(sample, pick(rng, donors), rng, share=strength.paste_share)
+    if _chance(strength.text, rng):
+        sample = rendered_text(sample, rng, most=strength.most_texts, height=strength.text_height)
+    return replace(sample, pixels=_colours(sample, rng, strength))
+
+
+def cropped(sample: Sample, box: tuple[int, int, int, int]) -> Sample:
+    """What lies in box (XYXY in pixels, inside the photo). Annotations of which too little stays are dropped."""
+    x0, y0, x1, y1 = box
     notes = []
     for note in sample.photo.annotations:
         full = decode_rle(note.rle)
-        part = full[box[1] : box[3], box[0] : box[2]]
+        part = full[y0:y1, x0:x1]
         kept = np.count_nonzero(part)
-        if kept < 12 or kept < MIN_SHARE * np.count_nonzero(full):
-            continue
-        rle = encode_rle(np.ascontiguousarray(part[:, ::-1]) if flip else part)
-        notes.append(mirror_annotation(note, rle) if flip else replace(note, rle=rle))
-    if flip:
-        pixels = pixels[:, ::-1]
-    gone = {note.label for note in sample.photo.annotations} - {note.label for note in notes}
-    vocabulary = sample.photo.vocabulary - gone - {mirror(label) for label in gone}
-    photo = replace(sample.photo, size=size, annotations=tuple(notes), vocabulary=vocabulary)
-    return Sample(_colours(np.ascontiguousarray(pixels), rng), photo)
+        if kept >= 12 and kept >= least_share(note) * np.count_nonzero(full):
+            notes.append(replace(note, rle=encode_rle(part)))
+    vocabulary = sample.photo.vocabulary - gone(sample.photo.annotations, notes)
+    photo = replace(sample.photo, size=(y1 - y0, x1 - x0), annotations=tuple(notes), vocabulary=vocabulary)
+    return Sample(np.ascontiguousarray(sample.pixels[y0:y1, x0:x1]), photo)
 
 
-def _crop(photo: AnnotatedPhoto, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """A box (XYXY): often the whole photo, else 30-100% of its area around a random annotation."""
+def flip(sample: Sample) -> Sample:
+    """Left and right exchanged in pixels, masks, and in the words of annotations and vocabulary.
+
+    A photo with an annotated text stays as it is: mirrored, it would say nothing. Flipping twice gives the same.
+    """
+    if any(is_written(note) for note in sample.photo.annotations):
+        return sample
+    notes = tuple(
+        mirror_annotation(note, encode_rle(decode_rle(note.rle)[:, ::-1])) for note in sample.photo.annotations
+    )
+    vocabulary = frozenset(mirror(label) for label in sample.photo.vocabulary)
+    photo = replace(sample.photo, annotations=notes, vocabulary=vocabulary)
+    return Sample(np.ascontiguousarray(sample.pixels[:, ::-1]), photo)
+
+
+def is_written(note: Annotation) -> bool:
+    """Whether the annotation is a written text: its phrase or label ends in a quotation."""
+    return any(_WRITTEN.search(text) for text in (note.label, note.phrase))
+
+
+def least_share(note: Annotation) -> float:
+    """The share of its mask that must stay in sight for the annotation to stay true."""
+    return MIN_WRITTEN if is_written(note) else MIN_SHARE
+
+
+def gone(before: Iterable[Annotation], after: Iterable[Annotation]) -> set[str]:
+    """Labels of which no annotation is left: they are not to be called absent, a bit may be in sight."""
+    return {note.label for note in before} - {note.label for note in after}
+
+
+def _chance(share: float, rng: np.random.Generator) -> bool:
+    return share > 0 and rng.random() < share
+
+
+def _crop(photo: AnnotatedPhoto, rng: np.random.Generator, strength: Strength) -> tuple[int, int, int, int]:
+    """A box (XYXY): now and then the whole photo, else a share of its area around a random annotation."""
     height, width = photo.size
-    if rng.random() < 0.2 or not photo.annotations:
+    if rng.random() < strength.whole or not photo.annotations:
         return 0, 0, width, height
-    share = rng.uniform(0.25, 1.0)
-    aspect = np.exp(rng.uniform(-0.35, 0.35))
+    share = rng.uniform(*strength.crop)
+    aspect = np.exp(rng.uniform(-strength.aspect, strength.aspect))
     h = int(min(height, max(32, height * np.sqrt(share) * aspect)))
     w = int(min(width, max(32, width * np.sqrt(share) / aspect)))
     note = photo.annotations[rng.integers(len(photo.annotations))]
@@ -99,19 +227,34 @@ def _range(low: int, high: int, side: int, limit: int) -> tuple[int, int]:
     return first, max(first, last) + 1
 
 
-def _colours(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    image = Image.fromarray(pixels)
+def _colours(sample: Sample, rng: np.random.Generator, strength: Strength) -> NDArray[np.uint8]:
+    image = Image.fromarray(sample.pixels)
     for enhancer, amount in (
-        (ImageEnhance.Brightness, 0.35),
-        (ImageEnhance.Contrast, 0.35),
-        (ImageEnhance.Color, 0.45),
+        (ImageEnhance.Brightness, strength.brightness),
+        (ImageEnhance.Contrast, strength.contrast),
+        (ImageEnhance.Color, strength.saturation),
     ):
-        if rng.random() < 0.6:
+        if rng.random() < strength.colours:
             image = enhancer(image).enhance(float(rng.uniform(1 - amount, 1 + amount)))
-    if rng.random() < 0.3:
-        hsv = np.array(image.convert("HSV"))
-        hsv[..., 0] += np.uint8(rng.integers(-12, 13) % 256)
-        image = Image.fromarray(hsv, "HSV").convert("RGB")
-    if rng.random() < 0.05:
+    named = _names_colours(sample.photo)
+    if rng.random() < strength.hue_shift:
+        turn = np.uint8(rng.integers(-strength.hue, strength.hue + 1) % 256)
+        if not named:
+            hsv = np.array(image.convert("HSV"))
+            hsv[..., 0] += turn
+            image = Image.fromarray(hsv, "HSV").convert("RGB")
+    if rng.random() < strength.grey and not named:
         image = image.convert("L").convert("RGB")
+    if _chance(strength.blur, rng):
+        image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(*strength.blur_radius))))
+    if _chance(strength.jpeg, rng):
+        file = io.BytesIO()
+        low, high = strength.jpeg_quality
+        image.save(file, "JPEG", quality=int(rng.integers(low, high + 1)))
+        image = Image.open(file).convert("RGB")
     return np.asarray(image)
+
+
+def _names_colours(photo: AnnotatedPhoto) -> bool:
+    """Whether the words of an annotation lean on hues ("the red cup")."""
+    return any(_COLOUR.search(text) for note in photo.annotations for text in (note.phrase, *note.instructions))

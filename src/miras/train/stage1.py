@@ -6,23 +6,22 @@ and read once per phrase. Source: paper, training stage 1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from miras.core.errors import InputError
 from miras.core.grammar import OBJ, SEG, TEMPLATES, Span, render_reply_open
-from miras.core.masks import decode_rle, iou
-from miras.core.photo import read_photo
-from miras.core.types import AnnotatedPhoto, Annotation
-from miras.data.dialogues import askable
+from miras.data import knowledge
+from miras.data.scene import Scene, Target
 from miras.model.miras import Miras
-from miras.model.visual_encoders import pool_by_mask
-from miras.model.visual_parsing import VisualParsing
+from miras.model.visual_encoders import ImageFeatures, pool_by_mask
+from miras.model.visual_parsing import Views, VisualParsing
 from miras.train import losses
-from miras.train.augment import Sample, augment
+from miras.train.photos import Item
 from miras.train.targets import Regions, collate, cover, prompt
 
 
@@ -35,6 +34,8 @@ class Weights:
     align: float = 0.1
     prior: float = 0.5
     patch: float = 0.5
+    presence: float = 0.3
+    boundary: float = 0.0
 
 
 class PhraseStates:
@@ -52,14 +53,15 @@ class PhraseStates:
                 self.known[phrase] = self._read(phrase)
         spans = [self.known[phrase].float() for phrase in phrases]
         padded = torch.nn.utils.rnn.pad_sequence(spans, batch_first=True)
-        lengths = torch.tensor([len(span) for span in spans])
-        return padded, torch.arange(padded.shape[1]) < lengths[:, None]
+        lengths = torch.tensor([len(span) for span in spans], device=padded.device)
+        return padded, torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
 
     def _read(self, phrase: str) -> Tensor:
         template = TEMPLATES[self.model.config.template]
         opening = render_reply_open(0, template)
         spans = [*opening, Span("special", OBJ), Span("text", " " + phrase), Span("special", SEG)]
-        ids = torch.tensor([self.model.grammar.encode(spans).ids])
+        device = self.model.instruction.special.device
+        ids = torch.tensor([self.model.grammar.encode(spans).ids], device=device)
         first = len(self.model.grammar.encode(opening).ids)
         _, states = self.model.instruction(self.model.embed(ids))
         return states[0, first:].to(torch.bfloat16)
@@ -67,93 +69,121 @@ class PhraseStates:
 
 @dataclass
 class PhraseBatch:
-    """Photos as views, the phrases of their regions, and the regions."""
+    """Photos as views, the phrases of their regions, and the regions. absent_RB: region r is surely not on photo b."""
 
-    pixels: list[NDArray[np.uint8]]
+    views: Views
     phrases: list[str]
-    labels: list[str]
+    labels: list[frozenset[str]]
     present: list[set[str]]
+    absent_RB: Tensor
     regions: Regions
+    names: list[str]
 
 
-def wording(note: Annotation, rng: np.random.Generator) -> str:
-    """One of the ways to name an annotation."""
-    options = [note.phrase] * 6 + [note.label] * 2
-    if note.instructions[5:]:
-        options += [note.instructions[5]] * 2
-    if " of the " in note.phrase:
-        part, whole = note.phrase.split(" of the ", 1)
+def wording(target: Target, rng: np.random.Generator) -> str:
+    """One of the ways to name a target."""
+    name = target.phrase
+    options = [name] * 6 + list(target.spoken) * 2
+    if target.instructions[5:]:
+        options += [target.instructions[5]] * 2
+    if target.sort == "one" and " of the " in name:
+        part, whole = name.split(" of the ", 1)
         options += [f"{whole} {part}", f"the {whole}'s {part}", part]
     else:
-        options += [f"the {note.phrase}"]
+        options += [f"the {name}"]
     return str(options[rng.integers(len(options))])
 
 
-def grouped(photo: AnnotatedPhoto) -> list[tuple[Annotation, NDArray[np.bool_]]]:
-    """One entry a label: all its instances together, since a bare phrase names them all."""
-    groups: dict[str, tuple[Annotation, NDArray[np.bool_]]] = {}
-    for note in photo.annotations:
-        mask = decode_rle(note.rle)
-        if note.label in groups:
-            mask = groups[note.label][1] | mask
-        groups[note.label] = (note, mask)
-    return list(groups.values())
-
-
-def phrase_batch(samples: list[Sample], side: int, limit: int, rng: np.random.Generator) -> PhraseBatch:
-    """Up to `limit` regions of each sample, masks on a side x side grid."""
+def phrase_batch(samples: Sequence[Item], parsing: VisualParsing, limit: int, rng: np.random.Generator) -> PhraseBatch:
+    """Up to `limit` targets of each photo, masks on a grid of a quarter of the detail view."""
+    side = parsing.detail_size // 4
     index, targets, prompts, phrases, labels, present = [], [], [], [], [], []
-    pixels: list[NDArray[np.uint8]] = []
-    for sample in samples:
-        groups = grouped(sample.photo)
-        order = rng.permutation(len(groups))[:limit]
-        covers = {int(i): cover(groups[i][1], side) for i in order}
-        for i, target in covers.items():
-            if target.max() < 0.5:
+    named: list[str] = []
+    names: list[str] = []
+    missing: list[set[str]] = []
+    for photo, sample in enumerate(samples):
+        if sample.photo is None:
+            raise InputError("photos with annotations in stage 1", "one without")
+        scene = Scene(sample.photo, knowledge.load())
+        order = rng.permutation(len(scene.targets))[:limit]
+        covers = {int(i): cover(scene.mask(scene.targets[i]), side) for i in order}
+        for i, grid in covers.items():
+            if grid.max() < 0.5:
                 continue
             others = [other for j, other in covers.items() if j != i]
-            index.append(len(pixels))
-            targets.append(target)
-            prompts.append(prompt(target, others, rng))
-            phrases.append(wording(groups[i][0], rng))
-            labels.append(groups[i][0].label)
-        pixels.append(sample.pixels)
+            index.append(photo)
+            targets.append(grid)
+            prompts.append(prompt(grid, others, rng))
+            phrases.append(wording(scene.targets[i], rng))
+            named.append(scene.targets[i].phrase)
+            labels.append(frozenset(sample.photo.annotations[m].label for m in scene.targets[i].members))
         present.append({note.label for note in sample.photo.annotations})
-    return PhraseBatch(pixels, phrases, labels, present, collate(index, targets, prompts))
+        missing.append({name for absent in scene.absent for name in absent})
+        names.append(sample.photo.id)
+    absent = torch.tensor([[name in gone for gone in missing] for name in named])
+    views = parsing([sample.pixels for sample in samples])
+    regions = collate(index, targets, prompts, side)
+    return PhraseBatch(views, phrases, labels, present, absent.reshape(-1, len(samples)), regions, names)
 
 
-def step(
-    model: Miras, batch: PhraseBatch, states: PhraseStates, parsing: VisualParsing, weights: Weights
-) -> dict[str, Tensor]:
+def step(model: Miras, batch: PhraseBatch, states: PhraseStates, weights: Weights) -> dict[str, Tensor]:
     """The loss parts of one batch, and their weighted sum under "loss"."""
     regions = batch.regions
     span, words = states(batch.phrases)
+    features = model.image_encoder(batch.views)
+    seen, there = _presence(model, batch, features, span, words)
     words = words & regions.words_R[:, None]
-    with torch.autocast("cpu", torch.bfloat16):
-        features = model.image_encoder(parsing(batch.pixels))
-        prompts, match_words = model.alignment(span, words)
-        chosen = features.select(regions.photo_R)
-        dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
-        real = words.any(1)
-        prior = model.alignment.prior(match_words, chosen.pixels_BChw, real)
-        logits, iou = model.decoder(
-            prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3
-        )
-        pooled = pool_by_mask(chosen.pixels_BChw, regions.target_Rss[:, None])
-        match_pixels = model.alignment.match(pooled)
-        patch = model.alignment.match_patches(features.visual_BND, span, words)
+    prompts, match_words = model.alignment(span, words)
+    chosen = features.select(regions.photo_R)
+    dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
+    real = words.any(1)
+    prior = model.alignment.prior(match_words, chosen.pixels_BChw, real)
+    logits, iou = model.decoder(
+        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3
+    )
     mask_loss, iou_loss = losses.candidates(logits.float(), iou, regions.target_Rss)
     parts = {"mask": mask_loss, "iou": iou_loss, "prior": losses.prior(prior, regions.target_Rss, real)}
-    same = _same(batch.labels)
+    parts["presence"] = losses.presence(seen, there)
+    if weights.boundary:
+        parts["boundary"] = losses.mean(losses.boundary(logits[:, 0], regions.target_Rss))
     if real.sum() > 1:
-        kept = real.nonzero()[:, 0]
-        parts["align"] = losses.info_nce(
-            match_words[kept], match_pixels[kept], model.alignment.match_scale, same[kept][:, kept]
-        )
-        parts["patch"] = losses.patches(patch[:, kept], *patch_targets(batch, kept, model.config.image_tokens))
+        parts |= _matches(model, batch, features, match_words, (span, words), real)
     parts["loss"] = sum(getattr(weights, name) * value for name, value in parts.items())
-    parts["train_iou"] = losses.hard_iou(logits[:, 0], regions.target_Rss)[real].mean()
+    parts["train_iou"] = losses.mean(losses.hard_iou(logits[:, 0], regions.target_Rss)[real].float())
+    right = ((seen.detach() > 0) == (there > 0.5)).float()
+    parts["presence_hits"] = losses.mean(right[there > 0.5])
+    parts["absence_hits"] = right[there < 0.5].mean() if (there < 0.5).any() else right.new_ones(())
     return parts
+
+
+def _matches(
+    model: Miras, batch: PhraseBatch, features: ImageFeatures, match_RE: Tensor, spoken: tuple[Tensor, Tensor],
+    real_R: Tensor,
+) -> dict[str, Tensor]:  # fmt: skip
+    """InfoNCE of the words with what their mask covers, and of the words with every visual token."""
+    kept = real_R.nonzero()[:, 0]
+    pixels = features.select(batch.regions.photo_R[kept]).pixels_BChw
+    match_pixels = model.alignment.match(pool_by_mask(pixels, batch.regions.target_Rss[kept][:, None]))
+    same = _same([batch.labels[r] for r in kept.tolist()]).to(kept.device)
+    patch = model.alignment.match_patches(features.visual_BND, *spoken)
+    return {
+        "align": losses.info_nce(match_RE[kept], match_pixels, model.alignment.match_scale, same),
+        "patch": losses.patches(patch[:, kept], *patch_targets(batch, kept, model.config.image_tokens)),
+    }
+
+
+def _presence(
+    model: Miras, batch: PhraseBatch, features: ImageFeatures, span_RSE: Tensor, words_RS: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Presence logits (N,) and whether the thing is there (N,): each phrase on its own photo and on a few
+    of those that surely do not show it."""
+    prompts, match = model.alignment(span_RSE, words_RS)
+    region, photo = batch.absent_RB.nonzero().unbind(1)
+    chosen = torch.randperm(len(region), device=region.device)[: 2 * len(prompts)]
+    at = torch.cat([torch.arange(len(prompts), device=region.device), region[chosen]])
+    photos = torch.cat([batch.regions.photo_R, photo[chosen]])
+    there = (torch.arange(len(at), device=at.device) < len(prompts)).float()
+    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw[photos]), there
 
 
 def patch_targets(batch: PhraseBatch, kept: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
@@ -164,33 +194,14 @@ def patch_targets(batch: PhraseBatch, kept: Tensor, tokens: int) -> tuple[Tensor
     grid = int(tokens**0.5)
     own = torch.nn.functional.adaptive_avg_pool2d(batch.regions.target_Rss[kept][:, None], grid).flatten(1)
     photo = batch.regions.photo_R[kept]
-    cover_BRN = torch.zeros(len(batch.pixels), len(kept), tokens)
-    known = torch.zeros(len(batch.pixels), len(kept), dtype=torch.bool)
+    cover_BRN = torch.zeros(len(batch.present), len(kept), tokens)
+    known = torch.zeros(len(batch.present), len(kept), dtype=torch.bool)
     for r, region in enumerate(kept.tolist()):
         for b, present in enumerate(batch.present):
-            known[b, r] = b == photo[r] or batch.labels[region] not in present
-        cover_BRN[photo[r], r] = own[r]
-    return cover_BRN, known
+            known[b, r] = b == int(photo[r]) or not batch.labels[region] & present
+        cover_BRN[photo[r], r] = own[r].cpu()
+    return cover_BRN.to(own.device), known.to(own.device)
 
 
-def _same(labels: list[str]) -> Tensor:
-    return torch.tensor([[a == b for b in labels] for a in labels])
-
-
-def augmented(samples: list[Sample], rng: np.random.Generator) -> list[Sample]:
-    """Each sample changed at random; one whose crop left nothing to ask for is used as it is."""
-    changed = [augment(sample, rng) for sample in samples]
-    return [new if askable(new.photo) else old for new, old in zip(changed, samples, strict=True)]
-
-
-@torch.no_grad()
-def validate(model: Miras, photos: list[AnnotatedPhoto], states: PhraseStates, limit: int = 4) -> dict[str, float]:
-    """Mean IoU at full size of phrases on photos, by source; at most `limit` labels a photo."""
-    scores: dict[str, list[float]] = {}
-    for photo in photos:
-        features = model.encode_image([read_photo(photo.path)])
-        for note, mask in grouped(photo)[:limit]:
-            span, _ = states([note.phrase])
-            predicted = model.segment(features, 0, span[0]).mask(photo.size)
-            scores.setdefault(photo.source, []).append(iou(predicted, mask))
-    return {source: round(100 * float(np.mean(values)), 2) for source, values in scores.items()}
+def _same(labels: list[frozenset[str]]) -> Tensor:
+    return torch.tensor([[bool(a & b) for b in labels] for a in labels])

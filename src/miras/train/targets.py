@@ -6,7 +6,8 @@ R regions, Q points, s side of the mask grid (a quarter of the detail view).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -116,16 +117,27 @@ class Regions:
     words_R: Tensor
 
 
-def collate(photo: list[int], targets: list[NDArray[np.float32]], prompts: list[Prompted]) -> Regions:
-    """Lists of one entry a region to tensors."""
-    side = targets[0].shape[0]
+def collate(photo: list[int], targets: list[NDArray[np.float32]], prompts: list[Prompted], side: int) -> Regions:
+    """Lists of one entry a region (there may be none) to tensors."""
     blank = np.zeros((side, side), np.float32)
-    shown = np.stack([blank if p.shown_ss is None else (p.shown_ss > 0.5).astype(np.float32) for p in prompts])
+    shown = [blank if p.shown_ss is None else (p.shown_ss > 0.5).astype(np.float32) for p in prompts]
+    points = np.array([p.points_Q3 for p in prompts], np.float32).reshape(-1, POINTS, 3)
     return Regions(
-        torch.tensor(photo),
-        torch.from_numpy(np.stack(targets)),
-        torch.from_numpy(np.stack([p.points_Q3 for p in prompts])),
-        torch.from_numpy(shown)[:, None],
-        torch.tensor([p.shown_ss is not None and bool((p.shown_ss > 0.5).any()) for p in prompts]),
-        torch.tensor([p.words for p in prompts]),
+        torch.tensor(photo, dtype=torch.long),
+        torch.from_numpy(np.array(targets, np.float32).reshape(-1, side, side)),
+        torch.from_numpy(points),
+        torch.from_numpy(np.array(shown, np.float32).reshape(-1, 1, side, side)),
+        torch.tensor([p.shown_ss is not None and bool((p.shown_ss > 0.5).any()) for p in prompts], dtype=torch.bool),
+        torch.tensor([p.words for p in prompts], dtype=torch.bool),
     )
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """A batch (a dataclass of tensors, lists of them, and other things) on another device."""
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if is_dataclass(value) and not isinstance(value, type):
+        held = {f.name: getattr(value, f.name) for f in fields(value)}
+        tensors = {k: moved(v, device) for k, v in held.items() if isinstance(v, Tensor) or is_dataclass(v)}
+        return replace(value, **tensors)
+    return value

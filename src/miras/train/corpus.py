@@ -1,0 +1,178 @@
+"""What a run trains on: photos with masks, photos with recorded conversations, and which are kept out.
+
+In: folders and files of any format. Out: `Corpus`. Whatever `miras data validate` would reject stops the run before
+it begins. Splits go by photograph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from miras.core.errors import InputError
+from miras.core.types import AnnotatedPhoto, Annotation
+from miras.data.checks import SHOWN_FAULTS
+from miras.data.dialogues import askable
+from miras.data.gather import Losses, Picture, gather
+from miras.data.guess import guess_format
+from miras.data.read import FORMATS as ANNOTATED
+from miras.data.read import SOURCES, read_sources
+from miras.data.read import read as read_annotations
+from miras.data.record import Record
+from miras.data.single import request
+from miras.data.split import CALIBRATION_SHARE, recipe_sides, split
+from miras.train import conversations
+from miras.train.recipe import Data
+
+
+@dataclass
+class Corpus:
+    """photos: trained on, those without annotations are for their records alone. records: recorded conversations of
+    training photos by `key`. kept: for validation; calibration: for the few numbers fitted afterwards."""
+
+    photos: list[AnnotatedPhoto] = field(default_factory=list)
+    records: dict[str, list[Record]] = field(default_factory=dict)
+    kept: list[AnnotatedPhoto] = field(default_factory=list)
+    calibration: list[AnnotatedPhoto] = field(default_factory=list)
+
+    def summary(self) -> dict[str, int]:
+        """Numbers for the log."""
+        return {
+            "photos": len(self.photos), "conversations": sum(map(len, self.records.values())),
+            "kept": len(self.kept), "calibration": len(self.calibration),
+        }  # fmt: skip
+
+    def phrases(self) -> Corpus:
+        """The same for stage 1: photos that only conversations know get the regions of these as annotations."""
+        bare = {key(photo): photo for photo in self.photos if not photo.annotations}
+        talks = [record for name in bare for record in self.records.get(name, ())]
+        found = {f"{p.key[0]}/{str(p.name).removeprefix(str(p.key[0]) + '/')}": p for p in gather(talks, Losses())[0]}
+        filled = []
+        for photo in self.photos:
+            picture = found.get(key(photo)) if not photo.annotations else None
+            notes = _notes(picture) if picture is not None else photo.annotations
+            filled.append(replace(photo, annotations=notes))
+        return replace(self, photos=[photo for photo in filled if photo.annotations], records={})
+
+
+def key(photo: AnnotatedPhoto) -> str:
+    """By which records find their photo: PRIST-Open's `image_id`."""
+    return f"{photo.source}/{photo.id}"
+
+
+def read(paths: Sequence[Path], data: Data) -> Corpus:
+    """Everything at `paths`, split as the recipe says. Raises InputError for no data, for faulty data (with the command
+    that lists every fault) and when a side is left empty."""
+    if not paths:
+        raise InputError("data to train on", "none", "name folders with --data")
+    photos: list[AnnotatedPhoto] = []
+    records: list[Record] = []
+    for path in paths:
+        if not path.exists():
+            raise InputError("data to train on", f"no file or folder {path}")
+        if path.is_dir() and any((path / where).exists() for where, _ in SOURCES.values()):
+            photos += read_sources(path)
+        else:
+            more, talks = _formatted(path)
+            photos += more
+            records += talks
+    _add_recorded(photos, records)
+    corpus = _divide(photos, records, data)
+    if not corpus.photos:
+        raise InputError("photos to train on", f"none of {len(photos)} on the training side", "see data.split")
+    return corpus
+
+
+def _formatted(path: Path) -> tuple[list[AnnotatedPhoto], list[Record]]:
+    """Annotations as photos, conversations and questions in a person's own words as records."""
+    format = guess_format(path)
+    if format in ANNOTATED:
+        return _annotations(path, format), []
+    records = conversations.read(path, format)
+    plain = [record for record in records if record["kind"] == "single" and _is_plain(record)]
+    talks = [record for record in records if record["kind"] != "single" or not _is_plain(record)]
+    pictures, _ = gather(plain, Losses())
+    splits = {(r["source"], r["image_id"]): r["split"] for r in plain}
+    return [_annotated(picture, splits) for picture in pictures], talks
+
+
+def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
+    faults: list[str] = []
+    photos = read_annotations(path, format, faults.append)
+    if faults:
+        more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        cure = f"miras data validate {path} --format {format} lists them all"
+        raise InputError("data without faults", "; ".join(faults[:SHOWN_FAULTS]) + more, cure)
+    return photos
+
+
+def _is_plain(record: Record) -> bool:
+    """Whether the words were made from the phrase by a reader."""
+    return record["focus"] != "" and record["turns"][0]["text"] == request(record["focus"])
+
+
+def _annotated(picture: Picture, splits: dict[tuple[str, str], str]) -> AnnotatedPhoto:
+    source = str(picture.key[0])
+    notes = _notes(picture)
+    given = splits.get((source, picture.name), "")
+    return AnnotatedPhoto(picture.name, picture.path, picture.size, notes, f"{source}@{given}" if given else source)
+
+
+def name_of(record: Record) -> str:
+    """The `key` of the photo of a record."""
+    name = record["image_id"] or record["image"]
+    return name if name.startswith(f"{record['source']}/") else f"{record['source']}/{name}"
+
+
+def _notes(picture: Picture) -> tuple[Annotation, ...]:
+    return tuple(Annotation(shown.phrase, shown.phrase, shown.rle) for shown in picture.shown)
+
+
+def _add_recorded(photos: list[AnnotatedPhoto], records: Iterable[Record]) -> None:
+    """Photos that only conversations know, with nothing to sample from."""
+    known = {key(photo) for photo in photos}
+    for record in records:
+        name = name_of(record)
+        if name not in known:
+            known.add(name)
+            size = (record["height"], record["width"])
+            id = name.removeprefix(f"{record['source']}/")
+            photos.append(AnnotatedPhoto(id, Path(record["image"]), size, (), record["source"]))
+
+
+def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> Corpus:
+    by_photo: dict[str, list[Record]] = {}
+    for record in records:
+        by_photo.setdefault(name_of(record), []).append(record)
+    if data.split == "recipe":
+        sides = recipe_sides(photos)
+        train, calibration, kept = sides["train"], sides["calibration"], sides["val"]
+    elif data.split == "share":
+        train, rest = split(photos, data.val)
+        kept, calibration = split(rest, CALIBRATION_SHARE, seed=1)
+    else:
+        sides = _given(photos, by_photo)
+        train, kept, calibration = sides["train"], sides["val"], sides["val"]
+    train, kept, calibration = ([_plain(photo) for photo in side] for side in (train, kept, calibration))
+    train = [photo for photo in train if askable(photo) or key(photo) in by_photo]
+    mine = {key(photo) for photo in train}
+    talks = {name: rows for name, rows in by_photo.items() if name in mine}
+    return Corpus(train, talks, [p for p in kept if p.annotations], [p for p in calibration if askable(p)])
+
+
+def _given(photos: list[AnnotatedPhoto], by_photo: dict[str, list[Record]]) -> dict[str, list[AnnotatedPhoto]]:
+    sides: dict[str, list[AnnotatedPhoto]] = {"train": [], "val": [], "test": []}
+    for photo in photos:
+        rows = by_photo.get(key(_plain(photo)))
+        side = rows[0]["split"] if rows else photo.source.rpartition("@")[2]
+        if side not in sides:
+            raise InputError(
+                "data with a split of its own (data.split: given)", f"none for photo {photo.id}", "data.split=share"
+            )
+        sides[side].append(photo)
+    return sides
+
+
+def _plain(photo: AnnotatedPhoto) -> AnnotatedPhoto:
+    return replace(photo, source=photo.source.partition("@")[0])

@@ -1,0 +1,43 @@
+"""After the last stage: what is fitted on photos that were not trained on, and the table of continuations.
+
+In: a saved model, training and calibration photos. Out: the same model with its verdict (select or refuse) and with
+what mostly follows what in the replies to training photos. In place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from miras.chat.load import load
+from miras.core.types import AnnotatedPhoto
+from miras.data.dialogues import askable
+from miras.model.miras import Miras
+from miras.train import verdict
+from miras.train.continuations import continuations
+
+
+def finish(
+    folder: Path, training: Sequence[AnnotatedPhoto], unseen: Sequence[AnnotatedPhoto], dialogues: int, seed: int
+) -> dict[str, Any]:
+    """`dialogues` sampled dialogues give the evidence. Without unseen photos the verdict stays as it is.
+
+    Returns the number of turns, of those whose thing is there, and the verdict.
+    """
+    found: dict[str, Any] = {"n": 0, "there": 0}
+    model = Miras.from_pretrained(folder)
+    if unseen:
+        evidence, there = verdict.collect(load(folder).model, unseen, dialogues, seed)
+        np.save(folder.parent / "evidence.npy", torch.cat([evidence, there[:, None]], 1).numpy())
+        found = {"n": len(there), "there": int(there.sum())}
+        if 0 < found["there"] < found["n"]:
+            model.alignment.verdict.copy_(verdict.fit(evidence, there))
+    photos = [photo for photo in training if photo.annotations and askable(photo)]
+    if photos:
+        model.continuations = continuations(model.grammar, model.config.template, photos, 12 * dialogues, seed)
+    model.save_pretrained(folder)
+    return found | {"verdict": model.alignment.verdict.tolist()}

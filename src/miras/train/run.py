@@ -1,0 +1,168 @@
+"""A run from recipe to weights: `miras train`.
+
+In: a chain of recipes, data, a folder. Out: RUN/model (for a chain RUN/NAME/model each, and RUN/model), checkpoints,
+logs, overlays. Knows how the pieces fit together; the pieces know nothing of each other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+
+from miras.core.errors import InputError
+from miras.core.grammar import Encoder
+from miras.core.types import AnnotatedPhoto
+from miras.model.config import MirasConfig
+from miras.model.miras import Miras
+from miras.model.visual_parsing import VisualParsing
+from miras.train import corpus as corpora
+from miras.train import stage1, stage2, validation
+from miras.train.callbacks import Average, Progress, Validation
+from miras.train.corpus import Corpus
+from miras.train.finish import finish
+from miras.train.photos import Item, Items
+from miras.train.recipe import Chain, Recipe
+from miras.train.student import Student, build, parts
+from miras.train.trainer import MODEL, MirasTrainer, Validate, place
+
+
+def train(
+    chain: Chain, paths: Sequence[Path], out: Path, *, resume: bool = False, validate: Validate | None = None
+) -> dict[str, Any]:
+    """Run a chain. validate: figures of a model on photos of the caller's; by default phrases on the photos kept out.
+
+    Returns what the run was and reached. Raises InputError for whatever a person can mend.
+    """
+    corpus: Corpus | None = None
+    result: dict[str, Any] = {"recipe": chain.name, "out": str(out), "stages": []}
+    before: Path | None = None
+    for recipe in chain.recipes:
+        folder = out / recipe.name if len(chain.recipes) > 1 else out
+        if before is not None and not recipe.start.weights:
+            recipe = replace(recipe, start=replace(recipe.start, weights=str(before), config={}))
+        if resume and (folder / MODEL / "config.json").exists():
+            print(f"{recipe.name} is done: {folder / MODEL}", file=sys.stderr)
+        else:
+            begun = resume and folder.exists()
+            corpus = corpora.read([Path(p) for p in recipe.data.paths] or list(paths), recipe.data)
+            result["stages"].append(run(recipe, corpus, folder, resume=begun, validate=validate))
+        before = folder / MODEL
+    if len(chain.recipes) > 1 and before is not None:
+        shutil.copytree(before, out / MODEL, dirs_exist_ok=True)
+    if chain.finish:
+        last = chain.recipes[-1]
+        corpus = corpus or corpora.read([Path(p) for p in last.data.paths] or list(paths), last.data)
+        result["finish"] = finish(out / MODEL, corpus.photos, corpus.calibration, chain.finish, last.seed)
+    result["model"] = str(out / MODEL)
+    return result
+
+
+def run(
+    recipe: Recipe, corpus: Corpus, out: Path, *, resume: bool = False, validate: Validate | None = None
+) -> dict[str, Any]:
+    """One recipe. The averaged weights (the best ones, where the recipe stops early) go to OUT/model."""
+    student = build(recipe)
+    checkpoint = place(recipe, out, resume)
+    kept = spread(corpus.kept, recipe.check.photos)
+    validate = validate or (lambda model: validation.phrases(model, kept))
+    shown = spread(corpus.kept, recipe.check.overlays)
+    average, progress = Average(), Progress(recipe.name)
+    checks = Validation(recipe.check, validate, lambda model, file: validation.sheet(model, shown, file))
+    callbacks = [average, progress, *([checks] if kept else [])]
+    collate = Collate(student.model, recipe)
+    trainer = MirasTrainer(student, recipe, out, items(recipe, corpus), collate, callbacks)
+    average.trainer = checks.trainer = trainer
+    collate.processes = trainer.args.world_size
+    if trainer.is_world_process_zero():
+        _announce(recipe, corpus, student, out)
+    outcome = trainer.train(resume_from_checkpoint=checkpoint)
+    if recipe.check.patience and (out / "best").exists():
+        if trainer.is_world_process_zero():
+            shutil.copytree(out / "best", out / MODEL, dirs_exist_ok=True)
+    else:
+        trainer.save_averaged(out / MODEL)
+    return {
+        "recipe": recipe.name, "steps": trainer.state.global_step, "loss": round(outcome.training_loss, 4),
+        "seconds": round(outcome.metrics["train_runtime"], 1), "best": checks.best, "data": corpus.summary(),
+    }  # fmt: skip
+
+
+def items(recipe: Recipe, corpus: Corpus) -> Items:
+    """The photos and conversations of every step of the run, each determined by its number."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    count = recipe.steps * recipe.batch.photos * recipe.batch.accumulate * world
+    return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count)
+
+
+class Collate:
+    """Numbered items to {"batch": ...}: deterministic, so that a resumed run sees the same batches.
+
+    processes: that share a step; the side of the detail view follows the share of the run that is done.
+    """
+
+    def __init__(self, model: Miras, recipe: Recipe) -> None:
+        config = model.config
+        assert isinstance(config, MirasConfig)
+        self.config = config
+        self.grammar: Encoder = model.grammar
+        self.recipe, self.processes = recipe, 1
+        self.history = stage2.History(**recipe.history)
+
+    def __call__(self, numbered: list[tuple[int, Item]]) -> dict[str, Any]:
+        """The batch of these items."""
+        first = numbered[0][0]
+        rng = np.random.default_rng([self.recipe.seed, 3, first])
+        drawn = [item for _, item in numbered]
+        parsing = self.parsing(first)
+        if self.recipe.stage == 1:
+            return {"batch": stage1.phrase_batch(drawn, parsing, self.recipe.batch.regions, rng)}
+        template = self.config.template
+        return {"batch": stage2.dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history)}
+
+    def parsing(self, item: int) -> VisualParsing:
+        """The views at the step that this item belongs to."""
+        batch = self.recipe.batch
+        step = item // (batch.photos * batch.accumulate * self.processes)
+        side = batch.detail or self.config.detail_size
+        if batch.coarse and step < batch.coarse_until * self.recipe.steps:
+            side = batch.coarse
+        return VisualParsing(side, self.config.semantic_size)
+
+
+def spread(photos: Sequence[AnnotatedPhoto], count: int) -> list[AnnotatedPhoto]:
+    """`count` photos, evenly over the list."""
+    if count >= len(photos):
+        return list(photos)
+    return [photos[i] for i in np.linspace(0, len(photos) - 1, count).astype(int)] if count else []
+
+
+def _announce(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> None:
+    """The freeze table and what the run is, on standard error and in run.json."""
+    rows = parts(student, recipe)
+    width = max(len(row.name) for row in rows)
+    for row in rows:
+        rates = ", ".join(f"{rate:.1e}" for rate in row.rates) or "frozen"
+        print(f"  {row.name:<{width}}  {row.trained:>11,} trained  {row.frozen:>11,} frozen  {rates}", file=sys.stderr)
+    trained = sum(row.trained for row in rows)
+    if not trained:
+        raise InputError("something that learns", "every parameter frozen", "look at optimiser.rates")
+    data = ", ".join(f"{count} {name}" for name, count in corpus.summary().items())
+    print(f"{recipe.name}: {trained:,} parameters learn, {data}", file=sys.stderr, flush=True)
+    about = {
+        "recipe": asdict(recipe), "data": corpus.summary(), "trained": trained, "python": platform.python_version(),
+        "torch": torch.__version__, "transformers": transformers.__version__,
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        "threads": torch.get_num_threads(), "processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }  # fmt: skip
+    (out / "run.json").write_text(json.dumps(about, indent=1, default=list))
