@@ -93,7 +93,8 @@ class MirasTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[Any]:
         """In order: the items are drawn at random by their number already."""
-        return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
+        chosen = self.train_dataset if train_dataset is None else train_dataset
+        return SequentialSampler(chosen)  # type: ignore[arg-type]
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with the rates of the recipe."""
@@ -106,7 +107,7 @@ class MirasTrainer(Trainer):
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return {name: moved(value, self.args.device) for name, value in inputs.items()}
 
-    def compute_loss(  # type: ignore[override]
+    def compute_loss(
         self,
         model: torch.nn.Module,
         inputs: dict[str, Any],
