@@ -24,6 +24,18 @@ def test_evidence_is_collected_from_dialogues(tmp_path):
     made = sample()
     Image.fromarray(made.pixels).save(tmp_path / "p.png")
     photo = dataclasses.replace(made.photo, path=tmp_path / "p.png")
-    evidence, there = verdict.collect(build("miras-tiny"), [photo], 3)
-    assert evidence.shape == (len(there), 2)
-    assert torch.isfinite(evidence).all()
+    seen = verdict.collect(build("miras-tiny"), [photo], 3)
+    assert seen.evidence_N2.shape == (len(seen.there_N), 2)
+    assert torch.isfinite(seen.evidence_N2).all()
+    assert ((seen.scored_M2 >= 0) & (seen.scored_M2 <= 1)).all()
+
+
+def test_a_score_is_brought_to_the_iou_that_is_to_be_expected():
+    torch.manual_seed(0)
+    raw = 2 * torch.randn(500).double()
+    real = (0.5 * raw - 1).sigmoid()
+    slope, shift = verdict.fit_score(torch.stack([raw.sigmoid(), real], 1))
+    assert abs(slope - 0.5) < 0.02 and abs(shift + 1) < 0.02
+    again = verdict.fit_score(torch.stack([(0.5 * raw - 1).sigmoid(), real], 1), slope, shift)
+    assert abs(again[0] - 0.5) < 0.02 and abs(again[1] + 1) < 0.02
+    assert verdict.fit_score(torch.zeros(3, 2).double(), 0.7, 0.1) == (0.7, 0.1)

@@ -26,7 +26,8 @@ class MirasConfig(PreTrainedConfig):
     width: decoder width C. prompts: P prompt embeddings per region. candidates: masks per region.
     mask_tokens: K slots after each `[SEG]`. alignment_layers: hidden states (0 = embeddings) that
     the alignment reads. language_tuned: the language model's own weights were trained too and are saved with the
-    rest. The four `use_*` switches are the paper's ablations; `paper_bugs` reads
+    rest. score_calibration: slope and shift of the predicted IoU's logit, fitted on photos that were not trained
+    on. The four `use_*` switches are the paper's ablations; `paper_bugs` reads
     `[SEG]` and aligns as the official code does (field notes D1, D6).
     """
 
@@ -54,6 +55,7 @@ class MirasConfig(PreTrainedConfig):
         lora_alpha: int = 16,
         max_tokens: int = 2048,
         language_tuned: bool = False,
+        score_calibration: tuple[float, float] = (1.0, 0.0),
         use_semantic_tower: bool = True,
         use_detail_tower: bool = True,
         use_mask_encoder: bool = True,
@@ -82,6 +84,7 @@ class MirasConfig(PreTrainedConfig):
         self.lora_alpha = lora_alpha
         self.max_tokens = max_tokens
         self.language_tuned = language_tuned
+        self.score_calibration = list(score_calibration)
         self.use_semantic_tower = use_semantic_tower
         self.use_detail_tower = use_detail_tower
         self.use_mask_encoder = use_mask_encoder

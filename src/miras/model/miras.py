@@ -168,7 +168,8 @@ class Miras(PreTrainedModel):
             prior,
             _points(points, box, size),
         )
-        scores = iou[0].float().sigmoid()
+        slope, shift = self.config.score_calibration
+        scores = (slope * iou[0].float() + shift).sigmoid()
         return MaskPrediction(logits[0].float(), scores, int(scores.argmax()) if points is not None else 0)
 
     def own_state_dict(self) -> dict[str, Tensor]:

@@ -1,16 +1,16 @@
 """After the last stage: what is fitted on photos that were not trained on, and the table of continuations.
 
-In: a saved model, training and calibration photos. Out: the same model with its verdict (select or refuse) and with
-what mostly follows what in the replies to training photos. In place.
+In: a saved model, training and calibration photos. Out: the same model with its verdict (select or refuse), the
+scale of its score, and what mostly follows what in the replies to training photos. In place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from miras.chat.load import load
@@ -31,13 +31,14 @@ def finish(
     found: dict[str, Any] = {"n": 0, "there": 0}
     model = Miras.from_pretrained(folder)
     if unseen:
-        evidence, there = verdict.collect(load(folder).model, unseen, dialogues, seed)
-        np.save(folder.parent / "evidence.npy", torch.cat([evidence, there[:, None]], 1).numpy())
-        found = {"n": len(there), "there": int(there.sum())}
+        seen = verdict.collect(load(folder).model, unseen, dialogues, seed)
+        torch.save(asdict(seen), folder.parent / "evidence.pt")
+        found = {"n": len(seen.there_N), "there": int(seen.there_N.sum()), "scored": len(seen.scored_M2)}
         if 0 < found["there"] < found["n"]:
-            model.alignment.verdict.copy_(verdict.fit(evidence, there))
+            model.alignment.verdict.copy_(verdict.fit(seen.evidence_N2, seen.there_N))
+        model.config.score_calibration = list(verdict.fit_score(seen.scored_M2, *model.config.score_calibration))
     photos = [photo for photo in training if photo.annotations and askable(photo)]
     if photos:
         model.continuations = continuations(model.grammar, model.config.template, photos, 12 * dialogues, seed)
     model.save_pretrained(folder)
-    return found | {"verdict": model.alignment.verdict.tolist()}
+    return found | {"verdict": model.alignment.verdict.tolist(), "score": model.config.score_calibration}

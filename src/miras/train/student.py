@@ -155,7 +155,7 @@ def same_architecture(folder: Path, model: Miras) -> None:
     from miras.model.miras import read_config
 
     theirs, ours = read_config(folder).to_dict(), model.config.to_dict()
-    ignored = {"transformers_version", "architectures", "_name_or_path", "dtype", "torch_dtype"}
+    ignored = {"transformers_version", "architectures", "_name_or_path", "dtype", "torch_dtype", "score_calibration"}
     unlike = sorted(k for k in (theirs.keys() | ours.keys()) - ignored if theirs.get(k) != ours.get(k))
     if unlike:
         raise InputError(

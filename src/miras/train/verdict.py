@@ -1,20 +1,23 @@
-"""The verdict, select or refuse: three numbers fitted after stage 2.
+"""Five numbers fitted after stage 2: the verdict, select or refuse, and the scale of the score.
 
 In: a trained model and annotated photos that it has not seen: on photos of the training the presence
 head is surer than elsewhere (docs/log.md). Out: its `verdict`: bias, weight of what
 the pixels say (presence), weight of what the language model says (`[REJ]`). Logistic regression; things
-that are there weigh PRESENT times in sum as things that are not.
+that are there weigh PRESENT times in sum as things that are not. And slope and shift of the predicted IoU's logit, so
+that a score means the IoU that is to be expected (Platt 1999, with the IoU as a soft target).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from miras.chat.session import ChatSession
+from miras.core.masks import iou
 from miras.core.types import AnnotatedPhoto, Mark, Operator
 from miras.data import dialogues
 from miras.model.miras import Miras
@@ -26,14 +29,21 @@ DECAY = 1e-2
 """Of the two weights, so that separable data leaves them finite."""
 
 
-def collect(model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Evidence (N, 2), presence and refusal, and whether the thing is there (N,), of `count` dialogues.
+@dataclass(frozen=True)
+class Evidence:
+    """evidence_N2: presence and refusal; there_N: whether the thing is there. scored_M2: predicted and real IoU of
+    the first region of each reply that drew what was asked for."""
 
-    The history is the data's own; turns that ask for no region are left out.
-    """
+    evidence_N2: Tensor
+    there_N: Tensor
+    scored_M2: Tensor
+
+
+def collect(model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0) -> Evidence:
+    """What `count` dialogues show. The history is the data's own; turns that ask for no region are left out."""
     rng = np.random.default_rng([seed, 7])
     kinds = {"progressive": 0.35, "shift": 0.15, "edit": 0.1, "absent": 0.4}
-    rows, there = [], []
+    rows, there, scored = [], [], []
     for index in range(count):
         photo = photos[int(rng.integers(len(photos)))]
         talk = dialogues.sample(photo, np.random.default_rng([seed, index]), turns=(1, 3), kinds=kinds).conversation
@@ -41,13 +51,37 @@ def collect(model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: in
         for user, gold in zip(talk.turns[::2], talk.turns[1::2], strict=True):
             refused = any(isinstance(piece, Mark) and piece.operator is Operator.REJECT for piece in gold.content)
             twin = session.fork()
-            twin.ask(user.text)
+            reply = twin.ask(user.text)
             evidence = twin.evidence
+            if gold.regions and reply.regions and reply.regions[0].score is not None:
+                scored.append([reply.regions[0].score, iou(reply.regions[0].mask, gold.regions[0].mask)])
             if evidence is not None and evidence.presence is not None and (refused or gold.regions):
                 rows.append([evidence.presence, evidence.refusal])
                 there.append(float(not refused))
             session.tell(user.text, gold)
-    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 2), torch.tensor(there, dtype=torch.float64)
+    return Evidence(
+        torch.tensor(rows, dtype=torch.float64).reshape(-1, 2), torch.tensor(there, dtype=torch.float64),
+        torch.tensor(scored, dtype=torch.float64).reshape(-1, 2),
+    )  # fmt: skip
+
+
+def fit_score(scored_M2: Tensor, slope: float = 1.0, shift: float = 0.0) -> tuple[float, float]:
+    """Slope and shift of the logit, where the scores were made with these; as they are for fewer than 20 regions."""
+    if len(scored_M2) < 20:
+        return slope, shift
+    raw = (scored_M2[:, 0].clamp(1e-4, 1 - 1e-4).logit() - shift) / slope
+    facts = torch.stack([raw, torch.ones_like(raw)], 1)
+    line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([line], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        value = torch.nn.functional.binary_cross_entropy_with_logits(facts @ line, scored_M2[:, 1])
+        value.backward()
+        return value
+
+    search.step(loss)
+    return max(float(line[0].detach()), 0.05), float(line[1].detach())
 
 
 def fit(evidence_N2: Tensor, there_N: Tensor) -> Tensor:
