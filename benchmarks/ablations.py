@@ -1,6 +1,6 @@
 """The paper's ablations with one budget: `mini` and each recipe that leaves a part out, over seeds.
 
-    python benchmarks/ablations.py DATA... --out runs/ablations [--seeds 0 1 2] [--stage1 400] [--stage2 120] [--only NAME ...]
+    python benchmarks/ablations.py DATA... --out runs/ablations [--seeds 0 1 2] [--only NAME ...]
 
 Small views (256 and 128 pixels) and few steps, so that a run takes a quarter of an hour on two cores; compare the rows
 with each other only. Every run that is done is skipped, so the command can be stopped and given again. Figures: gIoU

@@ -57,8 +57,8 @@ class Weights:
 class History:
     """What a conversation sees of its earlier masks.
 
-    mode: "gold", the data set's; "own", the running model's; "mixed", the model's for a share `own` of the
-    conversations. hidden: how often the selection shown to the decoder is left out; spoiled: how often a
+    mode: "gold", the data set's; "own", the running model's; "mixed", the model's in a share `own` of the
+    batches (a batch that needs them is read twice). hidden: how often the selection shown to the decoder is left out; spoiled: how often a
     gold mask is; blank: how often the mask tokens of a region carry nothing; hand: how often a region is
     prompted by hand as in a refinement. memory False: no earlier mask is seen at all (ablation).
     """
@@ -123,15 +123,13 @@ def dialogue_batch(
     rows = _Rows()
     missing = [Scene(item.photo, knowledge.load()).absent if item.photo else ([], []) for item in items]
     absent = [{*hard, *easy} for hard, easy in missing]
-    own = {"gold": 0.0, "own": 1.0, "mixed": history.own}[history.mode]
-    owns = []
+    own = bool(rng.random() < {"gold": 0.0, "own": 1.0, "mixed": history.own}[history.mode])
     for photo, item in enumerate(items):
         for talk in item.conversations:
             rows.talks.append(talk)
             rows.photos.append(photo)
             rows.encoded.append(grammar.encode(render(talk, TEMPLATES[template])))
-            owns.append(bool(rng.random() < own))
-            _add_regions(rows, talk, side, rng, history, owns[-1])
+            _add_regions(rows, talk, side, rng, history, own)
     length = max(len(e) for e in rows.encoded)
     end = rows.encoded[0].ids[-1]
     most = max((len(before) for before in rows.earlier), default=0)
@@ -151,7 +149,7 @@ def dialogue_batch(
         torch.tensor([before + [-1] * (most - len(before)) for before in rows.earlier])
         .reshape(len(rows.row), most)
         .long(),
-        torch.tensor(owns),
+        torch.full((len(rows.talks),), own),
         torch.tensor(rows.fixed, dtype=torch.bool),
         rows.phrases,
         rows.talks,
