@@ -58,9 +58,9 @@ class History:
     """What a conversation sees of its earlier masks.
 
     mode: "gold", the data set's; "own", the running model's; "mixed", the model's in a share `own` of the
-    batches (a batch that needs them is read twice). hidden: how often the selection shown to the decoder is left out; spoiled: how often a
-    gold mask is; blank: how often the mask tokens of a region carry nothing; hand: how often a region is
-    prompted by hand as in a refinement. memory False: no earlier mask is seen at all (ablation).
+    batches (such a batch is read twice). hidden: how often the selection shown to the decoder is left out; spoiled:
+    how often a gold mask is; blank: how often the mask tokens of a region carry nothing; hand: how often a region
+    is prompted by hand as in a refinement. memory False: no earlier mask is seen at all (ablation).
     """
 
     mode: Literal["gold", "own", "mixed"] = "gold"
