@@ -6,7 +6,8 @@ Small views (256 and 128 pixels) and few steps, so that a run takes a quarter of
 with each other only. Every run that is done is skipped, so the command can be stopped and given again. Figures: gIoU
 of phrases asked alone (validation photos, `train.validation`), and of sampled dialogues with own history
 (`miras eval --format dialogues --split val`). Writes ablations.json beside itself and prints the table of
-docs/results.md: mean over seeds, and the difference to `mini` with a 95% interval of paired bootstrap over photos (phrases).
+docs/results.md: mean over seeds, and for phrases the difference to `mini` with a 95% interval of paired bootstrap over
+photos.
 """
 
 from __future__ import annotations

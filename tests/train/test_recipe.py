@@ -42,6 +42,14 @@ def test_changes_reach_one_recipe_of_a_chain_or_all():
     assert first.batch.regions == recipe.load("stage1").recipes[0].batch.regions
 
 
+def test_finish_stands_beside_the_recipes():
+    assert recipe.load("mini").finish > 0
+    assert recipe.load("mini", ["finish=0"]).finish == 0
+    assert recipe.load("stage2", ["finish=30", "steps=2"]).finish == 30
+    with pytest.raises(InputError, match="finish"):
+        recipe.load("stage2", ["finish=many"])
+
+
 BAD = [
     (["optimser.lr=1"], "optimser", "optimiser"),
     (["optimiser.lrr=1"], "optimiser.lrr", "lr"),

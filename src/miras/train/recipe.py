@@ -147,10 +147,11 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Chain:
     """A recipe as a chain of one, or a chain. changes: "optimiser.lr=1e-4"; in a chain they go to every
     recipe of it, "stage2:steps=100" to one. Raises InputError that names every unknown key and wrong value."""
     raw = _read(name_or_path)
+    finish, changes = _finish(raw, changes)
     if "recipes" not in raw:
         recipe = _build(_based(raw), changes, Path(name_or_path).stem)
-        return Chain(recipe.name, (recipe,))
-    members, faults = [], sorted(set(raw) - {"name", "recipes", "finish"})
+        return Chain(recipe.name, (recipe,), finish)
+    members, faults = [], sorted(set(raw) - {"name", "recipes"})
     if faults:
         raise InputError("name, recipes and finish in a chain", ", ".join(faults), "move them into its recipes")
     known = [str(member.get("name", member.get("base", ""))) for member in raw["recipes"]]
@@ -162,7 +163,22 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Chain:
         own = [c for c in changes if ":" not in c.partition("=")[0]]
         own += [c.removeprefix(f"{name}:") for c in changes if c.startswith(f"{name}:")]
         members.append(_build(_based(member), own, name))
-    return Chain(str(raw.get("name", Path(name_or_path).stem)), tuple(members), int(raw.get("finish", 0)))
+    return Chain(str(raw.get("name", Path(name_or_path).stem)), tuple(members), finish)
+
+
+def _finish(raw: dict[str, Any], changes: Sequence[str]) -> tuple[int, list[str]]:
+    """`finish` of a file, or of a change, which stands beside the recipes; taken out of both."""
+    value = raw.pop("finish", 0)
+    left = []
+    for change in changes:
+        key, _, text = change.partition("=")
+        if key == "finish":
+            value = yaml.safe_load(text)
+        else:
+            left.append(change)
+    if not isinstance(value, int) or value < 0:
+        raise InputError("finish: a number of dialogues, 0 for none", repr(value))
+    return value, left
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -215,6 +231,7 @@ def _based(raw: Mapping[str, Any]) -> dict[str, Any]:
     if "recipes" in below:
         raise InputError("a recipe as base", f"{base} is a chain")
     below.pop("name", None)
+    below.pop("finish", None)
     return _merged(below, raw)
 
 
