@@ -39,7 +39,7 @@ def complaint(capsys) -> str:
         (["ask", PHOTO, "hi", "--seed", "many"], "many"),
         (["ask", PHOTO, "", *TINY], "empty"),
         (["eval", "nowhere"], "nowhere"),
-        (["eval", "src", "--format", "coco"], "coco"),
+        (["eval", "src", "--format", "coca"], "coco"),
         (["doctor", "--preset", "miras-7"], "miras-"),
         (["bench", "turns", "--turns", "60", *TINY], "--turns"),
     ],

@@ -58,7 +58,7 @@ BAD = [
     (["steps=0"], "steps", "at least 1"),
     (["data.recorded=2"], "data.recorded", "0 to 1"),
     (["stage=3"], "stage", "1 or 2"),
-    (["batch.detail=500"], "batch.detail", "32"),
+    (["batch.detail=500"], "batch.detail", "16"),
     (["nonsense"], "nonsense", "key=value"),
     (["tuning=qlora"], "tuning", "lora"),
 ]

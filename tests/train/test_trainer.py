@@ -142,6 +142,11 @@ def test_early_stop_keeps_the_best(tmp_path):
     assert all(torch.equal(best[name], model[name]) for name in best)
 
 
+def test_a_view_that_does_not_divide_into_windows(tmp_path):
+    with pytest.raises(InputError, match=r"batch\.coarse a multiple of 32.*try 64 or 96"):
+        run.run(recipe("stage1", "batch.coarse=80"), corpus(tmp_path / "photos"), tmp_path / "run")
+
+
 def test_everything_frozen_is_refused(tmp_path):
     with pytest.raises(InputError, match="frozen"):
         run.run(recipe("stage1", "optimiser.factor=0"), corpus(tmp_path / "photos"), tmp_path / "run")

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
@@ -19,6 +19,7 @@ from miras.cli.annotate import annotate
 from miras.cli.audit import audit_app
 from miras.cli.build import build
 from miras.cli.data import data_app
+from miras.cli.evaluate import evaluate
 from miras.cli.output import BAD_INPUT, complain, quiet, say
 from miras.core.errors import MirasError
 
@@ -32,6 +33,7 @@ data_app.command(build)
 app.command(data_app)
 app.command(audit_app)
 app.command(annotate)
+app.command(evaluate, name="eval")
 bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
 app.command(bench_app)
 
@@ -68,29 +70,6 @@ def chat(
     from miras.cli.chat import run
 
     return run(image, out=out, preview=preview, model=model, threads=threads, seed=seed)
-
-
-@app.command(name="eval")
-def evaluate(
-    path: Path, /, *, format: Literal["instructpart", "dialogues"] = "instructpart", instruction: int = 0,
-    split: Literal["all", "train", "calibration", "val"] = "all", limit: int | None = None,
-    history: Literal["own", "gold"] = "own",
-    dialogues: int = 100, heldout: bool = True, samples: Path | None = None, json: Json = False,
-    model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
-) -> int:  # fmt: skip
-    """Measure a model on PATH.
-
-    --format instructpart: PATH is an InstructPart folder; every item is asked --instruction 0 to 5 (0 human,
-    4 bare phrase) in a session of its own. --format dialogues: PATH holds the training sets; --dialogues are sampled
-    from its photos, in --heldout wordings that training never shows. --split: the side of the recipe's split.
-    --samples: a file that gets one JSON line for each item.
-    """
-    from miras.cli.evaluate import run
-
-    return run(
-        path, format=format, instruction=instruction, side=split, limit=limit, history=history, count=dialogues,
-        heldout=heldout, samples=samples, as_json=json, model=model, threads=threads, seed=seed,
-    )  # fmt: skip
 
 
 @app.command
@@ -131,6 +110,14 @@ def turns(
     from miras.cli.bench import run
 
     return run(image, count=turns, repeats=repeats, as_json=json, model=model, threads=threads)
+
+
+@bench_app.command
+def metrics(*, pairs: int = 10_000, json: Json = False, seed: Seed = 0) -> int:
+    """Counts of many mask pairs, ours and a numpy loop on full masks, and whether they are equal."""
+    from miras.cli.bench_metrics import run
+
+    return run(pairs=pairs, as_json=json, seed=seed)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

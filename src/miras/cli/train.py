@@ -1,6 +1,7 @@
 """`miras train`: a recipe run on data.
 
-In: a recipe, data, a folder. Out: trained weights and a summary. Under `torchrun` every process runs this.
+In: a recipe, data, a folder. Out: trained weights, a summary, and which photos were kept out. Under `torchrun` every
+process runs this.
 """
 
 from __future__ import annotations
@@ -9,11 +10,18 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from miras.cli.output import emit, say
 from miras.core.errors import InputError
 
+if TYPE_CHECKING:
+    from miras.data.record import Record
+    from miras.train.recipe import Recipe
+
 NEEDED = {"pydantic": "pydantic", "accelerate": "accelerate", "tensorboard": "tensorboard"}
+KEPT = "kept.jsonl"
+"""In the run's folder: the photos kept out of training, as records."""
 
 
 def run(
@@ -39,12 +47,28 @@ def run(
     paths = list(data)
     if not paths and not all(one.data.paths for one in chain.recipes):
         raise InputError("data to train on", "none", "name folders or files with --data")
+    kept = _kept_out(chain.recipes[-1], paths)  # before torch: what is wrong with the data is told at once
     from miras.train.run import train
 
     target = out or Path("runs") / chain.name
     result = train(chain, paths, target, resume=resume)
     if int(os.environ.get("RANK", "0")) == 0:
         say(f"weights: {result['model']}; talk with them: miras chat PHOTO --model {result['model']}")
+        if kept:
+            from miras.data.jsonl import write_jsonl
+
+            result["kept"] = str(target / KEPT)
+            write_jsonl(kept, target / KEPT)
+            say(f"photos kept out: {result['kept']}; miras eval {result['kept']} --model {result['model']}")
         if as_json:
             emit(result)
     return 0
+
+
+def _kept_out(recipe: Recipe, paths: Sequence[Path]) -> list[Record]:
+    """What a run keeps out of photos that it splits itself; nothing where the split can be told otherwise."""
+    if recipe.data.split != "share":
+        return []
+    from miras.train import corpus
+
+    return list(corpus.held_out(corpus.read([Path(p) for p in recipe.data.paths] or list(paths), recipe.data)))

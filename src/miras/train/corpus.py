@@ -6,12 +6,14 @@ it begins. Splits go by photograph.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from miras.core.errors import InputError
-from miras.core.types import AnnotatedPhoto, Annotation
+from miras.core.masks import decode_rle, encode_rle
+from miras.core.types import AnnotatedPhoto, Annotation, Mask
 from miras.data.checks import SHOWN_FAULTS
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
@@ -20,21 +22,27 @@ from miras.data.read import FORMATS as ANNOTATED
 from miras.data.read import SOURCES, read_sources
 from miras.data.read import read as read_annotations
 from miras.data.record import Record
-from miras.data.single import request
+from miras.data.single import id_of, request, single
 from miras.data.split import CALIBRATION_SHARE, recipe_sides, split
+from miras.data.words import plural
 from miras.train import conversations
 from miras.train.recipe import Data
+
+MEND = "mend or delete what is named (docs/own_data.md)"
+"""What to do about faulty data."""
 
 
 @dataclass
 class Corpus:
     """photos: trained on, those without annotations are for their records alone. records: recorded conversations of
-    training photos by `key`. kept: for validation; calibration: for the few numbers fitted afterwards."""
+    training photos by `key`. kept: for validation, talks: recorded conversations about these; calibration: for the few
+    numbers fitted afterwards."""
 
     photos: list[AnnotatedPhoto] = field(default_factory=list)
     records: dict[str, list[Record]] = field(default_factory=dict)
     kept: list[AnnotatedPhoto] = field(default_factory=list)
     calibration: list[AnnotatedPhoto] = field(default_factory=list)
+    talks: list[Record] = field(default_factory=list)
 
     def summary(self) -> dict[str, int]:
         """Numbers for the log."""
@@ -45,14 +53,7 @@ class Corpus:
 
     def phrases(self) -> Corpus:
         """The same for stage 1: photos that only conversations know get the regions of these as annotations."""
-        bare = {key(photo): photo for photo in self.photos if not photo.annotations}
-        talks = [record for name in bare for record in self.records.get(name, ())]
-        found = {f"{p.key[0]}/{str(p.name).removeprefix(str(p.key[0]) + '/')}": p for p in gather(talks, Losses())[0]}
-        filled = []
-        for photo in self.photos:
-            picture = found.get(key(photo)) if not photo.annotations else None
-            notes = _notes(picture) if picture is not None else photo.annotations
-            filled.append(replace(photo, annotations=notes))
+        filled = _filled(self.photos, (record for rows in self.records.values() for record in rows))
         return replace(self, photos=[photo for photo in filled if photo.annotations], records={})
 
 
@@ -77,6 +78,9 @@ def read(paths: Sequence[Path], data: Data) -> Corpus:
             more, talks = _formatted(path)
             photos += more
             records += talks
+    if not photos and not records:
+        got = "none in " + ", ".join(map(str, paths))
+        raise InputError("photos with masks to train on", got, "outline something in each photo and save it")
     _add_recorded(photos, records)
     corpus = _divide(photos, records, data)
     if not corpus.photos:
@@ -86,10 +90,13 @@ def read(paths: Sequence[Path], data: Data) -> Corpus:
 
 def _formatted(path: Path) -> tuple[list[AnnotatedPhoto], list[Record]]:
     """Annotations as photos, conversations and questions in a person's own words as records."""
-    format = guess_format(path)
+    format = _format(path)
     if format in ANNOTATED:
         return _annotations(path, format), []
-    records = conversations.read(path, format)
+    try:
+        records = conversations.read(path, format)
+    except InputError as error:
+        raise InputError(error.expected, error.got, "; ".join(filter(None, (MEND, error.cure)))) from error
     plain = [record for record in records if record["kind"] == "single" and _is_plain(record)]
     talks = [record for record in records if record["kind"] != "single" or not _is_plain(record)]
     pictures, _ = gather(plain, Losses())
@@ -97,12 +104,20 @@ def _formatted(path: Path) -> tuple[list[AnnotatedPhoto], list[Record]]:
     return [_annotated(picture, splits) for picture in pictures], talks
 
 
+def _format(path: Path) -> str:
+    try:
+        return guess_format(path)
+    except InputError as error:
+        cure = "LabelMe leaves a JSON beside each photo; else name the file itself with --data"
+        raise InputError(f"photos with masks in {path}", error.got, cure) from error
+
+
 def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
     faults: list[str] = []
     photos = read_annotations(path, format, faults.append)
     if faults:
         more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
-        cure = f"miras data validate {path} --format {format} lists them all"
+        cure = f"{MEND}; `miras data validate {path} --format {format}` lists them all"
         raise InputError("data without faults", "; ".join(faults[:SHOWN_FAULTS]) + more, cure)
     return photos
 
@@ -119,6 +134,32 @@ def _annotated(picture: Picture, splits: dict[tuple[str, str], str]) -> Annotate
     return AnnotatedPhoto(picture.name, picture.path, picture.size, notes, f"{source}@{given}" if given else source)
 
 
+def held_out(corpus: Corpus) -> Iterator[Record]:
+    """The validation side as records: each label of a photo once, where it has several masks as "cups"; then the
+    recorded conversations."""
+    for photo in corpus.kept:
+        count = Counter(note.label for note in photo.annotations)
+        for number, (note, mask) in enumerate(grouped(photo), 1):
+            phrase = plural(note.phrase) if count[note.label] > 1 and not note.instructions else note.phrase
+            yield single(
+                photo.path, photo.size, phrase, encode_rle(mask), id=id_of(photo.source, "val", f"{photo.id}-{number}"),
+                image_id=photo.id, source=photo.source, split="val", meta={"label": note.label},
+            )  # fmt: skip
+    for record in corpus.talks:
+        yield {**record, "split": "val"}
+
+
+def grouped(photo: AnnotatedPhoto) -> list[tuple[Annotation, Mask]]:
+    """One entry a label: all its instances together, since a bare phrase names them all."""
+    groups: dict[str, tuple[Annotation, Mask]] = {}
+    for note in photo.annotations:
+        mask = decode_rle(note.rle)
+        if note.label in groups:
+            mask = groups[note.label][1] | mask
+        groups[note.label] = (note, mask)
+    return list(groups.values())
+
+
 def name_of(record: Record) -> str:
     """The `key` of the photo of a record."""
     name = record["image_id"] or record["image"]
@@ -127,6 +168,19 @@ def name_of(record: Record) -> str:
 
 def _notes(picture: Picture) -> tuple[Annotation, ...]:
     return tuple(Annotation(shown.phrase, shown.phrase, shown.rle) for shown in picture.shown)
+
+
+def _filled(photos: list[AnnotatedPhoto], records: Iterable[Record]) -> list[AnnotatedPhoto]:
+    """Photos that only conversations know get the regions of these as annotations."""
+    bare = {key(photo) for photo in photos if not photo.annotations}
+    talks = [record for record in records if name_of(record) in bare]
+    found = {f"{p.key[0]}/{str(p.name).removeprefix(str(p.key[0]) + '/')}": p for p in gather(talks, Losses())[0]}
+    filled = []
+    for photo in photos:
+        picture = found.get(key(photo)) if not photo.annotations else None
+        notes = _notes(picture) if picture is not None else photo.annotations
+        filled.append(replace(photo, annotations=notes))
+    return filled
 
 
 def _add_recorded(photos: list[AnnotatedPhoto], records: Iterable[Record]) -> None:
@@ -149,8 +203,7 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> 
         sides = recipe_sides(photos)
         train, calibration, kept = sides["train"], sides["calibration"], sides["val"]
     elif data.split == "share":
-        train, rest = split(photos, data.val)
-        kept, calibration = split(rest, CALIBRATION_SHARE, seed=1)
+        train, kept, calibration = _shared(photos, data.val)
     else:
         sides = _given(photos, by_photo)
         train, kept, calibration = sides["train"], sides["val"], sides["val"]
@@ -158,7 +211,27 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> 
     train = [photo for photo in train if askable(photo) or key(photo) in by_photo]
     mine = {key(photo) for photo in train}
     talks = {name: rows for name, rows in by_photo.items() if name in mine}
-    return Corpus(train, talks, [p for p in kept if p.annotations], [p for p in calibration if askable(p)])
+    held = [row for photo in kept for row in by_photo.get(key(photo), ())]
+    kept = _filled(kept, held) if data.split == "share" else kept
+    return Corpus(train, talks, [p for p in kept if p.annotations], [p for p in calibration if askable(p)], held)
+
+
+def _shared(
+    photos: list[AnnotatedPhoto], share: float
+) -> tuple[list[AnnotatedPhoto], list[AnnotatedPhoto], list[AnnotatedPhoto]]:
+    """(training, validation, calibration). Where photos are few and chance left a side empty, the share moves until
+    each has a photo; raises InputError where it cannot."""
+    train, rest = split(photos, share)
+    low, high = 0.0, 1.0
+    while 0 < share < 1 and not (train and rest):
+        low, high = (low, share) if rest else (share, high)
+        if high - low < 1e-9:
+            cure = "annotate more, or --set data.val=0 to train without validation"
+            raise InputError("two photos at least, to train on and to validate with", f"{len(photos)} alone", cure)
+        share = (low + high) / 2
+        train, rest = split(photos, share)
+    kept, calibration = split(rest, CALIBRATION_SHARE, seed=1)
+    return (train, kept, calibration) if kept else (train, rest, [])
 
 
 def _given(photos: list[AnnotatedPhoto], by_photo: dict[str, list[Record]]) -> dict[str, list[AnnotatedPhoto]]:

@@ -305,8 +305,8 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
         if not 0 <= share <= 1:
             yield f"{key}: from 0 to 1 (got {share})"
     for key in ("detail", "coarse"):
-        if getattr(recipe.batch, key) % 32:
-            yield f"batch.{key}: a multiple of 32 (got {getattr(recipe.batch, key)})"
+        if getattr(recipe.batch, key) % 16:
+            yield f"batch.{key}: a multiple of 16 (got {getattr(recipe.batch, key)})"
     for pattern, rate in recipe.optimiser.rates.items():
         if rate < 0:
             yield f"optimiser.rates.{pattern}: at least 0 (got {rate})"

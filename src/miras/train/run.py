@@ -27,14 +27,14 @@ from miras.model.config import MirasConfig
 from miras.model.miras import Miras
 from miras.model.visual_parsing import VisualParsing
 from miras.train import corpus as corpora
-from miras.train import stage1, stage2, validation
+from miras.train import sharding, stage1, stage2, validation
 from miras.train.callbacks import Average, Progress, Validation
 from miras.train.corpus import Corpus
 from miras.train.finish import finish
 from miras.train.photos import Item, Items
 from miras.train.recipe import Chain, Recipe
 from miras.train.student import Student, build, parts
-from miras.train.trainer import MODEL, MirasTrainer, Validate, place
+from miras.train.trainer import MODEL, MirasTrainer, Validate, arguments, place
 
 
 def train(
@@ -52,15 +52,18 @@ def train(
         if before is not None and not recipe.start.weights:
             recipe = replace(recipe, start=replace(recipe.start, weights=str(before), config={}))
         if resume and (folder / MODEL / "config.json").exists():
-            print(f"{recipe.name} is done: {folder / MODEL}", file=sys.stderr)
+            if sharding.is_first():
+                print(f"{recipe.name} is done: {folder / MODEL}", file=sys.stderr)
         else:
             begun = resume and folder.exists()
-            corpus = corpora.read([Path(p) for p in recipe.data.paths] or list(paths), recipe.data)
+            with sharding.said_once():
+                corpus = corpora.read([Path(p) for p in recipe.data.paths] or list(paths), recipe.data)
             result["stages"].append(run(recipe, corpus, folder, resume=begun, validate=validate))
         before = folder / MODEL
-    if len(chain.recipes) > 1 and before is not None:
+    if len(chain.recipes) > 1 and before is not None and sharding.is_first():
         shutil.copytree(before, out / MODEL, dirs_exist_ok=True)
-    if chain.finish:
+    sharding.leave()
+    if chain.finish and sharding.is_first():
         last = chain.recipes[-1]
         corpus = corpus or corpora.read([Path(p) for p in last.data.paths] or list(paths), last.data)
         result["finish"] = finish(out / MODEL, corpus.photos, corpus.calibration, chain.finish, last.seed)
@@ -72,8 +75,10 @@ def run(
     recipe: Recipe, corpus: Corpus, out: Path, *, resume: bool = False, validate: Validate | None = None
 ) -> dict[str, Any]:
     """One recipe. The averaged weights (the best ones, where the recipe stops early) go to OUT/model."""
-    student = build(recipe)
-    checkpoint = place(recipe, out, resume)
+    arguments(recipe, out)  # the processes meet
+    with sharding.said_once(), sharding.first_alone():
+        student = build(recipe)
+    checkpoint = sharding.agreed(lambda: place(recipe, out, resume))
     kept = spread(corpus.kept, recipe.check.photos)
     validate = validate or (lambda model: validation.phrases(model, kept))
     shown = spread(corpus.kept, recipe.check.overlays)
@@ -87,11 +92,12 @@ def run(
     if trainer.is_world_process_zero():
         _announce(recipe, corpus, student, out)
     outcome = trainer.train(resume_from_checkpoint=checkpoint)
-    if recipe.check.patience and (out / "best").exists():
+    if sharding.agreed(lambda: recipe.check.patience > 0 and (out / "best").exists()):
         if trainer.is_world_process_zero():
             shutil.copytree(out / "best", out / MODEL, dirs_exist_ok=True)
     else:
         trainer.save_averaged(out / MODEL)
+    sharding.wait()
     return {
         "recipe": recipe.name, "steps": trainer.state.global_step, "loss": round(outcome.training_loss, 4),
         "seconds": round(outcome.metrics["train_runtime"], 1), "best": checks.best, "data": corpus.summary(),
@@ -106,9 +112,10 @@ def items(recipe: Recipe, corpus: Corpus) -> Items:
 
 
 class Collate:
-    """Numbered items to {"batch": ...}: deterministic, so that a resumed run sees the same batches.
+    """Numbered items to {"batch": ..., "first": number}: deterministic, so that a resumed run sees the same batches.
 
-    processes: that share a step; the side of the detail view follows the share of the run that is done.
+    first: number of the first item. processes: that share a step; the side of the detail view follows the share of
+    the run that is done.
     """
 
     def __init__(self, model: Miras, recipe: Recipe) -> None:
@@ -126,9 +133,10 @@ class Collate:
         drawn = [item for _, item in numbered]
         parsing = self.parsing(first)
         if self.recipe.stage == 1:
-            return {"batch": stage1.phrase_batch(drawn, parsing, self.recipe.batch.regions, rng)}
+            return {"batch": stage1.phrase_batch(drawn, parsing, self.recipe.batch.regions, rng), "first": first}
         template = self.config.template
-        return {"batch": stage2.dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history)}
+        batch = stage2.dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history)
+        return {"batch": batch, "first": first}
 
     def parsing(self, item: int) -> VisualParsing:
         """The views at the step that this item belongs to."""

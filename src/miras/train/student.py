@@ -52,6 +52,7 @@ def build(recipe: Recipe) -> Student:
     check(recipe)
     torch.manual_seed(recipe.seed)
     model = _begin(recipe)
+    _check_views(recipe, model)
     if recipe.start.operators and recipe.stage == 2:
         name_operators(model)
     if recipe.tuning == "full":
@@ -100,6 +101,18 @@ def _begin(recipe: Recipe) -> Miras:
         if hasattr(encoder, name) and getattr(config, name) != "tiny":
             load_imagenet(getattr(encoder, name), getattr(config, name))
     return model.train()
+
+
+def _check_views(recipe: Recipe, model: Miras) -> None:
+    """Each semantic patch owns a whole window of the detail view. Raises InputError with sides that do."""
+    step = 16 * (model.config.semantic_size // 32)
+    for key in ("detail", "coarse"):
+        side = getattr(recipe.batch, key)
+        if side % step:
+            near = sorted({max(step, side // step * step), -(-side // step) * step})
+            raise InputError(
+                f"batch.{key} a multiple of {step} for this model", str(side), f"try {' or '.join(map(str, near))}"
+            )
 
 
 def name_operators(model: Miras) -> None:

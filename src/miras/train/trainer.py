@@ -39,6 +39,8 @@ MODEL = "model"
 """The averaged weights, in the run's folder."""
 RECIPE = "recipe.yaml"
 STAGING = ".saving"
+WAITED = 4 * 3600
+"""Seconds that the other processes wait while the first validates or writes."""
 Validate = Callable[[Miras], Mapping[str, float]]
 
 
@@ -61,7 +63,7 @@ def arguments(recipe: Recipe, out: Path) -> TrainingArguments:
         logging_nan_inf_filter=False, save_strategy="steps", save_steps=recipe.checkpoint_every,
         save_total_limit=recipe.keep, eval_strategy="no", report_to=["tensorboard"], disable_tqdm=True,
         dataloader_num_workers=recipe.batch.workers, dataloader_pin_memory=not on_cpu, remove_unused_columns=False,
-        use_cpu=on_cpu, ddp_find_unused_parameters=True, label_names=[], log_level="error",
+        use_cpu=on_cpu, ddp_find_unused_parameters=True, label_names=[], log_level="error", ddp_timeout=WAITED,
     )  # fmt: skip
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs under torchrun, never DataParallel
     return arguments
@@ -77,11 +79,14 @@ class MirasTrainer(Trainer):
         self.recipe, self.out = recipe, out
         self.sums: dict[str, float] = {}
         self.counted = 0
-        self.average = MovingAverage(student.model, recipe.optimiser.ema)
         args = arguments(recipe, out)
-        if recipe.parallel == "fsdp2" and args.world_size > 1:
-            sharding.shard(student)
+        is_sharded = recipe.parallel == "fsdp2" and args.world_size > 1
+        if is_sharded:
+            sharding.shard(student, args.device)
         super().__init__(model=student, args=args, train_dataset=items, data_collator=collate, callbacks=callbacks)
+        self.average = MovingAverage(student.model, recipe.optimiser.ema)  # where the weights are now
+        # Neither DDP nor accelerate is to touch a sharded student. Said on it, `Trainer` would refuse checkpoints.
+        self.is_distributed_loading_by_transformers = is_sharded
         self.remove_callback(PrinterCallback)
 
     @property
@@ -99,13 +104,27 @@ class MirasTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with the rates of the recipe."""
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(
-                list(groups(self.student, self.recipe)), betas=self.recipe.optimiser.betas
-            )
+            members = list(sharding.apart(groups(self.student, self.recipe)))
+            self.optimizer = torch.optim.AdamW(members, betas=self.recipe.optimiser.betas)
         return self.optimizer
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return {name: moved(value, self.args.device) for name, value in inputs.items()}
+
+    def _move_model_to_device(self, model: torch.nn.Module, device: torch.device) -> None:
+        if not sharding.is_sharded(model):  # such a model is there
+            super()._move_model_to_device(model, device)
+
+    def _sync_replicated_trainable_parameters(self, model: torch.nn.Module) -> None:
+        """Nothing: a hook on each gradient hangs where a process has none. See `training_step`."""
+
+    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
+        """Forward and backward of a micro-batch; its draws on the device depend on its number alone."""
+        torch.manual_seed(self.recipe.seed * 1_000_003 + int(inputs.pop("first")))
+        loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+        if sharding.is_sharded(self.student) and self.accelerator.sync_gradients:
+            sharding.average_gradients(self.student)
+        return loss
 
     def compute_loss(
         self,
@@ -132,9 +151,11 @@ class MirasTrainer(Trainer):
         return (loss, parts) if return_outputs else loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Beside the loss its parts, means since the last line (of this process)."""
+        """Beside the loss its parts, means since the last line over all processes."""
         if "learning_rate" in logs and self.counted:
-            logs |= {f"part/{name}": value / self.counted for name, value in self.sums.items() if name != "loss"}
+            for name, value in sharding.added(self.sums).items():
+                if name != "loss":
+                    logs[f"part/{name}"] = value / (self.counted * self.args.world_size)
             self.sums, self.counted = {}, 0
         super().log(logs, start_time)
         if self.is_world_process_zero():
@@ -172,6 +193,8 @@ class MirasTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir or self.out)
+        if not self.args.should_save and not sharding.is_sharded(self.student):
+            return
         state = sharding.whole(self.student.model.own_state_dict())
         average = sharding.whole(self.average.mean)
         if self.args.should_save:
@@ -185,12 +208,14 @@ class MirasTrainer(Trainer):
         folder = Path(resume_from_checkpoint)
         same_architecture(folder, self.student.model)
         sharding.load(self.student.model, load_file(folder / STATE))
-        self.average.load(load_file(folder / AVERAGE), self.state_steps(folder))
+        mean = load_file(folder / AVERAGE)
+        here = {name: sharding.like(value, self.average.mean[name]) for name, value in mean.items()}
+        self.average.load(here, self.state_steps(folder))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         assert self.optimizer is not None and self.lr_scheduler is not None
         if sharding.is_sharded(self.student):
-            sharding.save_optimizer(self.student, self.optimizer, Path(output_dir))
+            sharding.save_optimizer(self.optimizer, Path(output_dir))
             if self.args.should_save:
                 torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
         else:
@@ -199,7 +224,7 @@ class MirasTrainer(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         assert self.optimizer is not None and self.lr_scheduler is not None
         if checkpoint is not None and sharding.is_sharded(self.student):
-            sharding.load_optimizer(self.student, self.optimizer, Path(checkpoint))
+            sharding.load_optimizer(self.optimizer, Path(checkpoint))
             self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
         else:
             super()._load_optimizer_and_scheduler(checkpoint)
@@ -210,10 +235,10 @@ class MirasTrainer(Trainer):
         return int(json.loads((folder / "trainer_state.json").read_text())["global_step"])
 
     def save_averaged(self, folder: Path) -> None:
-        """The averaged weights as a model, whole or not at all."""
+        """The averaged weights as a model, whole or not at all. All processes."""
         with self.average.in_place(self.student.model):
             if sharding.is_sharded(self.student):
-                sharding.save_pretrained(self.student.model, folder, self.args.should_save)
+                sharding.save_pretrained(self.student, folder)
             elif self.args.should_save:
                 self.student.model.save_pretrained(folder)
 

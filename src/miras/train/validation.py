@@ -14,25 +14,15 @@ import torch
 from PIL import Image
 
 from miras.chat.render import overlay
-from miras.core.masks import decode_rle, iou
+from miras.core.masks import iou
 from miras.core.photo import read_photo
-from miras.core.types import AnnotatedPhoto, Annotation, Mask, Region
+from miras.core.types import AnnotatedPhoto, Mask, Region
 from miras.model.miras import Miras
+from miras.train.corpus import grouped
 from miras.train.stage1 import PhraseStates
 
 WIDTH = 420
 """Of a picture on the sheet, in pixels."""
-
-
-def grouped(photo: AnnotatedPhoto) -> list[tuple[Annotation, Mask]]:
-    """One entry a label: all its instances together, since a bare phrase names them all."""
-    groups: dict[str, tuple[Annotation, Mask]] = {}
-    for note in photo.annotations:
-        mask = decode_rle(note.rle)
-        if note.label in groups:
-            mask = groups[note.label][1] | mask
-        groups[note.label] = (note, mask)
-    return list(groups.values())
 
 
 @torch.no_grad()
