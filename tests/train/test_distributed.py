@@ -20,25 +20,29 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from miras.core.errors import InputError
+from miras.core.photo import read_photo
 from miras.model.miras import Miras
 from miras.train import run, sharding
 from miras.train.recipe import load
+from miras.train.stage1 import PhraseStates
 from miras.train.trainer import AVERAGE, STAGING, STATE
 from tests.train.tiny import corpus, recipe
 
 STEPS = 4
 MIXED = ("history.mode=mixed", "history.own=0.5", "seed=1")
 STAGES = {"stage1": ("stage1",), "gold": ("stage2", "history.mode=gold"), "mixed": ("stage2", *MIXED)}
+CHECKED = {"checked": ("stage2", "check.every=1", "check.patience=1")}
+"""Stops after the second step."""
 JOBS = (
     "ddp/stage1", "ddp/gold", "ddp/mixed", "ddp/mixed-resumed", "fsdp2/stage1", "fsdp2/mixed", "fsdp2/mixed-resumed",
-    "ddp/gold",
+    "fsdp2/checked", "ddp/gold",
 )  # fmt: skip
 """The last finds a run in its folder."""
 
 
 def chosen(job: str, *more: str):
     parallel, _, name = job.partition("/")
-    stage, *changes = STAGES[name.removesuffix("-resumed")]
+    stage, *changes = (STAGES | CHECKED)[name.removesuffix("-resumed")]
     return recipe(stage, f"steps={STEPS}", f"parallel={parallel}", *changes, *more)
 
 
@@ -46,7 +50,16 @@ def train(job: str, where: Path, photos: Path, *more: str) -> None:
     """One job; a resumed one begins in the middle of a finished one."""
     if resumed := job.endswith("-resumed"):
         sharding.agreed(lambda: interrupted(where / job.removesuffix("-resumed"), where / job))
-    run.run(chosen(job, *more), replace(corpus(photos), kept=[]), where / job, resume=resumed)
+    data, giou = corpus(photos), iter([2.0, 1.0])
+
+    def measured(model: Miras) -> dict[str, float]:
+        features = model.encode_image([read_photo(data.photos[0].path)])
+        with torch.no_grad():
+            span, _ = PhraseStates(model)(["cup"])
+            return {"giou": next(giou), "presence": model.presence(features, 0, span[0])}
+
+    kept = data.kept if job.endswith("checked") else []
+    run.run(chosen(job, *more), replace(data, kept=kept), where / job, resume=resumed, validate=measured)
 
 
 def interrupted(whole: Path, copy: Path) -> None:
@@ -82,7 +95,7 @@ def both(tmp_path_factory):
 def alone(tmp_path_factory):
     """The same in one process, two micro-batches a step."""
     where = tmp_path_factory.mktemp("alone")
-    for name in STAGES:
+    for name in STAGES | CHECKED:
         train(f"ddp/{name}", where, where / "photos", "batch.accumulate=2")
     return where / "ddp"
 
@@ -136,6 +149,23 @@ def test_the_processes_needed_different_passes_of_the_language_model(alone):
     assert any(probed[k] != probed[k + 1] for k in range(0, len(probed), 2)), probed
 
 
+def test_the_first_process_validates_and_all_stop(both, alone):
+    """What it measures alone, with layers that are shared out, is what one process measures."""
+    there, here = both[0] / "fsdp2/checked", alone / "checked"
+    found, wanted = (
+        [row for row in map(json.loads, (folder / "log.jsonl").read_text().splitlines()) if "eval/giou" in row]
+        for folder in (there, here)
+    )
+    assert [row["step"] for row in found] == [row["step"] for row in wanted] == [1, 2]
+    for one, other in zip(found, wanted, strict=True):
+        assert one["eval/presence"] == pytest.approx(other["eval/presence"], rel=1e-5)
+    assert found[0]["eval/presence"] != found[1]["eval/presence"]
+    best, model, mine = (load_file(f / "model.safetensors") for f in (there / "best", there / "model", here / "best"))
+    torch.testing.assert_close(best, model, rtol=0, atol=0)
+    torch.testing.assert_close(best, mine, rtol=1e-3, atol=1e-4)
+    assert list((there / "overlays").glob("*.png"))
+
+
 @pytest.mark.parametrize("job", ["ddp/stage1", "ddp/mixed", "fsdp2/stage1", "fsdp2/mixed"])
 def test_the_saved_model_is_the_average(both, job):
     averaged = Miras.from_pretrained(both[0] / job / "model").own_state_dict()
@@ -145,7 +175,7 @@ def test_the_saved_model_is_the_average(both, job):
 
 def test_only_the_first_process_writes_and_prints(both):
     where, said = both
-    for job in dict.fromkeys(JOBS):
+    for job in dict.fromkeys(job for job in JOBS if not job.endswith("checked")):
         files = {path.name for path in (where / job / f"checkpoint-{STEPS}").iterdir()}
         assert {STATE, AVERAGE, "optimizer.pt", "scheduler.pt", "rng_state_0.pth", "rng_state_1.pth"} <= files
         assert not (where / job / STAGING).exists()

@@ -16,6 +16,7 @@ from transformers.trainer_callback import ExportableState
 
 from miras.core.errors import InputError
 from miras.model.miras import Miras
+from miras.train import sharding
 from miras.train.recipe import Check
 from miras.train.trainer import MirasTrainer, Validate
 
@@ -93,32 +94,35 @@ class Validation(TrainerCallback, ExportableState):
         return {"args": {}, "attributes": {"best": self.best, "worse": self.worse}}
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """At the steps that are due."""
+        """At the steps that are due. The first process validates; what it found is told to all, so that all stop."""
         last = state.global_step >= state.max_steps
         if not last and not (self.check.every and state.global_step % self.check.every == 0):
             return
         if self.check.every == 0 and self.check.photos == 0:
             return
         trainer, model = self.trainer, self.trainer.student.model
-        with trainer.average.in_place(model):
+        with trainer.average.in_place(model), sharding.gathered(trainer.student):
             model.eval()
-            figures = dict(self.validate(model)) if state.is_world_process_zero else {}
-            if self.draw is not None and self.check.overlays and state.is_world_process_zero:
-                folder = trainer.out / "overlays"
-                folder.mkdir(exist_ok=True)
-                self.draw(model, folder / f"step-{state.global_step:06d}.png")
+            figures = sharding.agreed(lambda: self._measured(model, state.global_step))
             model.train()
-        trainer.accelerator.wait_for_everyone()
-        if not state.is_world_process_zero:
-            return
-        if figures and self.check.metric not in figures:
-            raise InputError(f"check.metric among {', '.join(sorted(figures))}", self.check.metric)
         due = control.should_log
         trainer.log({f"eval/{name}": value for name, value in figures.items()})
         control.should_log = due  # `log` takes it back, and the step's own line would be lost
-        shown = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
-        print(f"validation at {state.global_step}: {shown}", file=sys.stderr, flush=True)
+        if state.is_world_process_zero:
+            shown = "  ".join(f"{name} {value:.2f}" for name, value in figures.items())
+            print(f"validation at {state.global_step}: {shown}", file=sys.stderr, flush=True)
         self._judge(figures.get(self.check.metric), control)
+
+    def _measured(self, model: Miras, step: int) -> dict[str, float]:
+        """Figures and pictures of the first process."""
+        figures = dict(self.validate(model))
+        if self.draw is not None and self.check.overlays:
+            folder = self.trainer.out / "overlays"
+            folder.mkdir(exist_ok=True)
+            self.draw(model, folder / f"step-{step:06d}.png")
+        if figures and self.check.metric not in figures:
+            raise InputError(f"check.metric among {', '.join(sorted(figures))}", self.check.metric)
+        return figures
 
     def _judge(self, value: float | None, control: TrainerControl) -> None:
         if value is None:
@@ -129,7 +133,8 @@ class Validation(TrainerCallback, ExportableState):
         else:
             self.worse += 1
             if self.check.patience and self.worse >= self.check.patience:
-                print(f"stopped: {self.worse} checks without a better {self.check.metric}", file=sys.stderr)
+                if sharding.is_first():
+                    print(f"stopped: {self.worse} checks without a better {self.check.metric}", file=sys.stderr)
                 control.should_training_stop = True
 
 
