@@ -40,7 +40,7 @@ def test_a_folder_and_a_packaged_name(
 @pytest.mark.parametrize(
     ("name", "error", "says_what"),
     [
-        ("miras-mini", WeightsError, "python -m miras.train"),
+        ("miras-mini", WeightsError, "miras train --help"),
         ("miras-tini", InputError, "miras-tiny"),
         ("no/such/folder", WeightsError, "no folder"),
     ],
