@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,10 @@ def test_a_run_leaves_a_model_checkpoints_logs_and_pictures(whole):
 def test_killed_and_resumed_is_the_same_run(tmp_path, whole):
     """kill -9 while the fifth step is done and the sixth prepared: the fifth is done again, with the same result."""
     script = Path(__file__).with_name("tiny.py")
-    killed = subprocess.run([sys.executable, script, tmp_path, "stage2", "11"], capture_output=True, text=True)
+    killed = subprocess.run(
+        [sys.executable, script, tmp_path, "stage2", "11"], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
     assert killed.returncode == -9, killed.stderr
     assert (tmp_path / "run" / "checkpoint-4").exists() and not (tmp_path / "run" / "model").exists()
     run.run(recipe("stage2"), corpus(tmp_path / "photos"), tmp_path / "run", resume=True)
