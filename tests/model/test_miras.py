@@ -75,3 +75,17 @@ def test_segments_in_the_frame_of_the_photo(hint):
     assert prediction.mask((60, 100)).dtype == bool
     assert prediction.logits_Mhw.shape[0] == prediction.iou_M.shape[0] == model.config.candidates
     assert 0 <= prediction.iou_M.min() <= prediction.iou_M.max() <= 1
+
+
+def test_a_photo_encoded_in_bfloat16_is_close_and_its_features_stay_float32():
+    model = build("miras-tiny", seed=2)
+    with torch.no_grad():
+        exact = model.encode_image([PHOTO])
+        model.encode_fast(torch.float32)
+        torch.testing.assert_close(model.encode_image([PHOTO]).pixels_BChw, exact.pixels_BChw, atol=1e-5, rtol=1e-4)
+        model.encode_fast(torch.bfloat16)
+        fast = model.encode_image([PHOTO])
+    for name in ("visual_BND", "pixels_BChw", "fine8_BChw", "fine4_BChw"):
+        wanted, got = getattr(exact, name), getattr(fast, name)
+        assert got.dtype == torch.float32
+        assert (got - wanted).abs().mean() < 0.03 * wanted.abs().mean()

@@ -59,6 +59,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = N
     folder = find(name)
     model = presets.build(name) if folder is None else Miras.from_pretrained(folder, language_dtype=fastest_dtype())
     model.instruction.answer_fast(model.config.max_tokens)
+    model.encode_fast()
     model.requires_grad_(False)
     return Loaded(model, name, time.perf_counter() - start)
 

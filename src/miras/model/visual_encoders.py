@@ -44,10 +44,10 @@ class ImageFeatures:
             tuple(self.sizes[i] for i in index.tolist()),
         )  # fmt: skip
 
-    @property
-    def size(self) -> tuple[tuple[int, int], ...]:
-        """The photos' sizes (H, W)."""
-        return self.sizes
+    def float32(self) -> ImageFeatures:
+        """The same, every map float32."""
+        maps = (self.visual_BND, self.pixels_BChw, self.fine8_BChw, self.fine4_BChw)
+        return ImageFeatures(*(m.float() for m in maps), self.sizes)
 
 
 class WindowFusion(nn.Module):
