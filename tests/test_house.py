@@ -20,7 +20,7 @@ SEVERAL = {
     "data/test_reasons.py": ("data/knowledge.py",),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluate.py"),
     "train/test_distributed.py": ("train/sharding.py", "train/trainer.py"),
-    "train/test_stages.py": ("train/stage1.py", "train/stage2.py"),
+    "train/test_stages.py": ("train/stage1.py", "train/stage2.py", "train/dialogue_batch.py"),
 }
 """Test files that cover several modules at once; every other one is named after its module."""
 MOST_WEIGHTS = 40_000_000

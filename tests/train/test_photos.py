@@ -221,7 +221,7 @@ def test_unknown_augmentation_is_named(tmp_path):
 
 
 def test_items_make_a_batch(group, tiny):
-    from miras.train.stage2 import dialogue_batch
+    from miras.train.dialogue_batch import dialogue_batch
 
     dataset = Photos(group, Mix(conversations=2), 1, 8)
     items = [dataset[i] for i in range(8)]

@@ -15,6 +15,7 @@ from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
 from miras.train import stage1, stage2
 from miras.train.average import MovingAverage
+from miras.train.dialogue_batch import History, dialogue_batch
 from miras.train.photos import Item
 from miras.train.targets import moved
 from tests.train.test_augment import sample
@@ -44,9 +45,9 @@ def items(*samples, talks=1, turns=(2, 5), seed=0):
     ]
 
 
-def dialogue_batch(model, drawn, seed=0, **history):
+def batch_of(model, drawn, seed=0, **history):
     rng = np.random.default_rng(seed)
-    return stage2.dialogue_batch(drawn, model.grammar, "chatml", PARSING, rng, stage2.History(**history))
+    return dialogue_batch(drawn, model.grammar, "chatml", PARSING, rng, History(**history))
 
 
 def test_stage1_learns():
@@ -63,7 +64,7 @@ EVERYTHING = stage2.Weights(boundary=0.2, consistency=0.05, refusal=0.2, operato
 
 def test_stage2_learns_words_and_masks():
     model = build("miras-tiny")
-    batch = dialogue_batch(model, items(sample(), sample(64, 64), turns=(2, 2)))
+    batch = batch_of(model, items(sample(), sample(64, 64), turns=(2, 2)))
     values = learn(model, lambda: stage2.step(model, batch, EVERYTHING))
     for part in ("text", "mask", "boundary", "refusal", "operators"):
         assert values[-1][part] < values[0][part], part
@@ -72,7 +73,7 @@ def test_stage2_learns_words_and_masks():
 @pytest.mark.parametrize("talks", [1, 3])
 def test_stage2_places_are_obj_and_seg(talks):
     model = build("miras-tiny")
-    batch = dialogue_batch(model, items(*[sample()] * 3, talks=talks), seed=1)
+    batch = batch_of(model, items(*[sample()] * 3, talks=talks), seed=1)
     row = batch.row_R
     assert (batch.ids_CL[row, batch.obj_R] == model.grammar.id("[OBJ]")).all()
     assert (batch.ids_CL[row, batch.seg_R] == model.grammar.id("[SEG]")).all()
@@ -89,9 +90,7 @@ def test_conversations_that_share_a_photo_have_the_loss_they_have_apart():
     model = build("miras-tiny").eval()
     (together,) = items(sample(), talks=3)
     apart = [Item(together.pixels, [talk], together.photo) for talk in together.conversations]
-    batches = [
-        dialogue_batch(model, drawn, hidden=1.0, spoiled=0.0, hand=0.0, blank=0.0) for drawn in ([together], apart)
-    ]
+    batches = [batch_of(model, drawn, hidden=1.0, spoiled=0.0, hand=0.0, blank=0.0) for drawn in ([together], apart)]
     with torch.no_grad():
         one, three = (stage2._draw(model, b, model.image_encoder(b.views)) for b in batches)
     torch.testing.assert_close(one.logits_RMss, three.logits_RMss, rtol=1e-4, atol=1e-4)
@@ -103,7 +102,7 @@ def test_own_history_is_what_the_model_drew():
     model = build("miras-tiny").eval()
     drawn = items(*[sample()] * 4, talks=2, turns=(3, 4))
     still = {"hidden": 0.0, "spoiled": 0.0, "hand": 0.0, "blank": 0.0}
-    batch = dialogue_batch(model, drawn, mode="own", **still)
+    batch = batch_of(model, drawn, mode="own", **still)
     assert batch.own_C.all()
     features = model.image_encoder(batch.views)
     own = stage2.own_history(model, batch, features)
@@ -131,14 +130,14 @@ def test_own_history_is_what_the_model_drew():
 def test_gold_history_is_left_alone_and_mixed_is_a_share():
     model = build("miras-tiny")
     drawn = items(*[sample()] * 2)
-    assert not dialogue_batch(model, drawn, mode="gold").own_C.any()
-    owned = [dialogue_batch(model, drawn, seed, mode="mixed", own=0.5).own_C for seed in range(20)]
+    assert not batch_of(model, drawn, mode="gold").own_C.any()
+    owned = [batch_of(model, drawn, seed, mode="mixed", own=0.5).own_C for seed in range(20)]
     assert all(own_C.all() or not own_C.any() for own_C in owned)
     assert 4 <= sum(bool(own_C.any()) for own_C in owned) <= 16
 
 
 def test_no_memory_shows_no_earlier_mask():
-    batch = dialogue_batch(build("miras-tiny"), items(*[sample()] * 4, turns=(4, 4)), memory=False, hand=0.0)
+    batch = batch_of(build("miras-tiny"), items(*[sample()] * 4, turns=(4, 4)), memory=False, hand=0.0)
     assert batch.blank_R.all() and not batch.regions.present_R.any() and batch.earlier_RM.shape[1] == 0
 
 
@@ -149,14 +148,14 @@ def test_a_batch_without_regions_has_a_finite_loss():
     refusal = Conversation((
         Turn.user("The zebra."), Turn("assistant", (Mark(Operator.REJECT), Words("There is no zebra."))),
     ))  # fmt: skip
-    batch = dialogue_batch(model, [Item(item.pixels, [refusal], None)])
+    batch = batch_of(model, [Item(item.pixels, [refusal], None)])
     parts = stage2.step(model, batch, EVERYTHING)
     assert torch.isfinite(parts["loss"])
     parts["loss"].backward()
 
 
 def test_a_batch_moves_whole():
-    batch = dialogue_batch(build("miras-tiny"), items(sample()))
+    batch = batch_of(build("miras-tiny"), items(sample()))
     there = moved(batch, torch.device("meta"))
     assert there.ids_CL.is_meta and there.views.detail_B3SS.is_meta and there.regions.target_Rss.is_meta
     assert there.probes.photo_P.is_meta and there.talks is batch.talks
@@ -164,7 +163,7 @@ def test_a_batch_moves_whole():
 
 def test_probes_name_what_is_not_there():
     model = build("miras-tiny")
-    batches = [dialogue_batch(model, items(sample(), sample(64, 64), seed=seed), seed) for seed in range(8)]
+    batches = [batch_of(model, items(sample(), sample(64, 64), seed=seed), seed) for seed in range(8)]
     probed = [batch.probes for batch in batches if len(batch.probes.photo_P)]
     assert probed
     for probes in probed:

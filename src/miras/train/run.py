@@ -27,9 +27,10 @@ from miras.model.config import MirasConfig
 from miras.model.miras import Miras
 from miras.model.visual_parsing import VisualParsing
 from miras.train import corpus as corpora
-from miras.train import sharding, stage1, stage2, validation
+from miras.train import sharding, stage1, validation
 from miras.train.callbacks import Average, Progress, Validation
 from miras.train.corpus import Corpus
+from miras.train.dialogue_batch import History, dialogue_batch
 from miras.train.finish import finish
 from miras.train.photos import Item, Items
 from miras.train.recipe import Chain, Recipe
@@ -124,7 +125,7 @@ class Collate:
         self.config = config
         self.grammar: Encoder = model.grammar
         self.recipe, self.processes = recipe, 1
-        self.history = stage2.History(**recipe.history)
+        self.history = History(**recipe.history)
 
     def __call__(self, numbered: list[tuple[int, Item]]) -> dict[str, Any]:
         """The batch of these items."""
@@ -135,7 +136,7 @@ class Collate:
         if self.recipe.stage == 1:
             return {"batch": stage1.phrase_batch(drawn, parsing, self.recipe.batch.regions, rng), "first": first}
         template = self.config.template
-        batch = stage2.dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history)
+        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history)
         return {"batch": batch, "first": first}
 
     def parsing(self, item: int) -> VisualParsing:

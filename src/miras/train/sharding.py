@@ -25,8 +25,8 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from miras.core.errors import InputError
+from miras.train.dialogue_batch import DialogueBatch
 from miras.train.stage1 import PhraseBatch
-from miras.train.stage2 import DialogueBatch
 from miras.train.student import Student
 
 OPTIMISER = "optimizer.pt"

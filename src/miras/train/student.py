@@ -24,6 +24,7 @@ from miras.model.backbones import load_imagenet
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
 from miras.train import stage1, stage2
+from miras.train.dialogue_batch import DialogueBatch, History
 from miras.train.recipe import Recipe
 
 
@@ -39,7 +40,7 @@ class Student(nn.Module):
         self.weights2 = stage2.Weights(**recipe.losses) if recipe.stage == 2 else stage2.Weights()
         self.states = stage1.PhraseStates(model)
 
-    def forward(self, batch: stage1.PhraseBatch | stage2.DialogueBatch) -> dict[str, Tensor]:
+    def forward(self, batch: stage1.PhraseBatch | DialogueBatch) -> dict[str, Tensor]:
         """Loss parts: scalars, means over the batch."""
         with torch.autocast(batch.views.detail_B3SS.device.type, torch.bfloat16, enabled=self.is_half):
             if isinstance(batch, stage1.PhraseBatch):
@@ -72,7 +73,7 @@ def check(recipe: Recipe) -> None:
     faults = []
     for section, kind in (
         ("losses", stage1.Weights if recipe.stage == 1 else stage2.Weights),
-        ("history", stage2.History),
+        ("history", History),
     ):
         known = {f.name for f in fields(kind)}
         for key in getattr(recipe, section).keys() - known:

@@ -1,0 +1,209 @@
+"""Photos with conversations about them, as the tensors of one step of stage 2.
+
+In: items (pixels, conversations, masks), the grammar, what is seen of the history. Out: a `DialogueBatch`. Masks of the
+history are the data set's, sometimes spoiled, and their tokens are dropped at random, so that memory is not
+over-trusted. Knows no model and no loss.
+B photos, C conversations, P probes, L tokens, R regions, M earlier regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from miras.core.grammar import IGNORE, TEMPLATES, Encoded, Encoder, Place, render
+from miras.core.selection import Steps, advance
+from miras.core.types import Conversation
+from miras.data import dialogues, knowledge
+from miras.data.scene import Scene
+from miras.model.visual_parsing import Views, VisualParsing
+from miras.train.photos import Item
+from miras.train.targets import Prompted, Regions, collate, cover, no_points, prompt, spoil
+
+PROBED = 0.5
+"""How often a photo gets a probe."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What a conversation sees of its earlier masks.
+
+    mode: "gold", the data set's; "own", the running model's; "mixed", the model's in a share `own` of the
+    batches (such a batch is read twice). hidden: how often the selection shown to the decoder is left out; spoiled:
+    how often a gold mask is; blank: how often the mask tokens of a region carry nothing; hand: how often a region
+    is prompted by hand as in a refinement. memory False: no earlier mask is seen at all (ablation).
+    """
+
+    mode: Literal["gold", "own", "mixed"] = "gold"
+    own: float = 0.3
+    hidden: float = 0.3
+    spoiled: float = 0.3
+    blank: float = 0.15
+    hand: float = 0.2
+    memory: bool = True
+
+
+@dataclass
+class Probes:
+    """Single exchanges that name a thing which photo_P does not show; obj_P, seg_P: where."""
+
+    ids_PL: Tensor
+    photo_P: Tensor
+    obj_P: Tensor
+    seg_P: Tensor
+
+
+@dataclass
+class DialogueBatch:
+    """C conversations about B photos, right-padded. Regions stand in reading order over all conversations.
+
+    photo_C: the photo of each conversation: several share one image encoding. row_R: the conversation of
+    each region; regions.photo_R: its photo. obj_R, seg_R: places of `[OBJ]` and `[SEG]`. absent_RB: region r is
+    surely not on photo b. slot_R1ss: what fills the mask slots. blank_R: slots that carry nothing. earlier_RM:
+    numbers of the regions of its conversation before each region, -1 where there are no more. own_C: which
+    conversations see the model's own masks. fixed_R: the selection shown to the decoder stays as it is
+    (prompted by hand, or left out). names: the photos, for messages.
+    """
+
+    views: Views
+    ids_CL: Tensor
+    labels_CL: Tensor
+    photo_C: Tensor
+    regions: Regions
+    row_R: Tensor
+    obj_R: Tensor
+    seg_R: Tensor
+    probes: Probes
+    absent_RB: Tensor
+    slot_R1ss: Tensor
+    blank_R: Tensor
+    earlier_RM: Tensor
+    own_C: Tensor
+    fixed_R: Tensor
+    phrases: list[str]
+    talks: list[Conversation]
+    names: list[str]
+
+
+def dialogue_batch(
+    items: Sequence[Item], grammar: Encoder, template: str, parsing: VisualParsing, rng: np.random.Generator,
+    history: History = History(),
+) -> DialogueBatch:  # fmt: skip
+    """Photos with their conversations as tensors; masks on a grid of a quarter of the detail view."""
+    side = parsing.detail_size // 4
+    rows = _Rows()
+    missing = [Scene(item.photo, knowledge.load()).absent if item.photo else ([], []) for item in items]
+    absent = [{*hard, *easy} for hard, easy in missing]
+    own = bool(rng.random() < {"gold": 0.0, "own": 1.0, "mixed": history.own}[history.mode])
+    for photo, item in enumerate(items):
+        for talk in item.conversations:
+            rows.talks.append(talk)
+            rows.photos.append(photo)
+            rows.encoded.append(grammar.encode(render(talk, TEMPLATES[template])))
+            _add_regions(rows, talk, side, rng, history, own)
+    length = max(len(e) for e in rows.encoded)
+    end = rows.encoded[0].ids[-1]
+    most = max((len(before) for before in rows.earlier), default=0)
+    return DialogueBatch(
+        parsing([item.pixels for item in items]),
+        torch.tensor([e.ids + [end] * (length - len(e)) for e in rows.encoded]),
+        torch.tensor([e.labels + [IGNORE] * (length - len(e)) for e in rows.encoded]),
+        torch.tensor(rows.photos),
+        collate([rows.photos[row] for row in rows.row], rows.targets, rows.prompts, side),
+        torch.tensor(rows.row, dtype=torch.long),
+        torch.tensor([place.obj for place in rows.places], dtype=torch.long),
+        torch.tensor([place.seg for place in rows.places], dtype=torch.long),
+        _probes(items, missing, grammar, template, rng),
+        torch.tensor([[phrase in names for names in absent] for phrase in rows.phrases]).reshape(-1, len(items)).bool(),
+        torch.from_numpy(np.stack([*rows.slots, np.zeros((side, side), np.float32)])[:-1, None] > 0.5).float(),
+        torch.tensor(rows.blank, dtype=torch.bool),
+        torch.tensor([before + [-1] * (most - len(before)) for before in rows.earlier])
+        .reshape(len(rows.row), most)
+        .long(),
+        torch.full((len(rows.talks),), own),
+        torch.tensor(rows.fixed, dtype=torch.bool),
+        rows.phrases,
+        rows.talks,
+        [item.photo.id if item.photo else "a recorded photo" for item in items],
+    )
+
+
+@dataclass
+class _Rows:
+    """What `dialogue_batch` gathers: lists with one entry a conversation, then with one a region."""
+
+    talks: list[Conversation] = field(default_factory=list)
+    photos: list[int] = field(default_factory=list)
+    encoded: list[Encoded] = field(default_factory=list)
+    row: list[int] = field(default_factory=list)
+    targets: list[NDArray[np.float32]] = field(default_factory=list)
+    prompts: list[Prompted] = field(default_factory=list)
+    fixed: list[bool] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    slots: list[NDArray[np.float32]] = field(default_factory=list)
+    blank: list[bool] = field(default_factory=list)
+    phrases: list[str] = field(default_factory=list)
+    earlier: list[list[int]] = field(default_factory=list)
+
+
+def _add_regions(
+    rows: _Rows, talk: Conversation, side: int, rng: np.random.Generator, history: History, own: bool
+) -> None:
+    """The regions of the last conversation of `rows`."""
+    shown = selections(talk, side)
+    first = len(rows.targets)
+    for place, region in zip(rows.encoded[-1].places, talk.regions, strict=True):
+        target = cover(region.mask, side)
+        before = shown[region.turn]
+        hidden = bool(rng.random() < history.hidden) or not history.memory
+        if hidden:
+            before = None
+        elif before is not None and not own and rng.random() < history.spoiled:
+            before = spoil(before, rng)
+        by_hand = prompt(target, [], rng) if rng.random() < history.hand else None
+        rows.earlier.append(list(range(first, len(rows.targets))) if history.memory else [])
+        rows.row.append(len(rows.talks) - 1)
+        rows.targets.append(target)
+        rows.prompts.append(by_hand or Prompted(no_points(), before, True))
+        rows.fixed.append(hidden or by_hand is not None)
+        rows.places.append(place)
+        rows.slots.append(spoil(target, rng) if rng.random() < history.spoiled else target)
+        rows.blank.append(bool(rng.random() < history.blank) or not history.memory)
+        rows.phrases.append(region.phrase)
+
+
+def _probes(
+    items: Sequence[Item], missing: list[tuple[list[str], list[str]]], grammar: Encoder, template: str,
+    rng: np.random.Generator,
+) -> Probes:  # fmt: skip
+    rows = []
+    for photo, item in enumerate(items):
+        wanted = item.photo is not None and rng.random() < PROBED
+        talk = dialogues.probe(item.photo, missing[photo], rng) if item.photo and wanted else None
+        if talk is not None:
+            written = grammar.encode(render(talk, TEMPLATES[template]))
+            (place,) = written.places
+            rows.append((written.ids[: place.seg + 1], photo, place.obj, place.seg))
+    length = max((len(row[0]) for row in rows), default=0)
+    ids = [row[0] + row[0][-1:] * (length - len(row[0])) for row in rows]
+    return Probes(
+        torch.tensor(ids), *torch.tensor([row[1:] for row in rows], dtype=torch.long).reshape(-1, 3).unbind(1)
+    )
+
+
+def selections(talk: Conversation, side: int) -> dict[int, NDArray[np.float32] | None]:
+    """What is selected before each assistant turn, on the grid; None where nothing is."""
+    shown: dict[int, NDArray[np.float32] | None] = {}
+    steps: Steps = ()
+    for i, turn in enumerate(talk.turns):
+        if turn.role == "assistant":
+            current = steps[-1] if steps else None
+            shown[i] = cover(current.mask, side) if current is not None and current.expression else None
+            steps = advance(steps, turn)
+    return shown
