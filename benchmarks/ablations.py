@@ -1,13 +1,14 @@
 """The paper's ablations with one budget: `mini` and each recipe that leaves a part out, over seeds.
 
-    python benchmarks/ablations.py DATA... --out runs/ablations [--seeds 0 1 2] [--only NAME ...]
+    python benchmarks/ablations.py DATA... --out runs/ablations [--seeds 0 1 2] [--talks 0] [--only NAME ...]
 
-Small views (256 and 128 pixels) and few steps, so that a run takes a quarter of an hour on two cores; compare the rows
-with each other only. Every run that is done is skipped, so the command can be stopped and given again. Figures: gIoU
-of phrases asked alone (validation photos, `train.validation`), and of sampled dialogues with own history
-(`miras eval --format dialogues --split val`). Writes ablations.json beside itself and prints the table of
-docs/results.md: mean over seeds, and for phrases the difference to `mini` with a 95% interval of paired bootstrap over
-photos.
+Small views (256 and 128 pixels), small batches and few steps, so that a run takes some ten minutes on two cores; compare
+the rows with each other only. The cheap part is stage 1 (phrases alone), for every seed; stage 2 and its dialogues are
+run for the seeds of `--talks`. `no-history` differs in stage 2 only. Every run that is done is skipped, so the command
+can be stopped and given again. Figures: gIoU of phrases asked alone after stage 1, and of the selections after each turn
+of sampled dialogues with own history after stage 2; validation photos, which no run trained on. Writes ablations.json
+beside itself and prints the table of docs/results.md: mean over seeds, and the difference to `mini` with a 95% interval
+of a paired bootstrap over photos.
 """
 
 from __future__ import annotations
@@ -17,117 +18,152 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from miras.model.miras import Miras
+from miras.train import corpus, validation
+from miras.train import recipe as recipes
+
 RECIPES = ("mini", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-alignment", "no-history")
+STAGE2_ONLY = ("no-history",)
+"""Recipes whose stage 1 is that of `mini`."""
 SMALL = (
-    "stage1:start.config={detail_size: 256, semantic_size: 128}", "batch.coarse=0", "check.every=0", "check.photos=0",
-    "check.overlays=0", "checkpoint_every=100", "keep=1", "stage2:data.recorded=0",
+    "batch.coarse=0", "check.every=0", "check.photos=0", "check.overlays=0", "checkpoint_every=50", "keep=1",
 )  # fmt: skip
+TALKS = ("data.recorded=0", "batch.photos=2", "finish=40")
+VIEWS = "{detail_size: 256, semantic_size: 128}"
+Figures = dict[str, float]
+"""Photo -> per cent."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--stage1", type=int, default=400)
-    parser.add_argument("--stage2", type=int, default=120)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--talks", type=int, nargs="*", default=[0])
+    parser.add_argument("--stage1", type=int, default=250)
+    parser.add_argument("--stage2", type=int, default=80)
     parser.add_argument("--dialogues", type=int, default=60)
     parser.add_argument("--only", nargs="+", default=list(RECIPES))
     given = parser.parse_args()
-    for seed in given.seeds:
+    for seed in dict.fromkeys([*given.seeds, *given.talks]):
         for name in given.only:
-            out = given.out / f"{name}-{seed}"
-            if not (out / "figures.json").exists():
-                train(name, seed, out, given)
-                (out / "figures.json").write_text(json.dumps(measure(out, given), indent=1))
-                print(f"{name} {seed}: done", file=sys.stderr, flush=True)
+            if seed in given.seeds and name not in STAGE2_ONLY:
+                once("phrases", name, seed, given)
+            if seed in given.talks:
+                once("talks", name, seed, given)
     rows = table(given.out)
-    record = {"stage1": given.stage1, "stage2": given.stage2, "dialogues": given.dialogues, "rows": rows}
-    Path(__file__).with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    budget = {"stage1": given.stage1, "stage2": given.stage2, "dialogues": given.dialogues}
+    Path(__file__).with_suffix(".json").write_text(json.dumps({**budget, "rows": rows}, indent=1) + "\n")
     print(markdown(rows))
 
 
-def train(name: str, seed: int, out: Path, given: argparse.Namespace) -> None:
-    changes = [*SMALL, f"seed={seed}", f"stage1:steps={given.stage1}", f"stage2:steps={given.stage2}"]
-    command = [sys.executable, "-m", "miras", "train", name, "--out", str(out), "--set", *changes]
-    command += ["--data", *map(str, given.data)] + (["--resume"] if out.exists() else [])
-    subprocess.run(command, check=True)
+def once(what: str, name: str, seed: int, given: argparse.Namespace) -> None:
+    """Train and measure, where that was not done before."""
+    out = given.out / f"{name}-{seed}"
+    if (out / f"{what}.json").exists():
+        return
+    if what == "phrases":
+        found = phrases(stage1(name, seed, out, given), given.data)
+    else:
+        found = talks(stage2(name, seed, out, given), given)
+    (out / f"{what}.json").write_text(json.dumps(found, indent=1))
+    print(f"{name} {seed} {what}: done", file=sys.stderr, flush=True)
 
 
-def measure(out: Path, given: argparse.Namespace) -> dict[str, object]:
-    command = [
-        sys.executable, "-m", "miras", "eval", str(given.data[0]), "--format", "dialogues", "--split", "val",
-        "--dialogues", str(given.dialogues), "--model", str(out / "model"), "--json",
-    ]  # fmt: skip
-    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return {"phrases": phrases(out / "model", given.data), "dialogues": json.loads(said.splitlines()[-1])}
+def stage1(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
+    """The model of its stage 1, trained where it is not there yet."""
+    if name in STAGE2_ONLY:
+        return stage1("mini", seed, given.out / f"mini-{seed}", given)
+    recipe = recipes.load(name, [f"stage1:start.config={VIEWS}"]).recipes[0]
+    changes = [f"start.config={json.dumps(recipe.start.config)}", f"steps={given.stage1}"]
+    return trained("stage1", changes, seed, out / "stage1", given.data)
 
 
-def phrases(model: Path, data: list[Path]) -> list[tuple[str, float]]:
-    """(photo, mean IoU of its phrases) for every validation photo."""
-    from miras.model.miras import Miras
-    from miras.train import corpus, validation
-    from miras.train.recipe import Data
+def stage2(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
+    before = stage1(name, seed, out, given)
+    recipe = recipes.load(name, [f"stage1:start.config={VIEWS}"]).recipes[1]
+    changes = [f"start.weights={before}", f"steps={given.stage2}", f"history={json.dumps(recipe.history)}", *TALKS]
+    return trained("stage2", changes, seed, out / "stage2", given.data)
 
+
+def trained(stage: str, changes: list[str], seed: int, out: Path, data: list[Path]) -> Path:
+    if not (out / "model" / "model.safetensors").exists():
+        command = [sys.executable, "-m", "miras", "train", stage, "--out", str(out)]
+        command += ["--set", *SMALL, f"seed={seed}", *changes, "--data", *map(str, data)]
+        subprocess.run(command + (["--resume"] if any(out.glob("checkpoint-*")) else []), check=True)
+    return out / "model"
+
+
+def phrases(model: Path, data: list[Path]) -> Figures:
+    """Mean IoU of the phrases of every validation photo."""
     loaded = Miras.from_pretrained(model)
-    return [
-        (corpus.key(photo), validation.phrases(loaded, [photo])["giou"]) for photo in corpus.read(data, Data()).kept
-    ]
+    photos = corpus.read(data, recipes.Data()).kept
+    return {corpus.key(photo): validation.phrases(loaded, [photo])["giou"] for photo in photos}
 
 
-def table(folder: Path) -> list[dict[str, object]]:
+def talks(model: Path, given: argparse.Namespace) -> Figures:
+    """Mean IoU of the selections after all turns about a photo, own history, in per cent."""
+    lines = model.parent / "dialogues.jsonl"
+    command = [sys.executable, "-m", "miras", "eval", str(given.data[0]), "--format", "dialogues", "--split", "val"]
+    command += ["--dialogues", str(given.dialogues), "--model", str(model), "--samples", str(lines), "--json"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    found: dict[str, list[float]] = {}
+    for line in lines.read_text().splitlines():
+        talk = json.loads(line)
+        values = [100 * turn["iou"] for turn in talk["turns"] if turn["iou"] is not None]
+        found.setdefault(f"{talk['source']}/{talk['photo']}", []).extend(values)
+    return {photo: float(np.mean(values)) for photo, values in found.items() if values}
+
+
+def table(folder: Path) -> list[dict[str, Any]]:
     """A row for each recipe that has figures."""
-    found: dict[str, dict[int, dict[str, dict[str, float]]]] = {}
-    for file in sorted(folder.glob("*/figures.json")):
-        name, _, seed = file.parent.name.rpartition("-")
-        figures = json.loads(file.read_text())
-        talk = figures["dialogues"]
-        found.setdefault(name, {})[int(seed)] = {"phrases": dict(figures["phrases"]), "talk": talk}
     rows = []
     for name in RECIPES:
-        runs = found.get(name, {})
-        if not runs:
-            continue
-        row: dict[str, object] = {"recipe": name, "seeds": len(runs)}
-        row["phrases"] = round(float(np.mean([np.mean(list(run["phrases"].values())) for run in runs.values()])), 2)
-        for key in ("giou", "ciou"):
-            values = [float(run["talk"][key]) for run in runs.values() if key in run["talk"]]
-            if values:
-                row[f"dialogue_{key}"] = round(float(np.mean(values)), 2)
-                row[f"dialogue_{key}_seeds"] = [round(v, 2) for v in values]
-        shared = sorted(runs.keys() & found.get("mini", {}).keys())
-        if name != "mini" and shared:
-            row["difference"] = difference(
-                [runs[s]["phrases"] for s in shared], [found["mini"][s]["phrases"] for s in shared]
-            )
-        rows.append(row)
+        row: dict[str, Any] = {"recipe": name}
+        for what in ("phrases", "talks"):
+            runs, whole = gathered(folder, name, what), gathered(folder, "mini", what)
+            if not runs:
+                continue
+            row[what] = [round(float(np.mean(list(run.values()))), 2) for run in runs.values()]
+            shared = sorted(runs.keys() & whole.keys())
+            if name != "mini" and shared:
+                row[f"{what}_less"] = difference([runs[s] for s in shared], [whole[s] for s in shared])
+        if len(row) > 1:
+            rows.append(row)
     return rows
 
 
-def difference(ours: list[dict[str, float]], theirs: list[dict[str, float]], rounds: int = 4000) -> list[float]:
+def gathered(folder: Path, name: str, what: str) -> dict[int, Figures]:
+    """Seed -> figures."""
+    found = {}
+    for file in folder.glob(f"{name}-*/{what}.json"):
+        found[int(file.parent.name.rpartition("-")[2])] = json.loads(file.read_text())
+    return dict(sorted(found.items()))
+
+
+def difference(ours: list[Figures], theirs: list[Figures], rounds: int = 4000) -> list[float]:
     """Mean difference over photos (and seeds), with the 2.5 and 97.5 percentiles over resampled photos."""
-    photos = sorted(ours[0])
+    photos = sorted(ours[0].keys() & theirs[0].keys())
     gaps = np.array([np.mean([o[p] - t[p] for o, t in zip(ours, theirs, strict=True)]) for p in photos])
     rng = np.random.default_rng(0)
     means = gaps[rng.integers(len(gaps), size=(rounds, len(gaps)))].mean(1)
     return [round(float(v), 2) for v in (gaps.mean(), *np.percentile(means, (2.5, 97.5)))]
 
 
-def markdown(rows: list[dict[str, object]]) -> str:
-    lines = [
-        "| recipe | seeds | phrases gIoU | less than mini (95%) | dialogues gIoU | cIoU |",
-        "|---|---|---|---|---|---|",
-    ]
+def markdown(rows: list[dict[str, Any]]) -> str:
+    lines = ["| recipe | phrases gIoU (seeds) | against mini (95%) | dialogues gIoU (seeds) | against mini (95%) |"]
+    lines += ["|---|---|---|---|---|"]
     for row in rows:
-        gap = row.get("difference")
-        said = f"{gap[0]:+.1f} ({gap[1]:+.1f} to {gap[2]:+.1f})" if isinstance(gap, list) else ""
-        lines.append(
-            f"| {row['recipe']} | {row['seeds']} | {row['phrases']} | {said} | "
-            f"{row.get('dialogue_giou', '')} | {row.get('dialogue_ciou', '')} |"
-        )
+        cells = [row["recipe"]]
+        for what in ("phrases", "talks"):
+            seeds, gap = row.get(what), row.get(f"{what}_less")
+            cells.append(f"{np.mean(seeds):.1f} ({', '.join(f'{v:.1f}' for v in seeds)})" if seeds else "")
+            cells.append(f"{gap[0]:+.1f} ({gap[1]:+.1f} to {gap[2]:+.1f})" if gap else "")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
