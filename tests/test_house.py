@@ -206,7 +206,14 @@ def test_the_link_check_finds_faults(tmp_path: Path) -> None:
 def commands(program: str) -> list[list[str]]:
     """Lines of shell blocks in the documents for users that run a program, as words without comments."""
     found = []
-    for name in ("README.md", "CONTRIBUTING.md", "docs/footguns.md", "docs/architecture.md", "docs/dataset.md"):
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/footguns.md",
+        "docs/architecture.md",
+        "docs/dataset.md",
+        "docs/judge.md",
+    ):
         blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
         for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
             words = shlex.split(line, comments=True)

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from miras.annotate.teacher import Answer, Estimate, Request, Usage
+from miras.annotate.teacher import Request
+from miras.core.answers import Answer, Estimate, Usage
 from miras.core.masks import encode_rle
 
 NAMES = ("red mug", "handle of the red mug", "spoon", "saucer")

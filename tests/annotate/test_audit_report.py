@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from miras.annotate.agreement import icc, krippendorff_alpha
 from miras.annotate.audit import SCALES, code_of
 from miras.annotate.audit_read import Rating
 from miras.annotate.audit_report import FIGURES, figure_text, markdown, summarise
+from miras.core.agreement import icc, krippendorff_alpha
 from miras.core.errors import InputError
 from miras.data.record import Record
 

@@ -12,7 +12,7 @@ from miras.annotate import dialogues as step
 from miras.annotate.photos import read_photos
 from miras.annotate.reasoning import paths_of
 from miras.annotate.schemas import Elements, Reasoning
-from miras.annotate.teacher import TeacherError
+from miras.core.answers import NoAnswer
 from tests.annotate.made import GOOD, Fake, dialogue, elements, photos_file, reasoning, turn
 
 
@@ -34,6 +34,6 @@ def test_a_focus_that_is_no_element_is_sent_back(tmp_path: Path) -> None:
     path = paths_of(Reasoning.model_validate_json(json.dumps(reasoning())))[0]
     stranger = dialogue(rounds=[dialogue()["rounds"][0], turn("And?", "The fork.", 7, "fork")], focus=7)
     teacher = Fake(GOOD | {"dialogues": stranger})
-    with pytest.raises(TeacherError, match="there is no element 7"):
+    with pytest.raises(NoAnswer, match="there is no element 7"):
         asyncio.run(step.write_dialogue(teacher, photo, listed, path))
     assert len(teacher.requests) == 3

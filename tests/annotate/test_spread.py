@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from miras.annotate.journal import Journal
 from miras.annotate.pipeline import CONVERSATIONS, REJECTED, annotate_file
 from miras.annotate.spread import CHUNK, JOURNALS, annotate_over
-from miras.annotate.teacher import TeacherDown
+from miras.core.answers import EndpointDown
+from miras.core.journal import Journal
 from tests.annotate.made import GOOD, Fake, photos_file
 
 
@@ -78,8 +78,8 @@ def test_a_teacher_that_is_down_is_told_and_nothing_half_is_left(tmp_path: Path)
     source = photos_file(tmp_path, 3)
 
     def make() -> Fake:
-        return Fake({**GOOD, "reasoning": TeacherDown("a key", "none")})
+        return Fake({**GOOD, "reasoning": EndpointDown("a key", "none")})
 
-    with pytest.raises(TeacherDown):
+    with pytest.raises(EndpointDown):
         annotate_over(source, tmp_path / "out", make, jobs=1)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [JOURNALS]

@@ -11,18 +11,8 @@ from typing import Any
 import pytest
 
 from miras.annotate.schemas import Elements, Reasoning
-from miras.annotate.teacher import (
-    STEPS,
-    Answer,
-    Message,
-    Request,
-    TeacherError,
-    Usage,
-    ask,
-    prompt,
-    seed_of,
-    teacher_of,
-)  # fmt: skip
+from miras.annotate.teacher import STEPS, Request, ask, prompt, teacher_of
+from miras.core.answers import Answer, Message, NoAnswer, Usage, seed_of
 from miras.core.errors import InputError
 from tests.annotate.made import Fake, elements
 
@@ -83,7 +73,7 @@ def test_an_unfit_answer_goes_back_with_its_faults_and_all_is_counted() -> None:
 
 def test_it_gives_up_with_the_last_fault() -> None:
     teacher = Script(*[Answer("{}")] * 9)
-    with pytest.raises(TeacherError, match="3 unfit ones, the last: elements: Field required"):
+    with pytest.raises(NoAnswer, match="3 unfit ones, the last: elements: Field required"):
         asyncio.run(ask(teacher, REQUEST, Elements))
     assert len(teacher.requests) == 3
 

@@ -15,7 +15,7 @@ import pytest
 from miras.cli.annotate import annotate
 from miras.core.errors import InputError, MirasError
 from tests.annotate.made import GOOD, photos_file
-from tests.annotate.servers import completion, say, serve, status
+from tests.servers import completion, say, serve, status
 
 pytest.importorskip("openai")
 

@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from miras.annotate.agreement import (
+from miras.annotate.audit import HIGHEST, LOWEST, SCALES, code_of, talk_of
+from miras.annotate.audit_read import Rating
+from miras.core.agreement import (
     NAN,
     Numbers,
     boundary_f,
@@ -28,8 +30,6 @@ from miras.annotate.agreement import (
     krippendorff_alpha,
     pairwise,
 )  # fmt: skip
-from miras.annotate.audit import HIGHEST, LOWEST, SCALES, code_of, talk_of
-from miras.annotate.audit_read import Rating
 from miras.core.errors import InputError
 from miras.core.masks import iou
 from miras.data.record import Record

@@ -10,7 +10,8 @@ from miras.annotate.elements import caption_of, written
 from miras.annotate.photos import Photo, notes
 from miras.annotate.reasoning import Path
 from miras.annotate.schemas import DialogueDraft, Elements, dialogue_faults
-from miras.annotate.teacher import Asked, Request, Teacher, ask, prompt, seed_of
+from miras.annotate.teacher import Request, Teacher, ask, prompt
+from miras.core.answers import Asked, seed_of
 
 STEP = "dialogues"
 ROUNDS = (4, 7)
@@ -32,6 +33,6 @@ def request_of(photo: Photo, elements: Elements, path: Path, seed: int) -> Reque
 async def write_dialogue(
     teacher: Teacher, photo: Photo, elements: Elements, path: Path, seed: int = 0
 ) -> Asked[DialogueDraft]:
-    """The dialogue of one path. Raises TeacherError."""
+    """The dialogue of one path. Raises NoAnswer."""
     request = request_of(photo, elements, path, seed)
     return await ask(teacher, request, DialogueDraft, lambda draft: dialogue_faults(draft, elements.elements))

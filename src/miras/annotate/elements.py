@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from miras.annotate.photos import Photo, notes, phrases
 from miras.annotate.schemas import MAX_ELEMENTS, MIN_ELEMENTS, Elements
-from miras.annotate.teacher import Asked, Request, Teacher, ask, prompt, seed_of
+from miras.annotate.teacher import Request, Teacher, ask, prompt
+from miras.core.answers import Asked, seed_of
 
 STEP = "elements"
 _MOST_NAMES = 60
@@ -26,7 +27,7 @@ def request_of(photo: Photo, seed: int, schema: type[Elements] = Elements) -> Re
 async def list_elements(
     teacher: Teacher, photo: Photo, seed: int = 0, schema: type[Elements] = Elements
 ) -> Asked[Elements]:
-    """At least three elements. schema: `Elements`, or a tighter kind of it. Raises TeacherError."""
+    """At least three elements. schema: `Elements`, or a tighter kind of it. Raises NoAnswer."""
     return await ask(teacher, request_of(photo, seed, schema), schema)
 
 

@@ -21,15 +21,16 @@ from typing import Any, TypeVar
 
 from miras.annotate.dialogues import write_dialogue
 from miras.annotate.elements import list_elements
-from miras.annotate.journal import Journal, Journaled
 from miras.annotate.photos import Photo, read_photos
 from miras.annotate.reasoning import Path as TreePath
 from miras.annotate.reasoning import paths_of, reason
 from miras.annotate.records import record_from
 from miras.annotate.rehearsal import Rehearsal
 from miras.annotate.schemas import WEAK, Elements
-from miras.annotate.teacher import STEPS, Estimate, Teacher, TeacherDown, TeacherError, prompt
+from miras.annotate.teacher import STEPS, Teacher, prompt
+from miras.core.answers import EndpointDown, Estimate, NoAnswer
 from miras.core.errors import InputError
+from miras.core.journal import Journal, Journaled
 from miras.data.checks import OnFault
 from miras.data.record import Record
 
@@ -86,7 +87,7 @@ class Summary:
 
 
 async def annotate_photo(teacher: Teacher, photo: Photo, seed: int = 0) -> Outcome:
-    """All three steps for one photo. What comes to nothing is in `rejected`. Raises TeacherDown."""
+    """All three steps for one photo. What comes to nothing is in `rejected`. Raises EndpointDown."""
     outcome = Outcome(photo)
     listed = await _or_reject(outcome, "elements", 0, list_elements(teacher, photo, seed))
     if listed is None:
@@ -127,9 +128,9 @@ async def _dialogue(
 async def _or_reject(outcome: Outcome, step: str, path: int, answer: Awaitable[T]) -> T | None:
     try:
         return await answer
-    except TeacherDown:
+    except EndpointDown:
         raise
-    except TeacherError as error:
+    except NoAnswer as error:
         outcome.rejected.append(Rejection(outcome.photo.id, step, path, str(error), True))
         return None
 
@@ -161,7 +162,7 @@ def annotate_file(
     """Annotate the photos of a JSONL file into a folder (see the module). Run it again to go on after a stop.
 
     limit: only so many photos. window: photos under way at once. on_fault: takes faulty lines of the input; without it
-    they are raised together, after everything else is done. Raises InputError, and TeacherDown when no request can be
+    they are raised together, after everything else is done. Raises InputError, and EndpointDown when no request can be
     answered; either way every paid answer is in the journal.
     """
     return asyncio.run(_annotate_file(source, out, teacher, seed, limit, window, on_fault, on_photo))

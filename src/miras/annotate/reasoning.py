@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from miras.annotate.elements import caption_of, written
 from miras.annotate.photos import Photo, notes
 from miras.annotate.schemas import QUESTIONS, WEAK, Elements, Node, Question, Reasoning
-from miras.annotate.teacher import Asked, Request, Teacher, ask, prompt, seed_of
+from miras.annotate.teacher import Request, Teacher, ask, prompt
+from miras.core.answers import Asked, seed_of
 
 STEP = "reasoning"
 
@@ -42,7 +43,7 @@ def request_of(photo: Photo, elements: Elements, seed: int) -> Request:
 
 
 async def reason(teacher: Teacher, photo: Photo, elements: Elements, seed: int = 0) -> Asked[Reasoning]:
-    """The questions and their tree, weak ones still among them. Raises TeacherError."""
+    """The questions and their tree, weak ones still among them. Raises NoAnswer."""
     return await ask(teacher, request_of(photo, elements, seed), Reasoning)
 
 

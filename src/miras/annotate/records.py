@@ -15,7 +15,7 @@ from typing import Any
 from miras.annotate.photos import Photo, mask_of
 from miras.annotate.reasoning import Path
 from miras.annotate.schemas import DialogueDraft, Elements, find_target
-from miras.annotate.teacher import seed_of
+from miras.core.answers import seed_of
 from miras.core.types import Conversation, Example, Name, Piece, Region, Turn, Words
 from miras.data.record import Record, record_of
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from miras.annotate.journal import Journal
 from miras.annotate.schemas import Element, Elements, Node, Question, Reasoning, ReasoningTree
-from miras.annotate.teacher import Answer, Estimate, Request, Teacher, TeacherError, digest_of
+from miras.annotate.teacher import Request, Teacher
+from miras.core.answers import Answer, Estimate, NoAnswer, digest_of
+from miras.core.journal import Journal
 
 _CAPTION = "A usual sentence on what this thing looks like, where in the photo it is, and what it is for."
 _STAND_INS = {
@@ -45,7 +46,7 @@ class Rehearsal:
         return self._teacher.name
 
     async def answer(self, request: Request) -> Answer:
-        """The journal's answer, or a stand-in. Raises TeacherError where no later step needs one."""
+        """The journal's answer, or a stand-in. Raises NoAnswer where no later step needs one."""
         key = digest_of([self.name, request.key])
         kept = self._journal.get(key)
         if kept is not None:
@@ -55,7 +56,7 @@ class Rehearsal:
             self._asked.add(key)
             self.total += self._teacher.estimate([request])
         if request.step not in _STAND_INS:
-            raise TeacherError("an answer", "a rehearsal")
+            raise NoAnswer("an answer", "a rehearsal")
         return Answer(_STAND_INS[request.step].model_dump_json())
 
     def estimate(self, requests: Sequence[Request]) -> Estimate:

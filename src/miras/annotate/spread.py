@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from miras.annotate.journal import Journal, Journaled
 from miras.annotate.photos import Photo, read_photos
 from miras.annotate.pipeline import Outcome, Summary, folder, outcomes, raise_faults, writing
 from miras.annotate.scale import mapped
-from miras.annotate.teacher import Teacher, TeacherDown
+from miras.annotate.teacher import Teacher
+from miras.core.answers import EndpointDown
+from miras.core.journal import Journal, Journaled
 from miras.data.checks import OnFault
 
 CHUNK = 8
@@ -35,7 +36,7 @@ class Done:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: float = 0.0
-    down: TeacherDown | None = None
+    down: EndpointDown | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Chunk:
         journal = Journal(path)
         journaled = Journaled(self.make(), journal)
         found: list[Outcome] = []
-        down: TeacherDown | None = None
+        down: EndpointDown | None = None
         try:
             async for outcome in outcomes(journaled, photos, self.seed, self.window):
                 found.append(outcome)
-        except TeacherDown as error:
+        except EndpointDown as error:
             down = error
         finally:
             await journaled.close()
@@ -77,7 +78,7 @@ def annotate_over(
 ) -> Summary:  # fmt: skip
     """`pipeline.annotate_file` over processes (jobs) or Ray. Limits of the teacher hold for each worker by itself.
 
-    Raises InputError and TeacherDown; either way every paid answer is in a journal.
+    Raises InputError and EndpointDown; either way every paid answer is in a journal.
     """
     summary, faults = Summary(), list[str]()
     journals = folder(folder(out) / JOURNALS)

@@ -20,6 +20,7 @@ from miras.cli.audit import audit_app
 from miras.cli.build import build
 from miras.cli.data import data_app
 from miras.cli.evaluate import evaluate
+from miras.cli.judge import judge
 from miras.cli.output import BAD_INPUT, complain, quiet, say
 from miras.core.errors import MirasError
 
@@ -34,6 +35,7 @@ app.command(data_app)
 app.command(audit_app)
 app.command(annotate)
 app.command(evaluate, name="eval")
+app.command(judge)
 bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
 app.command(bench_app)
 

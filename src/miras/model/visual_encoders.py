@@ -46,8 +46,13 @@ class ImageFeatures:
 
     def float32(self) -> ImageFeatures:
         """The same, every map float32."""
-        maps = (self.visual_BND, self.pixels_BChw, self.fine8_BChw, self.fine4_BChw)
-        return ImageFeatures(*(m.float() for m in maps), self.sizes)
+        return ImageFeatures(
+            self.visual_BND.float(),
+            self.pixels_BChw.float(),
+            self.fine8_BChw.float(),
+            self.fine4_BChw.float(),
+            self.sizes,
+        )
 
 
 class WindowFusion(nn.Module):

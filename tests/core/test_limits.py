@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from miras.annotate.limits import Limiter, back_off, retry_after
-from miras.annotate.teacher import TeacherError
+from miras.core.answers import NoAnswer
 from miras.core.errors import InputError
+from miras.core.limits import Limiter, back_off, retry_after
 
 
 async def run(limiter: Limiter, count: int, tokens: int = 1, hold: float = 0.0) -> tuple[list[float], int]:
@@ -72,7 +72,7 @@ def test_stop_wakes_whoever_waits() -> None:
             limiter.stop()
         return list(await asyncio.gather(*waiting, return_exceptions=True))
 
-    assert all(isinstance(result, TeacherError) for result in asyncio.run(stopped()))
+    assert all(isinstance(result, NoAnswer) for result in asyncio.run(stopped()))
 
 
 def test_back_off_doubles_to_its_most() -> None:

@@ -1,4 +1,4 @@
-"""What was paid is kept: an append-only file of answers by key, and a teacher that looks there first.
+"""What was paid is kept: an append-only file of answers by key, and an answerer that looks there first.
 
 In: answers, as they arrive. Out: the same answers, now and after any crash. A line is on the disk (flushed and
 synced) before its answer is used, so that a kill loses only calls whose answer had not arrived. Knows no step.
@@ -14,11 +14,12 @@ import sys
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from miras.annotate.teacher import Answer, Estimate, Request, Teacher, Usage, digest_of
+from miras.core.answers import Answer, Answerer, Estimate, Question, Usage, digest_of
 from miras.core.errors import InputError
 
+Q = TypeVar("Q", bound=Question)
 DRAIN_SECONDS = 150.0
 """How long a stopping run waits for answers that are on their way."""
 
@@ -122,25 +123,26 @@ class Journal:
         self.cost += float(line["cost"])
 
 
-class Journaled:
-    """A teacher that pays for no answer twice. The same request asked twice at once is one call."""
+class Journaled(Generic[Q]):
+    """An answerer that pays for no answer twice. The same question asked twice at once is one call."""
 
-    def __init__(self, teacher: Teacher, journal: Journal) -> None:
-        self._teacher, self._journal = teacher, journal
+    def __init__(self, answerer: Answerer[Q], journal: Journal, role: str = "teacher") -> None:
+        """role: what the answerer is, the key of its name in the journal's lines."""
+        self._answerer, self._journal, self._role = answerer, journal, role
         self._flying: dict[str, asyncio.Task[Answer]] = {}
         self.paid, self.replayed = 0, 0
 
     @property
     def name(self) -> str:
-        """The teacher's own."""
-        return self._teacher.name
+        """The answerer's own."""
+        return self._answerer.name
 
-    def key_of(self, request: Request) -> str:
-        """The key of the request and the teacher together."""
-        return digest_of([self._teacher.name, request.key])
+    def key_of(self, request: Q) -> str:
+        """The key of the question and the answerer together."""
+        return digest_of([self._answerer.name, request.key])
 
-    async def answer(self, request: Request) -> Answer:
-        """From the journal, or from the teacher and then into the journal. Raises what the teacher raises."""
+    async def answer(self, request: Q, /) -> Answer:
+        """From the journal, or from the answerer and then into the journal. Raises what the answerer raises."""
         key = self.key_of(request)
         kept = self._journal.get(key)
         if kept is not None:
@@ -158,26 +160,27 @@ class Journaled:
         if not task.cancelled():
             task.exception()  # whoever still waits gets it; it is not reported a second time
 
-    async def _pay(self, key: str, request: Request) -> Answer:
-        answer = await self._teacher.answer(request)
-        self._journal.put(key, answer, teacher=self._teacher.name, step=request.step, request=request.key)
+    async def _pay(self, key: str, request: Q) -> Answer:
+        answer = await self._answerer.answer(request)
+        about = {self._role: self._answerer.name, "step": request.step, "request": request.key}
+        self._journal.put(key, answer, **about)
         self.paid += 1
         return self._journal.get(key) or answer
 
-    def estimate(self, requests: Sequence[Request]) -> Estimate:
-        """The teacher's, for requests that the journal does not hold."""
-        return self._teacher.estimate([request for request in requests if self.key_of(request) not in self._journal])
+    def estimate(self, requests: Sequence[Q], /) -> Estimate:
+        """The answerer's, for questions that the journal does not hold."""
+        return self._answerer.estimate([request for request in requests if self.key_of(request) not in self._journal])
 
     def stop(self) -> None:
         """Begin nothing new."""
-        self._teacher.stop()
+        self._answerer.stop()
 
     async def close(self) -> None:
-        """Stop, wait for the answers that are on their way (they are paid), close the teacher and the journal."""
+        """Stop, wait for the answers that are on their way (they are paid), close the answerer and the journal."""
         self.stop()
         if self._flying:
             await asyncio.wait(list(self._flying.values()), timeout=DRAIN_SECONDS)
-        await self._teacher.close()
+        await self._answerer.close()
         self._journal.close()
 
 

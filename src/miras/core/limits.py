@@ -1,7 +1,7 @@
-"""How fast a teacher may be asked: so many at once, so many requests and tokens a minute, and how long to wait after
+"""How fast a server may be asked: so many at once, so many requests and tokens a minute, and how long to wait after
 a fault.
 
-In: requests as they come. Out: their turn. Knows no HTTP and no teacher.
+In: requests as they come. Out: their turn. Knows no HTTP and no model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
-from miras.annotate.teacher import TeacherError
+from miras.core.answers import NoAnswer
 from miras.core.errors import InputError
 
 MINUTE = 60.0
@@ -47,7 +47,7 @@ class Limiter:
 
     @contextlib.asynccontextmanager
     async def turn(self, tokens: int) -> AsyncIterator[Ticket]:
-        """Wait for a turn to make one call of about so many tokens. Raises TeacherError after `stop`."""
+        """Wait for a turn to make one call of about so many tokens. Raises NoAnswer after `stop`."""
         async with self._room:
             async with self._door:
                 while (wait := self._wait(tokens)) > 0:
@@ -62,18 +62,18 @@ class Limiter:
         self._closed_until = max(self._closed_until, time.monotonic() + seconds)
 
     async def rest(self, seconds: float) -> None:
-        """Sleep, but wake up for `stop`. Raises TeacherError then."""
+        """Sleep, but wake up for `stop`. Raises NoAnswer then."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
         self._check()
 
     def stop(self) -> None:
-        """Whoever waits, now or later, gets a TeacherError."""
+        """Whoever waits, now or later, gets a NoAnswer."""
         self._stop.set()
 
     def _check(self) -> None:
         if self._stop.is_set():
-            raise TeacherError("time to ask", "the run is stopping")
+            raise NoAnswer("time to ask", "the run is stopping")
 
     def _wait(self, tokens: int) -> float:
         """Seconds until a call of so many tokens fits. A call larger than the whole minute waits for an empty one."""

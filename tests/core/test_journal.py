@@ -6,18 +6,50 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from miras.annotate.journal import Journal, Journaled
-from miras.annotate.schemas import Elements
-from miras.annotate.teacher import Answer, Message, Request, TeacherError, Usage
+from miras.core.answers import Answer, Estimate, Message, NoAnswer, Usage
 from miras.core.errors import InputError
-from tests.annotate.made import Fake
+from miras.core.journal import Journal, Journaled
+
+
+@dataclass(frozen=True)
+class Said:
+    messages: tuple[Message, ...]
+    step: str = "elements"
+    key: str = "r1"
+
+
+class Fake:
+    """Answers after a while, or fails."""
+
+    def __init__(self, error: NoAnswer | None = None, seconds: float = 0.0) -> None:
+        self.name, self.error, self.seconds = "fake", error, seconds
+        self.requests: list[Said] = []
+        self.closed = self.stopped = False
+
+    async def answer(self, request: Said, /) -> Answer:
+        self.requests.append(request)
+        await asyncio.sleep(self.seconds)
+        if self.error is not None:
+            raise self.error
+        return Answer("said", Usage(100, 10), 0.001)
+
+    def estimate(self, requests, /) -> Estimate:
+        return Estimate(len(requests), 0, 0, 0.0)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    async def close(self) -> None:
+        self.closed = True
+
 
 ANSWERS = [Answer(f"text {i} ü\n", Usage(i, 2 * i), i / 10, 1 + i, "length" if i else "stop") for i in range(3)]
-REQUEST = Request("elements", (Message("user", "List."),), Elements, 1)
+REQUEST = Said((Message("user", "List."),))
 
 
 def filled(path: Path) -> Path:
@@ -79,7 +111,7 @@ def test_read_only_changes_nothing(tmp_path: Path) -> None:
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     journal = Journal(path)
-    code = f"from miras.annotate.journal import Journal; from pathlib import Path; Journal(Path({str(path)!r}))"
+    code = f"from miras.core.journal import Journal; from pathlib import Path; Journal(Path({str(path)!r}))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": ":".join(sys.path)}
     )
@@ -159,10 +191,23 @@ def test_a_cancelled_run_keeps_what_was_on_its_way(tmp_path: Path) -> None:
 
 def test_a_failed_call_is_not_kept(tmp_path: Path) -> None:
     async def run() -> None:
-        journaled = Journaled(Fake({"elements": TeacherError("an answer", "none")}), Journal(tmp_path / "j.jsonl"))
-        with pytest.raises(TeacherError):
+        journaled = Journaled(Fake(NoAnswer("an answer", "none")), Journal(tmp_path / "j.jsonl"))
+        with pytest.raises(NoAnswer):
             await journaled.answer(REQUEST)
         await journaled.close()
 
     asyncio.run(run())
     assert (tmp_path / "j.jsonl").read_bytes() == b""
+
+
+def test_an_estimate_leaves_out_what_is_held(tmp_path: Path) -> None:
+    async def run() -> tuple[int, dict[str, str]]:
+        journaled = Journaled(Fake(), Journal(tmp_path / "j.jsonl"), "judge")
+        await journaled.answer(REQUEST)
+        rest = journaled.estimate([REQUEST, Said(REQUEST.messages, key="r2")]).requests
+        await journaled.close()
+        return rest, json.loads((tmp_path / "j.jsonl").read_text())
+
+    rest, line = asyncio.run(run())
+    assert rest == 1
+    assert (line["judge"], line["step"], line["request"]) == ("fake", "elements", "r1")
