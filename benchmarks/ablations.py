@@ -1,4 +1,4 @@
-"""The paper's ablations with one budget: `mini` and each recipe that leaves a part out, over seeds.
+"""The paper's ablations and the baselines with one budget: `mini` and each recipe that differs from it, over seeds.
 
     python benchmarks/ablations.py DATA... --out runs/ablations [--seeds 0 1 2] [--talks 0] [--only NAME ...]
 
@@ -26,7 +26,10 @@ from miras.model.miras import Miras
 from miras.train import corpus, validation
 from miras.train import recipe as recipes
 
-RECIPES = ("mini", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-alignment", "no-history")
+RECIPES = (
+    "mini", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-alignment", "no-history", "lisa-style",
+    "as-released",
+)  # fmt: skip
 STAGE2_ONLY = ("no-history",)
 """Recipes whose stage 1 is that of `mini`."""
 SMALL = (

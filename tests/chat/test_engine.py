@@ -15,6 +15,7 @@ from miras.chat.session import ChatSession
 from miras.core.grammar import ADD, CUT, OBJ, REJ, SEG, UNDO
 from miras.core.types import Operator, Region
 from miras.model.miras import Miras
+from miras.model.presets import configuration
 
 Says = Callable[..., tuple[int, ...]]
 
@@ -207,3 +208,31 @@ def test_the_verdict_weighs_pixels_and_words(
     monkeypatch.setattr(inclined.alignment.verdict, "data", torch.tensor([1.0, 0.0, -2.0]))
     assert inclined.verdict(5.0, 3.0) == pytest.approx(1 / (1 + np.exp(5.0)))
     assert inclined.verdict(5.0, -3.0) > 0.99
+
+
+def test_with_the_faults_of_the_official_code_no_word_reaches_the_mask(
+    photo: NDArray[np.uint8], says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    config = configuration("miras-tiny")
+    fixed = Miras(config)
+    config.paper_bugs = True
+    faulty = Miras(config)
+    faulty.load_state_dict(fixed.state_dict())
+    spans = {}
+    for model, name in ((fixed, "fixed"), (faulty, "faulty")):
+        model.config.paper_bugs = name == "faulty"
+        for phrase in (" cup", " lid of it"):
+            session = ChatSession(model, photo)
+            (region,) = session.ask("Which?", forced=says(OBJ, phrase, SEG)).regions
+            spans[name, phrase] = session._engine.span(region.id)  # noqa: SLF001
+    torch.testing.assert_close(spans["faulty", " cup"], spans["faulty", " lid of it"], atol=1e-5, rtol=1e-5)
+    assert spans["fixed", " cup"].shape != spans["fixed", " lid of it"].shape
+
+
+def test_with_the_faults_of_the_official_code_the_alignment_is_new_at_every_call(photo: NDArray[np.uint8]) -> None:
+    config = configuration("miras-tiny")
+    config.paper_bugs = True
+    model = Miras(config)
+    span, words = torch.randn(1, 1, model.instruction.width * len(config.alignment_layers)), torch.ones(1, 1).bool()
+    assert not torch.allclose(model.alignment(span, words)[0], model.alignment(span, words)[0], atol=1e-4)

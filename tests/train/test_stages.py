@@ -184,3 +184,14 @@ def test_moving_average_stands_in_and_goes():
     with average.in_place(model):
         assert (model.weight > start).all() and (model.weight < start + 1).all()
     torch.testing.assert_close(model.weight.detach(), start + 1)
+
+
+def test_with_the_faults_of_the_official_code_every_phrase_reads_the_same_states():
+    model = build("miras-tiny")
+    model.config.paper_bugs = True
+    states, words = stage1.PhraseStates(model)(["cup", "left handle of the mug"])
+    assert torch.equal(states[0], states[1]) and words.all() and states.shape[1] == 1
+    batch = batch_of(model, items(sample(), sample(64, 64), turns=(2, 2)))
+    parts = stage2.step(model, batch, EVERYTHING)
+    parts["loss"].backward()
+    assert torch.isfinite(parts["loss"])

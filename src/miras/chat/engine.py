@@ -126,6 +126,7 @@ class Engine:
         self._ahead: list[Ahead] = []
         self._taken: list[int] = []
         self._presence = 0.0
+        self._misread_1E: Tensor | None = None
         self.evidence: Evidence | None = None
         self.begin()
 
@@ -184,7 +185,7 @@ class Engine:
         spans = {slot.start: slot.span_SE for slot in before}
         for (at, region), tokens_KD in zip(places, tokens, strict=True):
             opening = _last(run.ids, self.grammar.id(OBJ), at)
-            span = hidden_LE[opening - start : at - start].clone() if opening >= start else spans.get(at)
+            span = self._read(hidden_LE[opening - start : at - start]) if opening >= start else spans.get(at)
             self.slots.append(Slot(at, region, tokens_KD, None if region.id in run.pointed else span))
         return logits_V
 
@@ -222,10 +223,16 @@ class Engine:
             embeds, self.cache, predicted=1 + len(guessed), parents=[guess.parent for guess in guessed]
         )
         logits_LV, hidden_LE = said.logits_BLV[0], said.hidden_BLE[0, len(known) :]
+        if first and (at := self.model.misread([*known, *ids])) is not None:
+            self._misread_1E = said.hidden_BLE[0, at][None].clone()
         self.ids += ids
         self.processed_tokens += len(known) + len(ids)
         self._ahead = [Ahead(g, logits_LV[1 + n], hidden_LE[len(ids) + n][None]) for n, g in enumerate(guessed)]
         return logits_LV[0], hidden_LE[: len(ids)]
+
+    def _read(self, span_SE: Tensor) -> Tensor:
+        """A region's states; with `paper_bugs` those of the wrong place."""
+        return span_SE.clone() if self._misread_1E is None else self._misread_1E
 
     # Writing a reply
 
@@ -296,7 +303,7 @@ class Engine:
             elif span:
                 span.append(hidden_LE)
             if token_id == rules.seg:
-                span_SE, span = torch.cat(span), []
+                span_SE, span = self._read(torch.cat(span)), []
                 region = self._region(job, region_id, phrase, span_SE)
                 yield region
                 logits_V = self._remember(region, span_SE, rules)

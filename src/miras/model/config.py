@@ -27,8 +27,10 @@ class MirasConfig(PreTrainedConfig):
     mask_tokens: K slots after each `[SEG]`. alignment_layers: hidden states (0 = embeddings) that
     the alignment reads. language_tuned: the language model's own weights were trained too and are saved with the
     rest. score_calibration: slope and shift of the predicted IoU's logit, fitted on photos that were not trained
-    on. The four `use_*` switches are the paper's ablations; `paper_bugs` reads
-    `[SEG]` and aligns as the official code does (field notes D1, D6).
+    on. The four `use_*` switches are the paper's ablations. `paper_bugs` does two things as the official code does:
+    `[SEG]` is read 320 tokens too early, so at a visual token, which no word of the conversation has reached
+    (`MGMSA_stage2.py:368` pads for 256 visual tokens where there are 576), and the alignment is a new random layer at
+    every call (`MGMSA_v1.py:61`); replies are then not the same twice.
     """
 
     model_type = "miras"

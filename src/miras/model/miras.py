@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModel, DynamicCache, PreTrainedModel
 
 from miras.core.errors import WeightsError
-from miras.core.grammar import Encoder
+from miras.core.grammar import IMAGE, Encoder
 from miras.core.types import Box, Mask
 from miras.model.config import MirasConfig
 from miras.model.instruction import Comprehension, InstructionComprehension
@@ -103,6 +103,17 @@ class Miras(PreTrainedModel):
     def embed(self, ids_BL: Tensor, visual_BND: Tensor | None = None, mask_slots_MD: Tensor | None = None) -> Tensor:
         """Embeddings (B, L, D), slots filled in reading order; counts are checked."""
         return self.instruction.embed(ids_BL, visual_BND, mask_slots_MD)
+
+    def misread(self, ids_L: Sequence[int]) -> int | None:
+        """Where the states of every region are read when the configuration asks for `paper_bugs`: a position within
+        the photo, or the first token where there is none; None: at the region's own words, as they should be.
+
+        The official code reads `[SEG]` at about 440 of a conversation whose photo lies at 36 to 612.
+        """
+        if not self.config.paper_bugs:
+            return None
+        image = self.grammar.id(IMAGE)
+        return ids_L.index(image) + round((440 - 36) / 576 * self.config.image_tokens) if image in ids_L else 0
 
     def mask_tokens(self, features: ImageFeatures, index: int, masks_RHW: NDArray[np.bool_]) -> Tensor:
         """(R, K, D) tokens of masks of photo `index`."""

@@ -110,10 +110,15 @@ class RegionAlignment(nn.Module):
             mask.append(memory_RM)
         source, keep = torch.cat(evidence, 1), torch.cat(mask, 1)
         query = seg[:, None] + self.queries
-        for block in self.blocks:
+        for block in self._fresh(query) if self.config.paper_bugs else self.blocks:
             query = block(query, source, keep)
         query = self.norm(query)
         return self.out(query), F.normalize(self.match_words(query.mean(1)).float(), dim=-1)
+
+    def _fresh(self, query_RPA: Tensor) -> list[AlignmentBlock]:
+        """Random blocks, for `paper_bugs`."""
+        blocks = [AlignmentBlock(query_RPA.shape[-1], self.config.heads) for _ in self.blocks]
+        return [block.to(query_RPA.device, query_RPA.dtype) for block in blocks]
 
     def match(self, features: Tensor) -> Tensor:
         """The pixels' side of the alignment loss, (..., C) -> (..., MATCH), unit length."""

@@ -64,7 +64,8 @@ class PhraseStates:
         ids = torch.tensor([self.model.grammar.encode(spans).ids], device=device)
         first = len(self.model.grammar.encode(opening).ids)
         _, states = self.model.instruction(self.model.embed(ids))
-        return states[0, first:].to(torch.bfloat16)
+        at = self.model.misread(ids[0].tolist())
+        return (states[0, first:] if at is None else states[0, at : at + 1]).to(torch.bfloat16)
 
 
 @dataclass

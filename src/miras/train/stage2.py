@@ -98,7 +98,7 @@ def _draw(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Drawn
     tokens_RKD = tokens_RKD * (~batch.blank_R)[:, None, None]
     embeds = model.embed(batch.ids_CL, features.visual_BND[batch.photo_C], tokens_RKD.flatten(0, 1))
     last, states = model.instruction(embeds)
-    span, spoken = _spans(states, batch.row_R, batch.obj_R, batch.seg_R)
+    span, spoken = _spans(states, batch.row_R, *_places(model, batch.ids_CL, batch.obj_R, batch.seg_R))
     words = spoken & regions.words_R[:, None]
     memory, present = _memory(batch.earlier_RM, tokens_RKD)
     prompts, match = model.alignment(span, words, memory, present)
@@ -189,6 +189,12 @@ def _predictions(model: Miras, batch: DialogueBatch, last_CLD: Tensor) -> tuple[
     return model.instruction.logits(last_CLD[:, :-1][supervised]), following[supervised]
 
 
+def _places(model: Miras, ids_CL: Tensor, obj_R: Tensor, seg_R: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the words of each region begin and end; with `paper_bugs` the wrong place, the same for all."""
+    at = model.misread(ids_CL[0].tolist()) if len(ids_CL) else None
+    return (obj_R, seg_R) if at is None else (torch.full_like(obj_R, at), torch.full_like(seg_R, at))
+
+
 def _spans(states_CLE: Tensor, row_R: Tensor, obj_R: Tensor, seg_R: Tensor) -> tuple[Tensor, Tensor]:
     """States from `[OBJ]` to `[SEG]` (R, S, E), right-padded, and the mask of real tokens (R, S)."""
     lengths = seg_R - obj_R + 1
@@ -209,7 +215,7 @@ def _presence(model: Miras, batch: DialogueBatch, features: ImageFeatures, drawn
     if len(probes.photo_P):
         rows = torch.arange(len(probes.photo_P), device=device)
         _, states = model.instruction(model.embed(probes.ids_PL, features.visual_BND[probes.photo_P]))
-        probed = model.alignment(*_spans(states, rows, probes.obj_P, probes.seg_P))
+        probed = model.alignment(*_spans(states, rows, *_places(model, probes.ids_PL, probes.obj_P, probes.seg_P)))
         asked.append(rows + len(prompts))
         on.append(probes.photo_P)
         prompts, match = torch.cat([prompts, probed[0]]), torch.cat([match, probed[1]])

@@ -22,9 +22,9 @@ from miras.core.types import AnnotatedPhoto, Mark, Operator
 from miras.data import dialogues
 from miras.model.miras import Miras
 
-PRESENT = 1.25
-"""Weight of a thing that is there: to refuse it is worse than to select what is not. Chosen on calibration photos,
-where it refuses 85% of the absent and 9.5% of the present (1.5: 82% and 9%; 2.0: 80% and 6.5%; 1.0: 85% and 10%)."""
+PRESENT = 1.5
+"""Weight of a thing that is there: to refuse it is worse than to select what is not. Chosen on calibration photos
+(docs/log.md, "Fifth session")."""
 DECAY = 1e-2
 """Of the two weights, so that separable data leaves them finite."""
 
