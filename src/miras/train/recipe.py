@@ -129,12 +129,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Chain:
-    """Recipes in a row, each from the weights of the one before, and what is fitted after the last.
-    finish: dialogues for the verdict on calibration photos (`train.verdict`), 0 = none."""
+    """Recipes in a row, each from the weights of the one before, and what is done after the last.
+
+    blend: share of the trained weights, the rest are those that the chain began with (`train.blend`); 1 = none.
+    finish: dialogues for the verdict on calibration photos (`train.verdict`), 0 = none.
+    """
 
     name: str
     recipes: tuple[Recipe, ...]
     finish: int = 0
+    blend: float = 1.0
 
 
 def names() -> list[str]:
@@ -147,13 +151,18 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Chain:
     """A recipe as a chain of one, or a chain. changes: "optimiser.lr=1e-4"; in a chain they go to every
     recipe of it, "stage2:steps=100" to one. Raises InputError that names every unknown key and wrong value."""
     raw = _read(name_or_path)
-    finish, changes = _finish(raw, changes)
+    finish, changes = _beside("finish", 0, raw, changes)
+    if not isinstance(finish, int) or finish < 0:
+        raise InputError("finish: a number of dialogues, 0 for none", repr(finish))
+    blend, changes = _beside("blend", 1.0, raw, changes)
+    if not isinstance(blend, int | float) or not 0 < blend <= 1:
+        raise InputError("blend: the share of the trained weights, above 0 and up to 1", repr(blend))
     if "recipes" not in raw:
         recipe = _build(_based(raw), changes, Path(name_or_path).stem)
-        return Chain(recipe.name, (recipe,), finish)
+        return Chain(recipe.name, (recipe,), finish, _blendable(float(blend), (recipe,)))
     members, faults = [], sorted(set(raw) - {"name", "recipes"})
     if faults:
-        raise InputError("name, recipes and finish in a chain", ", ".join(faults), "move them into its recipes")
+        raise InputError("name, recipes, blend and finish in a chain", ", ".join(faults), "move them into its recipes")
     known = [str(member.get("name", member.get("base", ""))) for member in raw["recipes"]]
     for change in changes:
         target, sign, _ = change.partition("=")[0].partition(":")
@@ -163,22 +172,28 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Chain:
         own = [c for c in changes if ":" not in c.partition("=")[0]]
         own += [c.removeprefix(f"{name}:") for c in changes if c.startswith(f"{name}:")]
         members.append(_build(_based(member), own, name))
-    return Chain(str(raw.get("name", Path(name_or_path).stem)), tuple(members), finish)
+    blend = _blendable(float(blend), members)
+    return Chain(str(raw.get("name", Path(name_or_path).stem)), tuple(members), finish, blend)
 
 
-def _finish(raw: dict[str, Any], changes: Sequence[str]) -> tuple[int, list[str]]:
-    """`finish` of a file, or of a change, which stands beside the recipes; taken out of both."""
-    value = raw.pop("finish", 0)
+def _beside(name: str, value: Any, raw: dict[str, Any], changes: Sequence[str]) -> tuple[Any, list[str]]:
+    """A key of a file, or of a change, which stands beside the recipes; taken out of both."""
+    value = raw.pop(name, value)
     left = []
     for change in changes:
         key, _, text = change.partition("=")
-        if key == "finish":
+        if key == name:
             value = yaml.safe_load(text)
         else:
             left.append(change)
-    if not isinstance(value, int) or value < 0:
-        raise InputError("finish: a number of dialogues, 0 for none", repr(value))
     return value, left
+
+
+def _blendable(blend: float, members: Sequence[Recipe]) -> float:
+    """Raises InputError where there is nothing to blend with, or no folder of its own for the result."""
+    if blend < 1 and (len(members) < 2 or not members[0].start.weights):
+        raise InputError("blend beside several recipes, the first with start.weights", f"{len(members)} recipes")
+    return blend
 
 
 def to_yaml(recipe: Recipe) -> str:
@@ -232,6 +247,7 @@ def _based(raw: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError("a recipe as base", f"{base} is a chain")
     below.pop("name", None)
     below.pop("finish", None)
+    below.pop("blend", None)
     return _merged(below, raw)
 
 

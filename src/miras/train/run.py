@@ -28,6 +28,7 @@ from miras.model.miras import Miras
 from miras.model.visual_parsing import VisualParsing
 from miras.train import corpus as corpora
 from miras.train import sharding, stage1, validation
+from miras.train.blend import blend
 from miras.train.callbacks import Average, Progress, Validation
 from miras.train.corpus import Corpus
 from miras.train.dialogue_batch import History, dialogue_batch
@@ -63,6 +64,8 @@ def train(
         before = folder / MODEL
     if len(chain.recipes) > 1 and before is not None and sharding.is_first():
         shutil.copytree(before, out / MODEL, dirs_exist_ok=True)
+        if chain.blend < 1:
+            blend(out / MODEL, chain.recipes[0].start.weights, chain.blend)
     sharding.leave()
     if chain.finish and sharding.is_first():
         last = chain.recipes[-1]
