@@ -14,10 +14,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from miras.core.answers import EndpointDown
 from miras.core.errors import InputError, MirasError
 from miras.core.masks import encode_rle, union
 from miras.core.selection import Steps, advance
@@ -35,18 +36,44 @@ ALONE = ("progressive",)
 """Kinds whose final target is also asked alone."""
 Watch = Callable[[Sequence[Record]], Iterable[Record]]
 """Passes the records on, one by one, and shows how far it is."""
+Holding = Callable[[Sequence[Record]], Iterator[Iterable[Row]]]
+"""The rows of each record, in order."""
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A system that looks its answers up: it is told beforehand what will be asked."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether it has answers to final targets that are asked alone."""
+        ...
+
+    def prepare(self, chosen: Sequence[Record], history: History) -> dict[str, Any]:
+        """What of it fits, missing answers by name; goes into run.json and the summary as "predictions"."""
+        ...
+
+
+@runtime_checkable
+class Spending(Protocol):
+    """A system whose answers are paid."""
+
+    def spent(self) -> dict[str, Any]:
+        """What all answers of the run took; goes into run.json and the summary as "spent"."""
+        ...
 
 
 def evaluate(
     records: Iterable[Record], conversant: Conversant, *, history: History = "own", out: Path, limit: int | None = None,
-    seed: int = 0, about: Mapping[str, Any] | None = None, watch: Watch = iter,
+    seed: int = 0, about: Mapping[str, Any] | None = None, watch: Watch = iter, holding: Holding | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Hold every conversation, write the run into `out`, return its summary (see `summary.figures`).
 
     history: "own" keeps the system's answers, "gold" puts the data's in their place before the next message. limit:
     only so many records, see `choose`. about: what else describes the run, plain values; a run goes on only with
-    equal "settings" (format, split). Raises InputError for no records, an id given twice, records
-    without any mask or refusal, and a folder that holds another run.
+    equal "settings" (format, split). holding: who holds the conversations (`scale`); by default `hold`, here. Raises
+    InputError for no records, an id given twice, records without any mask or refusal, a folder that holds another
+    run, and EndpointDown when a system behind an address cannot be asked: the run then goes on where it was.
     """
     if history not in ("own", "gold"):
         raise InputError("a history of own, gold", repr(history))
@@ -57,13 +84,28 @@ def evaluate(
         "model": conversant.name, "facts": conversant.facts(), "history": history, "seed": seed, "limit": limit,
         "data": digest(chosen), **about.pop("settings", {}),
     }  # fmt: skip
+    if isinstance(conversant, Prepared):
+        about["predictions"] = conversant.prepare(chosen, history)
+    alone = answers_alone(conversant)
     done = _open(out, settings, about)
+    missing = {record["id"]: keys(record, history, alone) - done for record in chosen}
+    asked = [record for record in chosen if missing[record["id"]]]
+    held = (
+        (hold(record, conversant, history=history, seed=seed) for record in asked)
+        if holding is None else holding(asked)
+    )  # fmt: skip
     for record in watch(chosen):
-        missing = keys(record, history) - done
-        if missing:
-            rows = hold(record, conversant, history=history, seed=seed)
-            samples.append(out / samples.FILE, (row for row in rows if row.key in missing))
+        wanted = missing[record["id"]]
+        if wanted:
+            samples.append(out / samples.FILE, [row for row in next(held) if row.key in wanted])
+    if isinstance(conversant, Spending):
+        _add(out, spent=conversant.spent())
     return summary.write(out)
+
+
+def answers_alone(conversant: Conversant) -> bool:
+    """Whether final targets are also asked alone."""
+    return conversant.alone if isinstance(conversant, Prepared) else True
 
 
 def choose(records: Sequence[Record], limit: int | None, seed: int = 0) -> list[Record]:
@@ -94,18 +136,18 @@ def _drawn(records: Sequence[Record], limit: int, seed: int) -> list[int]:
     return sorted(index for _, _, index in in_turn[:limit])
 
 
-def keys(record: Record, history: History) -> set[Key]:
-    """The rows that a record gives."""
+def keys(record: Record, history: History, alone: bool = True) -> set[Key]:
+    """The rows that a record gives. alone: whether its final target is also asked by itself."""
     count = len(_exchanges(record))
     found: set[Key] = {(record["id"], history, turn) for turn in range(1, count + 1)}
-    return found | {(record["id"], "alone", count)} if _final(record) is not None else found
+    return found | {(record["id"], "alone", count)} if alone and alone_question(record) is not None else found
 
 
 def hold(record: Record, conversant: Conversant, *, history: History = "own", seed: int = 0) -> Iterator[Row]:
     """The rows of one conversation, turn by turn; then its final target asked alone, where its kind is in `ALONE`."""
     blanks = _blanks(record, conversant.name, history, seed)
-    final = _final(record)
-    alone = None if final is None else replace(blanks[-1], history="alone", user=f"Select {definite(final)}.")
+    question = alone_question(record) if answers_alone(conversant) else None
+    alone = None if question is None else replace(blanks[-1], history="alone", user=question)
     faults = [f"{fault.what} (turn {fault.turn})" if fault.turn is not None else fault.what
               for fault in validate([record])]  # fmt: skip
     photo: Path | bytes = record.get("image_bytes") or Path(record["image"])
@@ -157,6 +199,8 @@ def _asked(talk: Talk, row: Row, gold: Turn, wanted: Mask) -> Row:
     )  # fmt: skip
     try:
         answer = talk.ask(row.user)
+    except EndpointDown:
+        raise
     except MirasError as error:
         row = _with_fault(row, str(error))
         return _counted(row, None, wanted) if graded else row
@@ -222,13 +266,14 @@ def _exchanges(record: Record) -> list[str]:
     return [turn["text"] for turn in record["turns"][::2]] or [""]
 
 
-def _final(record: Record) -> str | None:
-    """The phrase of the final target, where it is to be asked alone: one region, no mark, something before it."""
+def alone_question(record: Record) -> str | None:
+    """The message that asks for the final target alone, where it can: one region, no mark, something before it."""
     if record["kind"] not in ALONE or len(record["turns"]) < 4:
         return None
     last = record["turns"][-1]
     marked = any(piece["type"] == "mark" for piece in last["content"])
-    return last["regions"][0]["phrase"] if len(last["regions"]) == 1 and not marked else None
+    single = len(last["regions"]) == 1 and not marked
+    return f"Select {definite(last['regions'][0]['phrase'])}." if single else None
 
 
 # The folder
@@ -279,3 +324,9 @@ def _open(out: Path, settings: Mapping[str, Any], about: Mapping[str, Any]) -> s
         whole["earlier_commits"] = others  # some rows were made by these
     summary.write_json(file, whole)
     return done
+
+
+def _add(out: Path, **more: Any) -> None:
+    """More of the run, known when it is over."""
+    file = out / ABOUT
+    summary.write_json(file, {**json.loads(file.read_text(encoding="utf-8")), **more})
