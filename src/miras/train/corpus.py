@@ -36,13 +36,14 @@ MEND = "mend or delete what is named (docs/own_data.md)"
 class Corpus:
     """photos: trained on, those without annotations are for their records alone. records: recorded conversations of
     training photos by `key`. kept: for validation, talks: recorded conversations about these; calibration: for the few
-    numbers fitted afterwards."""
+    numbers fitted afterwards, recorded: recorded conversations about these."""
 
     photos: list[AnnotatedPhoto] = field(default_factory=list)
     records: dict[str, list[Record]] = field(default_factory=dict)
     kept: list[AnnotatedPhoto] = field(default_factory=list)
     calibration: list[AnnotatedPhoto] = field(default_factory=list)
     talks: list[Record] = field(default_factory=list)
+    recorded: list[Record] = field(default_factory=list)
 
     def summary(self) -> dict[str, int]:
         """Numbers for the log."""
@@ -213,7 +214,9 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> 
     talks = {name: rows for name, rows in by_photo.items() if name in mine}
     held = [row for photo in kept for row in by_photo.get(key(photo), ())]
     kept = _filled(kept, held) if data.split == "share" else kept
-    return Corpus(train, talks, [p for p in kept if p.annotations], [p for p in calibration if askable(p)], held)
+    shown = [photo for photo in kept if photo.annotations]
+    recorded = [row for photo in calibration for row in by_photo.get(key(photo), ())]
+    return Corpus(train, talks, shown, [p for p in calibration if askable(p)], held, recorded)
 
 
 def _shared(

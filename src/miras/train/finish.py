@@ -16,22 +16,25 @@ import torch
 from miras.chat.load import load
 from miras.core.types import AnnotatedPhoto
 from miras.data.dialogues import askable
+from miras.data.record import Record
 from miras.model.miras import Miras
 from miras.train import verdict
 from miras.train.continuations import continuations
 
 
 def finish(
-    folder: Path, training: Sequence[AnnotatedPhoto], unseen: Sequence[AnnotatedPhoto], dialogues: int, seed: int
-) -> dict[str, Any]:
-    """`dialogues` sampled dialogues give the evidence. Without unseen photos the verdict stays as it is.
+    folder: Path, training: Sequence[AnnotatedPhoto], unseen: Sequence[AnnotatedPhoto], dialogues: int, seed: int,
+    recorded: Sequence[Record] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """`dialogues` sampled dialogues about unseen photos give the evidence, and half as many recorded ones about them,
+    where there are some. Without unseen photos the verdict stays as it is.
 
     Returns the number of turns, of those whose thing is there, and the verdict.
     """
     found: dict[str, Any] = {"n": 0, "there": 0}
     model = Miras.from_pretrained(folder)
     if unseen:
-        seen = verdict.collect(load(folder).model, unseen, dialogues, seed)
+        seen = verdict.collect(load(folder).model, unseen, dialogues, seed, recorded)
         torch.save(asdict(seen), folder.parent / "evidence.pt")
         found = {"n": len(seen.there_N), "there": int(seen.there_N.sum()), "scored": len(seen.scored_M2)}
         if 0 < found["there"] < found["n"]:

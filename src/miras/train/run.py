@@ -70,7 +70,8 @@ def train(
     if chain.finish and sharding.is_first():
         last = chain.recipes[-1]
         corpus = corpus or corpora.read([Path(p) for p in last.data.paths] or list(paths), last.data)
-        result["finish"] = finish(out / MODEL, corpus.photos, corpus.calibration, chain.finish, last.seed)
+        unseen, recorded = corpus.calibration, corpus.recorded
+        result["finish"] = finish(out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded)
     result["model"] = str(out / MODEL)
     return result
 

@@ -9,8 +9,9 @@ that a score means the IoU that is to be expected (Platt 1999, with the IoU as a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from torch import Tensor
 
 from miras.chat.session import ChatSession
 from miras.core.masks import iou
-from miras.core.types import AnnotatedPhoto, Mark, Operator
+from miras.core.types import AnnotatedPhoto, Conversation, Mark, Operator
 from miras.data import dialogues
+from miras.data.record import Record, turn_of
 from miras.model.miras import Miras
 
 PRESENT = 1.5
@@ -39,15 +41,16 @@ class Evidence:
     scored_M2: Tensor
 
 
-def collect(model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0) -> Evidence:
-    """What `count` dialogues show. The history is the data's own; turns that ask for no region are left out."""
-    rng = np.random.default_rng([seed, 7])
-    kinds = {"progressive": 0.35, "shift": 0.15, "edit": 0.1, "absent": 0.4}
+def collect(
+    model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0, recorded: Sequence[Record] = ()
+) -> Evidence:
+    """What `count` sampled dialogues show, and half as many recorded conversations, drawn from `recorded`.
+
+    The history is the data's own; turns that ask for no region are left out.
+    """
     rows, there, scored = [], [], []
-    for index in range(count):
-        photo = photos[int(rng.integers(len(photos)))]
-        talk = dialogues.sample(photo, np.random.default_rng([seed, index]), turns=(1, 3), kinds=kinds).conversation
-        session = ChatSession(model, photo.path)
+    for photo, talk in (*_sampled(photos, count, seed), *_drawn(recorded, count // 2, seed)):
+        session = ChatSession(model, photo)
         for user, gold in zip(talk.turns[::2], talk.turns[1::2], strict=True):
             refused = any(isinstance(piece, Mark) and piece.operator is Operator.REJECT for piece in gold.content)
             twin = session.fork()
@@ -63,6 +66,22 @@ def collect(model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: in
         torch.tensor(rows, dtype=torch.float64).reshape(-1, 2), torch.tensor(there, dtype=torch.float64),
         torch.tensor(scored, dtype=torch.float64).reshape(-1, 2),
     )  # fmt: skip
+
+
+def _sampled(photos: Sequence[AnnotatedPhoto], count: int, seed: int) -> Iterator[tuple[Path | bytes, Conversation]]:
+    rng = np.random.default_rng([seed, 7])
+    kinds = {"progressive": 0.35, "shift": 0.15, "edit": 0.1, "absent": 0.4}
+    for index in range(count):
+        photo = photos[int(rng.integers(len(photos)))]
+        drawn = dialogues.sample(photo, np.random.default_rng([seed, index]), turns=(1, 3), kinds=kinds)
+        yield photo.path, drawn.conversation
+
+
+def _drawn(records: Sequence[Record], count: int, seed: int) -> Iterator[tuple[Path | bytes, Conversation]]:
+    order = np.random.default_rng([seed, 8]).permutation(len(records))[:count]
+    for record in (records[int(index)] for index in order):
+        talk = Conversation(tuple(turn_of(turn, index) for index, turn in enumerate(record["turns"])))
+        yield record.get("image_bytes") or Path(record["image"]), talk
 
 
 def fit_score(scored_M2: Tensor, slope: float = 1.0, shift: float = 0.0) -> tuple[float, float]:
