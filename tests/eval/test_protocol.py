@@ -10,7 +10,7 @@ from miras.chat.reply import Reply
 from miras.core.errors import InputError
 from miras.core.types import Mark, Name, Operator, Region, Selection, Turn, Words
 from miras.data.record import turn_of
-from miras.eval.protocol import Ours, answer_of, operator_wanted
+from miras.eval.protocol import Ours, answer_of, operator_wanted, told
 from miras.eval.run import evaluate, hold
 from tests.data.made import MASKS, SIZE, photo
 from tests.eval.test_run import progressive
@@ -75,3 +75,19 @@ def test_no_photo(tmp_path: Path, ours: Ours):
         ours.start(tmp_path / "none.jpg")
     photo(tmp_path / "some.png")
     ours.start((tmp_path / "some.png").read_bytes()).ask("Where is the cup?")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("---\ntrained_on: three photos\n---\n# Card\n", "three photos"),
+        ("---\nlicence: none\n---\n", ""),
+        ("# No head\n---\ntrained_on: x\n---\n", ""),
+        ("---\n: [\n---\n", ""),
+        ("---\n- a list\n---\n", ""),
+    ],
+)
+def test_the_head_of_a_card(tmp_path, text, wanted):
+    (tmp_path / "README.md").write_text(text)
+    assert told(tmp_path / "README.md", "trained_on") == wanted
+    assert told(tmp_path / "none.md", "trained_on") == ""

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from miras.core.errors import InputError, MirasError
+from miras.eval.protocol import told
 from miras.model.miras import Miras
 from miras.train import run, trainer
 from miras.train.recipe import load
@@ -180,8 +181,11 @@ def test_a_chain_hands_its_weights_on(tmp_path, monkeypatch):
     result = run.train(chain, [], tmp_path / "run")
     assert [stage["recipe"] for stage in result["stages"]] == ["stage1", "stage2"]
     assert Miras.from_pretrained(tmp_path / "run" / "model").continuations
+    card = tmp_path / "run" / "model" / "README.md"
+    assert told(card, "trained_on").startswith("4 photos") and "| stage1 | 2 |" in card.read_text()
+    card.write_text("mine")
     again = run.train(chain, [], tmp_path / "run", resume=True)
-    assert again["stages"] == []
+    assert again["stages"] == [] and card.read_text() == "mine"
 
 
 def recipe_changes() -> list[str]:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import yaml
+
 from miras.chat.load import Loaded, find
 from miras.chat.reply import Reply
 from miras.chat.session import ChatSession
@@ -112,6 +114,12 @@ class Ours:
             digest.update(file.name.encode() + file.read_bytes())
         return {"weights": digest.hexdigest()[:16]}
 
+    @property
+    def trained_on(self) -> str:
+        """As its model card says, in one line; empty where there is none."""
+        folder = find(self._loaded.name)
+        return "" if folder is None else told(folder / "README.md", "trained_on")
+
     def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> OurTalk:
         """A fork of the session that holds the photo."""
         if self._opening is None or self._opening[0] != photo:
@@ -138,6 +146,16 @@ class OurTalk:
     def fork(self) -> OurTalk:
         """`ChatSession.fork`: the tensors are shared."""
         return OurTalk(self._session.fork())
+
+
+def told(card: Path, key: str) -> str:
+    """A value of the head (YAML between lines of dashes) of a model card; empty where there is none."""
+    try:
+        parts = card.read_text(encoding="utf-8").split("---\n", 2)
+        head = yaml.safe_load(parts[1]) if len(parts) == 3 and not parts[0] else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return ""
+    return str(head.get(key, "")) if isinstance(head, dict) else ""
 
 
 def answer_of(reply: Reply, seconds: float) -> Answer:

@@ -86,6 +86,8 @@ def evaluate(
     }  # fmt: skip
     if isinstance(conversant, Prepared):
         about["predictions"] = conversant.prepare(chosen, history)
+    if trained_on := getattr(conversant, "trained_on", ""):
+        about["trained_on"] = trained_on
     alone = answers_alone(conversant)
     done = _open(out, settings, about)
     missing = {record["id"]: keys(record, history, alone) - done for record in chosen}

@@ -26,8 +26,8 @@ from miras.core.types import AnnotatedPhoto
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
 from miras.model.visual_parsing import VisualParsing
+from miras.train import card, sharding, stage1, validation
 from miras.train import corpus as corpora
-from miras.train import sharding, stage1, validation
 from miras.train.blend import blend
 from miras.train.callbacks import Average, Progress, Validation
 from miras.train.corpus import Corpus
@@ -72,6 +72,8 @@ def train(
         corpus = corpus or corpora.read([Path(p) for p in last.data.paths] or list(paths), last.data)
         unseen, recorded = corpus.calibration, corpus.recorded
         result["finish"] = finish(out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded)
+    if corpus is not None and sharding.is_first():
+        card.write(out / MODEL, chain, corpus, result)
     result["model"] = str(out / MODEL)
     return result
 
