@@ -1,30 +1,28 @@
 """`miras eval`: a system measured on a dataset.
 
 In: a path and the name of its format (guessed where it is told by the files). Out: a table or one JSON object, and a
-run's folder (docs/evaluation.md). `evaluate` is the command, to be registered by `cli.main`; `run` does the work. Exit
-codes: 0, 1 when some of the data had faults (the rest is measured), 2 for bad input.
+run's folder (docs/evaluation.md). `evaluate` is the command, to be registered by `cli.main`; `run` does the work. What
+of the data is held with which system is in `recorded`. Exit codes: 0, 1 when some of the data had faults (the rest is
+measured), 2 for bad input, and when a server that is asked stays away.
 """
 
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from miras.cli.output import emit, load, progress, say, table
+from miras.cli.output import emit, load, progress, table
+from miras.cli.recorded import Asked, Held, Split, hold, write_questions
 from miras.core.errors import InputError
-
-if TYPE_CHECKING:
-    from miras.data.record import Record
 
 FAULTY = 1
 """Exit code when some of the data had faults."""
-Split = Literal["all", "train", "calibration", "val", "test"]
 
 
 def evaluate(
@@ -40,45 +38,70 @@ def evaluate(
     samples: Annotated[Path | None, Parameter(help="Without --out: a file that gets a line for each item.")] = None,
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
     = False,
-    model: Annotated[str, Parameter(help="A name (miras-mini) or the folder of a trained model.")] = "miras-mini",
+    model: Annotated[str, Parameter(help="Name (miras-mini) or folder of weights, predictions:FOLDER, openai:MODEL, "
+                                    "floor:NAME.")] = "miras-mini",
+    decoder: Annotated[str, Parameter(help="Weights behind openai:MODEL and some floor:NAME.")] = "miras-mini",
+    questions: Annotated[Path | None, Parameter(help="Ask nothing; write there what other software is to answer.")]
+    = None,
+    ray: Annotated[bool, Parameter(negative="", help="Over Ray: here, or on the cluster of RAY_ADDRESS.")] = False,
+    jobs: Annotated[int | None, Parameter(help="--ray: actors, --threads each (1); by default cores over threads.")]
+    = None,
+    base_url: Annotated[str | None, Parameter(help="openai:MODEL: its server; by default OPENAI_BASE_URL.")] = None,
+    max_side: Annotated[int | None, Parameter(help="Longest side in pixels of the photo sent (1024).")] = None,
+    temperature: Annotated[float | None, Parameter(help="Of the answers; left out where a server refuses it.")] = 0.0,
+    max_tokens: Annotated[int | None, Parameter(help="Most tokens of one answer.")] = None,
+    rpm: Annotated[int | None, Parameter(help="Requests a minute.")] = None,
+    tpm: Annotated[int | None, Parameter(help="Tokens a minute.")] = None,
+    retries: Annotated[int | None, Parameter(help="Further calls after a fault (6).")] = None,
+    timeout: Annotated[float | None, Parameter(help="Seconds for one call (120).")] = None,
+    price_in: Annotated[float | None, Parameter(help="Price of a million tokens read.")] = None,
+    price_out: Annotated[float | None, Parameter(help="The same, of tokens written.")] = None,
     threads: Annotated[int | None, Parameter(help="Threads of the computation; by default all cores.")] = None,
     seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
 ) -> int:  # fmt: skip
-    """Measure a model on PATH: every recorded conversation is held with it, each turn is compared with the data.
+    """Measure a system on PATH: every recorded conversation is held with it, each turn is compared with the data.
 
-    --out RUN: samples.jsonl, run.json, summary.json; a run that was stopped goes on when the same command is given
-    again. --format: any that `miras data` reads. Two more ways: instructpart without --out asks every item in a session
-    of its own; dialogues: PATH holds the training sets, --dialogues are sampled from their photos.
+    --out RUN: samples.jsonl, run.json, summary.json, report.html; a run that was stopped goes on when the same command
+    is given again, and no answer is paid twice. The key of a server is read from OPENAI_API_KEY and written nowhere.
+    --format: any that `miras data` reads. Two more ways: instructpart without --out asks every item in a session of
+    its own; dialogues: PATH holds the training sets, --dialogues are sampled from their photos.
     """
+    endpoint = {
+        "base_url": base_url, "max_side": max_side, "temperature": temperature, "max_tokens": max_tokens, "rpm": rpm,
+        "tpm": tpm, "retries": retries, "timeout": timeout, "price_in": price_in, "price_out": price_out,
+    }  # fmt: skip
+    asked = Asked(model, decoder, threads, seed, endpoint, ray, jobs)
+    held = Held(path, format, split, limit, instruction, history, out)
     return run(
-        path, format=format, instruction=instruction, side=split, limit=limit, history=history, out=out, model=model,
-        count=dialogues, heldout=heldout, samples=samples, as_json=json, threads=threads, seed=seed,
+        held, asked, count=dialogues, heldout=heldout, samples=samples, questions=questions, as_json=json
     )  # fmt: skip
 
 
 def run(
-    path: Path, *, format: str | None, instruction: int, side: Split, limit: int | None,
-    history: Literal["own", "gold"], count: int, heldout: bool, samples: Path | None, as_json: bool, model: str,
-    threads: int | None, seed: int, out: Path | None = None,
-) -> int:  # fmt: skip
+    held: Held, asked: Asked, *, count: int, heldout: bool, samples: Path | None, questions: Path | None, as_json: bool
+) -> int:
     """Exit code 0; 1 when some of the data had faults."""
-    if limit is not None and limit < 1:
-        raise InputError("--limit of at least 1", str(limit))
+    if held.limit is not None and held.limit < 1:
+        raise InputError("--limit of at least 1", str(held.limit))
+    if asked.jobs is not None and not asked.ray:
+        raise InputError("--ray beside --jobs", "--jobs alone")
     start = time.monotonic()
-    if format != "dialogues":
+    if held.format is None:
         from miras.data.formats import guess_format
 
-        format = format or guess_format(path)
-    if format == "dialogues" or (format == "instructpart" and out is None):
-        if side == "test":
-            raise InputError(f"--split all, train, calibration, val for {format}", side)
-        result = _annotated(path, format, side, limit, instruction, history, count, heldout, samples, model, threads,
-                            seed)  # fmt: skip
+        held = replace(held, format=guess_format(held.path))
+    plain = not asked.by_prefix and not asked.ray and questions is None
+    if held.format == "dialogues" or (held.format == "instructpart" and held.out is None and plain):
+        if held.split == "test":
+            raise InputError(f"--split all, train, calibration, val for {held.format}", held.split)
+        if not plain:
+            raise InputError("weights behind --model, asked here, for --format dialogues", "another system, or --ray")
+        result = _annotated(held, asked, count, heldout, samples)
     else:
         if samples is not None:
             raise InputError("--out, which holds the samples", f"--samples {samples}")
-        result = _recorded(path, format, side, limit, instruction, history, out, model, threads, seed)
-    result |= {"format": format, "split": side, "seconds": round(time.monotonic() - start, 1)}
+        result = hold(held, asked) if questions is None else write_questions(held, asked.seed, questions)
+    result |= {"format": held.format, "split": held.split, "seconds": round(time.monotonic() - start, 1)}
     if as_json:
         emit(result)
     else:
@@ -87,82 +110,33 @@ def run(
     return FAULTY if faults.get("data") or faults.get("unread") else 0
 
 
-def _annotated(
-    path: Path, format: str, side: Any, limit: int | None, instruction: int, history: Literal["own", "gold"],
-    count: int, heldout: bool, samples: Path | None, model: str, threads: int | None, seed: int,
-) -> dict[str, Any]:  # fmt: skip
+def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Path | None) -> dict[str, Any]:
     """Photos with masks: InstructPart's items, or dialogues sampled from them."""
     from miras.eval.photos import side_of
 
     result: dict[str, Any]
-    if format == "instructpart":
+    side: Any = held.split
+    limit, seed = held.limit, asked.seed
+    if held.format == "instructpart":
         from miras.data.instructpart import read
         from miras.eval import instructpart
 
-        items = side_of(read(path), side)[:limit]
-        loaded = load(model, threads)
-        stream: Iterable[Any] = instructpart.evaluate(loaded, items, instruction, seed=seed)
+        items = side_of(read(held.path), side)[:limit]
+        loaded = load(asked.model, asked.threads)
+        stream: Iterable[Any] = instructpart.evaluate(loaded, items, held.instruction, seed=seed)
         kept: list[Any] = list(_kept(progress(stream, len(items), "asking"), samples))
-        result = {**instructpart.figures(kept), "instruction": instruction}
+        result = {**instructpart.figures(kept), "instruction": held.instruction}
     else:
         from miras.data.read import read_sources
         from miras.eval import dialogues
 
-        photos = side_of(read_sources(path), side)
-        loaded = load(model, threads)
+        photos = side_of(read_sources(held.path), side)
+        loaded = load(asked.model, asked.threads)
         count = count if limit is None else min(count, limit)
-        stream = dialogues.talks(loaded, photos, n=count, seed=seed, heldout=heldout, history=history)
+        stream = dialogues.talks(loaded, photos, n=count, seed=seed, heldout=heldout, history=held.history)
         kept = list(_kept(progress(stream, count, "talking"), samples))
         result = {**dialogues.figures(kept), "heldout": heldout}
-    return result | {"model": loaded.name, "history": history, "seed": seed}
-
-
-def _recorded(
-    path: Path, format: str, side: Split, limit: int | None, instruction: int, history: Literal["own", "gold"],
-    out: Path | None, model: str, threads: int | None, seed: int,
-) -> dict[str, Any]:  # fmt: skip
-    """Conversations of any format, held one by one."""
-    from miras.data.formats import read_records
-    from miras.eval.protocol import Ours
-    from miras.eval.run import evaluate as held
-
-    unread: list[str] = []
-    records = _of_side(list(read_records(path, format, unread.append, instruction=instruction)), side)
-    for fault in unread:
-        say(f"miras: left out: {fault}")
-    settings = {"format": format, "split": side, **({"instruction": instruction} if format == "instructpart" else {})}
-    with tempfile.TemporaryDirectory(prefix="miras-eval-") as scratch:
-        result = held(
-            records, Ours(load(model, threads), seed=seed), history=history, out=out or Path(scratch) / "run",
-            limit=limit, seed=seed, about={"settings": settings, "unread": len(unread)},
-            watch=lambda chosen: progress(chosen, len(chosen), "talking"),
-        )  # fmt: skip
-    for fault in result["faults"]["named"]:
-        say(f"miras: fault: {fault}")
-    return {**result, **({"out": str(out)} if out is not None else {})}
-
-
-def _of_side(records: list[Record], side: Split) -> list[Record]:
-    """The records of a split; where the data is undivided, of a side of the recipe's split. Raises InputError."""
-    if side == "all":
-        return records
-    divided = sorted({record["split"] for record in records if record["split"]})
-    if divided:
-        chosen = [record for record in records if record["split"] == side]
-        known = ", ".join(divided)
-    else:
-        from miras.core.types import AnnotatedPhoto
-        from miras.data.split import recipe_sides
-
-        size = (1, 1)
-        photos = [AnnotatedPhoto(record["image_id"], Path(), size, (), record["source"]) for record in records]
-        sides = recipe_sides(photos)
-        kept = {(photo.source, photo.id) for photo in sides.get(side, ())}
-        chosen = [record for record in records if (record["source"], record["image_id"]) in kept]
-        known = ", ".join(name for name, members in sides.items() if members)
-    if records and not chosen:
-        raise InputError(f"conversations of --split {side}", f"none among {len(records)}", f"there are: {known}, all")
-    return chosen
+    return result | {"model": loaded.name, "history": held.history, "seed": seed}
 
 
 def _kept(stream: Iterable[Any], file: Path | None) -> Iterator[Any]:
