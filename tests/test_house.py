@@ -213,6 +213,7 @@ def commands(program: str) -> list[list[str]]:
         "docs/architecture.md",
         "docs/dataset.md",
         "docs/judge.md",
+        "docs/people.md",
     ):
         blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
         for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
@@ -240,7 +241,7 @@ def test_commands_and_options_in_documents_exist() -> None:
     assert {"ask", "chat", "eval", "doctor", "bench"} <= {words[0] for words in called if words}
     helps: dict[tuple[str, ...], str] = {}
     for words in called:
-        name = tuple(words[:2] if words[0] in ("bench", "data", "audit") else words[:1])
+        name = tuple(words[:2] if words[0] in ("bench", "data", "audit", "people") else words[:1])
         if name not in helps:
             helps[name] = help_of(name)
         options = {word.partition("=")[0] for word in words if word.startswith("--")}

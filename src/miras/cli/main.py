@@ -22,6 +22,7 @@ from miras.cli.data import data_app
 from miras.cli.evaluate import evaluate
 from miras.cli.judge import judge
 from miras.cli.output import BAD_INPUT, complain, quiet, say
+from miras.cli.people import people_app
 from miras.core.errors import MirasError
 
 app = cyclopts.App(
@@ -36,6 +37,7 @@ app.command(audit_app)
 app.command(annotate)
 app.command(evaluate, name="eval")
 app.command(judge)
+app.command(people_app)
 bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
 app.command(bench_app)
 

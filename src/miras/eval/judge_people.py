@@ -43,7 +43,7 @@ def read_people(files: Iterable[Path], runs: Sequence[Run]) -> list[Score]:
     found: dict[tuple[str, str, str, str], Score] = {}
     faults: list[str] = []
     for file in files:
-        for number, row in _rows(file, len(runs) > 1):
+        for number, row in sheet_rows(file, len(runs) > 1):
             try:
                 score = _score(row, names, known)
                 if score is None:
@@ -70,7 +70,8 @@ def _names(runs: Sequence[Run]) -> dict[str, str]:
     return found | ({"": runs[0].name} if len(runs) == 1 else {})
 
 
-def _rows(file: Path, needs_run: bool) -> list[tuple[int, dict[str, str]]]:
+def sheet_rows(file: Path, needs_run: bool) -> list[tuple[int, dict[str, str]]]:
+    """Lines of a rating sheet by number. Raises InputError for one that cannot be read or lacks a column."""
     try:
         text = file.read_bytes().decode("utf-8-sig")
     except OSError as error:

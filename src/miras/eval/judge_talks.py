@@ -54,7 +54,7 @@ class Talk:
     @property
     def drawn(self) -> tuple[Row, ...]:
         """The turns that get a picture: those that leave something selected, other than before."""
-        return tuple(row for row, changed in _changes(self.rows) if changed and row.has_mask)[-MOST_DRAWN:]
+        return tuple(row for row, changed in changes(self.rows) if changed and row.has_mask)[-MOST_DRAWN:]
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +166,7 @@ def text_of(talk: Talk, first_picture: int | None) -> str:
     """
     drawn = [row.turn for row in talk.drawn]
     blocks = []
-    for row, changed in _changes(talk.rows):
+    for row, changed in changes(talk.rows):
         if not row.has_mask:
             selected = "nothing"
         elif not changed:
@@ -178,7 +178,7 @@ def text_of(talk: Talk, first_picture: int | None) -> str:
         if first_picture is None and changed:
             selected += _met(row)
         answer = f'"{_line(row.text)}"' if row.text.strip() else "(no answer)"
-        meant = _meant(row)
+        meant = meant_by(row)
         blocks.append(
             f'{row.turn}. Person: "{_line(row.user)}"\n   Assistant: {answer}\n   Selected then: {selected}'
             + (f"\n   Meant was: {meant}" if meant else "")
@@ -216,7 +216,7 @@ def pictures_of(talks: Sequence[Talk]) -> tuple[Picture, ...]:
     return tuple(found)
 
 
-def _changes(rows: Sequence[Row]) -> Iterator[tuple[Row, bool]]:
+def changes(rows: Sequence[Row]) -> Iterator[tuple[Row, bool]]:
     """Each row, and whether something else is selected than before."""
     before: str | None = None
     for row in rows:
@@ -248,7 +248,8 @@ def _met(row: Row) -> str:
     return f" (it covers {covered:.0f}% of what was meant; {right:.0f}% of it was meant)"
 
 
-def _meant(row: Row) -> str:
+def meant_by(row: Row) -> str:
+    """What a message asks for, in words; empty when it asks for nothing in the photo."""
     if row.refused_wanted:
         return "to be told that this is not in the photo"
     if row.operator_wanted == "undo":
