@@ -39,3 +39,15 @@ def test_a_score_is_brought_to_the_iou_that_is_to_be_expected():
     again = verdict.fit_score(torch.stack([(0.5 * raw - 1).sigmoid(), real], 1), slope, shift)
     assert abs(again[0] - 0.5) < 0.02 and abs(again[1] + 1) < 0.02
     assert verdict.fit_score(torch.zeros(3, 2).double(), 0.7, 0.1) == (0.7, 0.1)
+
+
+def test_recorded_conversations_count_for_the_score_alone(tmp_path, monkeypatch):
+    made = sample()
+    Image.fromarray(made.pixels).save(tmp_path / "p.png")
+    photo = dataclasses.replace(made.photo, path=tmp_path / "p.png")
+    model = build("miras-tiny")
+    drawn = list(verdict._sampled([photo], 4, 1))  # noqa: SLF001
+    monkeypatch.setattr(verdict, "_drawn", lambda records, count, seed: drawn if records else [])
+    alone, more = verdict.collect(model, [photo], 3), verdict.collect(model, [photo], 3, recorded=[{}])
+    assert torch.equal(alone.evidence_N2, more.evidence_N2) and torch.equal(alone.there_N, more.there_N)
+    assert len(more.scored_M2) >= len(alone.scored_M2)

@@ -44,12 +44,15 @@ class Evidence:
 def collect(
     model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0, recorded: Sequence[Record] = ()
 ) -> Evidence:
-    """What `count` sampled dialogues show, and half as many recorded conversations, drawn from `recorded`.
+    """What `count` sampled dialogues show; scores also from half as many conversations drawn from `recorded`.
 
-    The history is the data's own; turns that ask for no region are left out.
+    The history is the data's own; turns that ask for no region are left out. Recorded conversations are kept from the
+    verdict: with them it refused more of what is there (docs/log.md, "Sixth session").
     """
     rows, there, scored = [], [], []
-    for photo, talk in (*_sampled(photos, count, seed), *_drawn(recorded, count // 2, seed)):
+    talks = [(talk, True) for talk in _sampled(photos, count, seed)]
+    talks += [(talk, False) for talk in _drawn(recorded, count // 2, seed)]
+    for (photo, talk), judged in talks:
         session = ChatSession(model, photo)
         for user, gold in zip(talk.turns[::2], talk.turns[1::2], strict=True):
             refused = any(isinstance(piece, Mark) and piece.operator is Operator.REJECT for piece in gold.content)
@@ -58,7 +61,8 @@ def collect(
             evidence = twin.evidence
             if gold.regions and reply.regions and reply.regions[0].score is not None:
                 scored.append([reply.regions[0].score, iou(reply.regions[0].mask, gold.regions[0].mask)])
-            if evidence is not None and evidence.presence is not None and (refused or gold.regions):
+            asked = judged and (refused or bool(gold.regions))
+            if asked and evidence is not None and evidence.presence is not None:
                 rows.append([evidence.presence, evidence.refusal])
                 there.append(float(not refused))
             session.tell(user.text, gold)
