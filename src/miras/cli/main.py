@@ -18,6 +18,7 @@ from miras import __version__
 from miras.cli.annotate import annotate
 from miras.cli.audit import audit_app
 from miras.cli.build import build
+from miras.cli.compare import compare
 from miras.cli.data import data_app
 from miras.cli.evaluate import evaluate
 from miras.cli.judge import judge
@@ -36,6 +37,7 @@ app.command(data_app)
 app.command(audit_app)
 app.command(annotate)
 app.command(evaluate, name="eval")
+app.command(compare)
 app.command(judge)
 app.command(people_app)
 bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
