@@ -225,7 +225,7 @@ def test_with_the_faults_of_the_official_code_no_word_reaches_the_mask(
         for phrase in (" cup", " lid of it"):
             session = ChatSession(model, photo)
             (region,) = session.ask("Which?", forced=says(OBJ, phrase, SEG)).regions
-            spans[name, phrase] = session._engine.span(region.id)  # noqa: SLF001
+            spans[name, phrase] = session._engine.span(region.id)
     torch.testing.assert_close(spans["faulty", " cup"], spans["faulty", " lid of it"], atol=1e-5, rtol=1e-5)
     assert spans["fixed", " cup"].shape != spans["fixed", " lid of it"].shape
 

@@ -190,7 +190,7 @@ def test_pictures_alone(tmp_path, records):
         "made/talk/2": Image.fromarray(both.astype(np.uint8)),
         "made/talk/3": Image.fromarray(both.astype(np.uint8) * 255),
         "step/1": Image.fromarray(np.stack([MASKS["block"] * np.uint8(9)] * 3, 2)),
-        "step/02": Image.fromarray(np.dstack([np.stack([MASKS["hole"] * np.uint8(9)] * 3, 2), np.full(SIZE, 255, np.uint8)])),
+        "step/02": Image.fromarray(np.dstack([*[MASKS["hole"] * np.uint8(9)] * 3, np.full(SIZE, 255, np.uint8)])),
         "step/alone": Image.fromarray(MASKS["hole"].astype(np.uint8)).convert("P"),
         "step/cover": Image.new("L", (9, 9)),
     }  # fmt: skip

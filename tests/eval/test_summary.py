@@ -117,3 +117,30 @@ def test_where_a_figure_comes_from():
     about = summary.provenance()
     assert {"miras", "python", "numpy"} <= set(about["versions"])
     assert about["commit"] is None or about["commit"].rstrip("+").isalnum()
+
+
+def test_the_words_of_the_replies_that_have_gold_words():
+    """Own and gold rows alone; a record at fault is not among them."""
+    pytest.importorskip("nltk")
+    pytest.importorskip("sacrebleu")
+    pytest.importorskip("rouge_score")
+    said = "There is a cup on the table."
+    rows = [
+        row(text=said, gold_text=said),
+        row("s", photo="q", text="", gold_text="", **MISSED),
+        row("t", text="x", gold_text="y", fault="no photo", blame="data"),
+        row(text="wrong", gold_text=said, history="alone"),
+    ]
+    found = summary.figures(rows)["text"]
+    assert (found["n"], found["rouge_l"]) == (1, 100.0) and found["bleu4"] == pytest.approx(100)
+    assert "text" not in summary.figures(rows[1:2])
+
+
+def test_without_the_packages_of_words(monkeypatch):
+    monkeypatch.setattr("miras.eval.text.summary", broken_text)
+    figures = summary.figures([row(text="a", gold_text="b")])
+    assert figures["text_left_out"] == "pip install 'miras[eval]'" and "text" not in figures and figures["n"] == 1
+
+
+def broken_text(replies: list[str], gold: list[str]) -> dict[str, Any]:
+    raise InputError("the package sacrebleu", "none installed", "pip install 'miras[eval]'")

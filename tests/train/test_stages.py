@@ -59,6 +59,15 @@ def test_stage1_learns():
     assert values[-1]["mask"] < 0.7 * values[0]["mask"]
 
 
+def test_phrases_read_together_have_the_states_they_have_alone():
+    model = build("miras-tiny")
+    phrases = ["cup", "left handle of the blue mug", "lid"]
+    together, words = stage1.PhraseStates(model)([*phrases, "cup"])
+    for n, phrase in enumerate([*phrases, "cup"]):
+        alone, _ = stage1.PhraseStates(model)([phrase])
+        torch.testing.assert_close(together[n, words[n]], alone[0], atol=1e-2, rtol=1e-2)  # bfloat16
+
+
 EVERYTHING = stage2.Weights(boundary=0.2, consistency=0.05, refusal=0.2, operators=0.2)
 
 

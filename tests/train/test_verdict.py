@@ -46,7 +46,7 @@ def test_recorded_conversations_count_for_the_score_alone(tmp_path, monkeypatch)
     Image.fromarray(made.pixels).save(tmp_path / "p.png")
     photo = dataclasses.replace(made.photo, path=tmp_path / "p.png")
     model = build("miras-tiny")
-    drawn = list(verdict._sampled([photo], 4, 1))  # noqa: SLF001
+    drawn = list(verdict._sampled([photo], 4, 1))
     monkeypatch.setattr(verdict, "_drawn", lambda records, count, seed: drawn if records else [])
     alone, more = verdict.collect(model, [photo], 3), verdict.collect(model, [photo], 3, recorded=[{}])
     assert torch.equal(alone.evidence_N2, more.evidence_N2) and torch.equal(alone.there_N, more.there_N)

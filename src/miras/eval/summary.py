@@ -93,6 +93,7 @@ def figures(rows: Sequence[Row], draws: int = DRAWS) -> dict[str, Any]:
         "operators": _operators(sound),
         "operators_obeyed": _rate([_obeyed(row) for row in sound if row.operator_wanted in EDITS], "obeyed"),
         "calibration": _calibration(graded),
+        **_text(sound),
     }
     return {
         **main, "model": model, "history": history, "seed": seed,
@@ -238,6 +239,17 @@ def _calibration(rows: Sequence[Row]) -> dict[str, Any]:
         for row in rows if row.score is not None and row.phrase and row.iou is not None
     ]  # fmt: skip
     return calibration([score for score, _ in pairs], [iou or 0.0 for _, iou in pairs]) if pairs else {}
+
+
+def _text(rows: Sequence[Row]) -> dict[str, Any]:
+    """`text.summary` of replies beside the data's; {"text_left_out": the cure} without the packages of the extra."""
+    from miras.eval.text import summary as text
+
+    pairs = [(row.text, row.gold_text) for row in rows if row.gold_text]
+    try:
+        return {"text": text([said for said, _ in pairs], [gold for _, gold in pairs])} if pairs else {}
+    except InputError as error:
+        return {"text_left_out": error.cure}
 
 
 def _faults(rows: Sequence[Row], shown: int = 20) -> dict[str, Any]:

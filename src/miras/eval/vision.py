@@ -9,7 +9,9 @@ Every paid answer is in a journal where there is one. Knows no key, no HTTP and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,45 +30,17 @@ from miras.core.completions import Call, Completions, data_url
 from miras.core.endpoint import Settings, cost_of, guess_tokens
 from miras.core.errors import InputError
 from miras.core.journal import Journal, Journaled
-from miras.core.masks import box_of
 from miras.core.photo import read_photo
 from miras.core.prompts import read_prompt
 from miras.core.selection import Steps, advance
-from miras.core.structured import read_json
 from miras.core.types import Box, Mark, Mask, Name, Operator, Piece, Region, Turn
-from miras.eval.protocol import Answer, History, operator_of, operator_wanted
+from miras.data.words import definite
+from miras.eval.protocol import Answer, History, operator_of
+from miras.eval.vision_answers import GRID, SCHEMA, pixels_of, read_answer, value_of
 
-GRID = 1000
-"""Coordinates of the model: whole numbers from 0 to this, XYXY."""
-MOST_REGIONS, MOST_POINTS = 30, 8
 WRITTEN = 120
 """Tokens that an answer usually takes; a guess, for estimates."""
 _FORMAT = 1
-_NUMBER = {"type": "integer", "minimum": 0, "maximum": GRID}
-
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
-
-
-def _list(items: dict[str, Any], most: int) -> dict[str, Any]:
-    return {"type": "array", "items": items, "maxItems": most}
-
-
-SCHEMA = _object(
-    text={"type": "string"},
-    found={"type": "boolean"},
-    operation={"type": "string", "enum": ["replace", "add", "cut", "undo", "none"]},
-    regions=_list(
-        _object(
-            phrase={"type": "string"},
-            box=_list(_NUMBER, 4),
-            points=_list(_object(x=_NUMBER, y=_NUMBER, inside={"type": "boolean"}), MOST_POINTS),
-        ),
-        MOST_REGIONS,
-    ),
-)
-"""JSON schema of an answer; what it means stands in prompts/vision.md."""
 
 
 @dataclass(frozen=True)
@@ -131,21 +105,77 @@ class Endpoint:
 class Decoder(Protocol):
     """Makes the mask of what a hand points at, in one photo."""
 
-    def refine(self, *, points: NDArray[np.float32] | None, box: Box | None) -> tuple[Mask, float | None]:
-        """points: (P, 3) x, y, label in photo pixels, 1 inside, 0 outside; box: XYXY. Mask and its predicted IoU."""
+    def refine(self, *, phrase: str, points: NDArray[np.float32] | None, box: Box | None) -> tuple[Mask, float | None]:
+        """phrase: its name, or "". points: (P, 3) x, y, label in photo pixels, 1 inside, 0 outside; box: XYXY. Mask
+        and its predicted IoU.
+        """
         ...
 
 
 class OurDecoder:
-    """`ChatSession.refine` of a session in which nothing was said."""
+    """Words, then `ChatSession.refine`, in a session in which nothing was said; nothing outside the box is selected.
+
+    The phrase is asked first ("Select the PHRASE."); points and box refine what it names (the first region; where it
+    names none they stand alone), and the mask is cut at the box. Without words our decoder makes little of a box: on 14
+    regions of PRIST-Open's val, mean IoU 0.20 by the box alone, 0.54 by the box filled, 0.78 this way.
+    """
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
 
-    def refine(self, *, points: NDArray[np.float32] | None, box: Box | None) -> tuple[Mask, float | None]:
+    def refine(self, *, phrase: str, points: NDArray[np.float32] | None, box: Box | None) -> tuple[Mask, float | None]:
         """A fork for each region: none knows of another."""
-        (region,) = self._session.fork().refine(points=points, box=box).regions
-        return region.mask, region.score
+        session = self._session.fork()
+        named: tuple[Region, ...] = ()
+        if phrase.strip():
+            with contextlib.suppress(InputError):  # words that cannot be asked leave points and box
+                named = session.ask(f"Select {definite(phrase)}.").regions
+        if named:
+            session.refine(points=points, box=box, region=named[0].id)
+            region = next(one for one in session.regions if one.id == named[0].id)
+        else:
+            (region,) = self._session.fork().refine(points=points, box=box).regions
+        return (region.mask if box is None else _cut(region.mask, box)), region.score
+
+
+def _cut(mask: Mask, box: Box) -> Mask:
+    """The mask within the pixels that a box touches."""
+    inside = np.zeros_like(mask)
+    x1, y1, x2, y2 = box
+    rows, columns = slice(math.floor(y1), math.ceil(y2)), slice(math.floor(x1), math.ceil(x2))
+    inside[rows, columns] = mask[rows, columns]
+    return inside
+
+
+class _Counted:
+    """An answerer, and what its answers took, whether they fit or not."""
+
+    def __init__(self, inner: Answerer[Question]) -> None:
+        self._inner, self.usage, self.cost, self.calls = inner, Usage(), 0.0, 0
+
+    @property
+    def name(self) -> str:
+        """As the inner one's."""
+        return self._inner.name
+
+    async def answer(self, question: Question, /) -> Said:
+        """The inner one's answer."""
+        answer = await self._inner.answer(question)
+        self.usage, self.cost = self.usage + answer.usage, self.cost + answer.cost
+        self.calls += answer.attempts
+        return answer
+
+    def estimate(self, questions: Sequence[Question], /) -> Estimate:
+        """As the inner one's."""
+        return self._inner.estimate(questions)
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        self._inner.stop()
+
+    async def close(self) -> None:
+        """Close the inner one."""
+        await self._inner.close()
 
 
 class Vision:
@@ -158,17 +188,18 @@ class Vision:
         self.name, self.seed = label, seed
         self._decoder = decoder
         self._journal = None if journal is None else Journal(journal)
-        self._asked: Answerer[Question] = endpoint
+        self._paid = _Counted(endpoint)
+        self._asked: Answerer[Question] = self._paid
         if self._journal is not None:
-            self._asked = Journaled(endpoint, self._journal, "model")
-        self._usage, self._cost, self._calls, self._questions = Usage(), 0.0, 0, 0
+            self._asked = Journaled(self._paid, self._journal, "model")
+        self._questions = 0
         self._runner = asyncio.Runner()
         self._opening: tuple[Path | bytes, Opened] | None = None
 
     def facts(self) -> dict[str, Any]:
         """Model and sampling, the prompt's version, and whose decoder makes the masks."""
         return {"endpoint": self._asked.name, "prompt": read_prompt("miras.eval", "vision").version,
-                "decoder": self._decoder.name, "grid": GRID}  # fmt: skip
+                "decoder": self._decoder.name, "hand": "words, points, cut at the box", "grid": GRID}  # fmt: skip
 
     def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> VisionTalk:
         """A new conversation; the photo of the one before is not encoded again."""
@@ -182,18 +213,16 @@ class Vision:
         """The answer to the last message, checked. Raises NoAnswer when none fits, EndpointDown."""
         question = Question(messages, seed_of(self.seed, *(m.text for m in messages)), opened.photo, opened.digest)
         self._questions += 1
-        asked = self._runner.run(ask(self._asked, question, read_answer))
-        self._usage, self._cost = self._usage + asked.usage, self._cost + asked.cost
-        self._calls += asked.attempts
-        return asked.value
+        return self._runner.run(ask(self._asked, question, read_answer)).value
 
     def spent(self) -> dict[str, Any]:
-        """Tokens and cost (0 without prices): of the journal, so of the whole run however often it was stopped;
-        without a journal of what was answered since this began. questions, calls: since this began.
+        """Tokens and cost (0 without prices), unfit answers among them: of the journal, so of the whole run however
+        often it was stopped; without a journal since this began. questions, calls: since this began.
         """
-        usage, cost = (self._usage, self._cost) if self._journal is None else (self._journal.usage, self._journal.cost)
+        book: Journal | _Counted = self._paid if self._journal is None else self._journal
+        usage, cost = book.usage, book.cost
         return {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "cost": round(cost, 6),
-                "questions": self._questions, "calls": self._calls}  # fmt: skip
+                "questions": self._questions, "calls": self._paid.calls}  # fmt: skip
 
     def close(self) -> None:
         """Close connections and the journal."""
@@ -261,7 +290,7 @@ class VisionTalk:
         regions = []
         for number, region in enumerate(value["regions"], self._regions + 1):
             points, box = pixels_of(region, (height, width))
-            mask, score = self._opened.decoder.refine(points=points, box=box)
+            mask, score = self._opened.decoder.refine(phrase=region["phrase"], points=points, box=box)
             regions.append(Region(number, region["phrase"], mask, turn, operator, score))
         marks: tuple[Piece, ...] = ()
         if not value["found"]:
@@ -269,54 +298,3 @@ class VisionTalk:
         elif operation in ("add", "cut", "undo"):
             marks = (Mark(Operator(operation)),)
         return Turn("assistant", (*marks, *(Name(one.phrase, one.id) for one in regions)), tuple(regions))
-
-
-# Answers
-
-
-def read_answer(text: str) -> tuple[dict[str, Any] | None, list[str]]:
-    """The answer of a text, or None and what is wrong with it, in words that can be sent back."""
-    value, faults = read_json(text, SCHEMA)
-    if value is None:
-        return None, faults
-    names, operation = value["regions"], value["operation"]
-    if not value["found"] and (names or operation != "none"):
-        faults.append('found is false: operation must be "none" and regions empty')
-    elif value["found"] and operation in ("replace", "add", "cut") and not names:
-        faults.append(f'operation "{operation}" needs at least one region')
-    elif operation in ("undo", "none") and names:
-        faults.append(f'operation "{operation}" names no regions')
-    for index, region in enumerate(names):
-        box, where = region["box"], f"regions[{index}]"
-        if len(box) not in (0, 4):
-            faults.append(f"{where}.box: must be [x1, y1, x2, y2], or empty (got {len(box)} numbers)")
-        elif box and not (box[0] < box[2] and box[1] < box[3]):
-            faults.append(f"{where}.box: x1 must be less than x2 and y1 less than y2 (got {box})")
-        if not box and not any(point["inside"] for point in region["points"]):
-            faults.append(f"{where}: needs a box or a point inside")
-    return (None if faults else value), faults
-
-
-def pixels_of(region: Mapping[str, Any], size: tuple[int, int]) -> tuple[NDArray[np.float32] | None, Box | None]:
-    """Points (P, 3) and box of a region of an answer, in pixels of a photo of size (H, W); None for none."""
-    scale = np.array([size[1], size[0]], np.float64) / GRID
-    rows = [(point["x"] * scale[0], point["y"] * scale[1], float(point["inside"])) for point in region["points"]]
-    if not region["box"]:
-        return np.array(rows, np.float32), None
-    x1, y1, x2, y2 = (float(side) for side in np.array(region["box"]) * np.tile(scale, 2))
-    return (np.array(rows, np.float32) if rows else None), (x1, y1, x2, y2)
-
-
-def value_of(gold: Turn) -> dict[str, Any]:
-    """A reply of the data as the model would have given it; empty masks have no box and are left out."""
-    operator = operator_wanted(gold)
-    refused = operator is Operator.REJECT
-    regions = []
-    for region in () if refused or operator is Operator.UNDO else gold.regions:
-        box = box_of(region.mask)
-        if box is not None:
-            height, width = region.mask.shape
-            sides = [round(side * GRID / whole) for side, whole in zip(box, (width, height) * 2, strict=True)]
-            regions.append({"phrase": region.phrase, "box": sides, "points": []})
-    operation = "none" if operator is None or refused else str(operator)
-    return {"text": gold.text, "found": not refused, "operation": operation, "regions": regions}

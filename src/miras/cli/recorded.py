@@ -1,0 +1,157 @@
+"""Recorded conversations of any format and the system they are held with, as `miras eval` is asked for them.
+
+In: where the data lies, which of it, and a spec of a system (`eval.systems`). Out: the summary of a run, its folder and
+report; or the questions that other software is to answer. Knows no command line.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from miras.cli.output import load, progress, say
+from miras.core.errors import InputError
+
+if TYPE_CHECKING:
+    from miras.data.record import Record
+
+Split = Literal["all", "train", "calibration", "val", "test"]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Which conversations, and how. format: None until it is guessed. out: None = nothing is kept."""
+
+    path: Path
+    format: str | None
+    split: Split
+    limit: int | None
+    instruction: int
+    history: Literal["own", "gold"]
+    out: Path | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which system, and how. endpoint: options of `core.endpoint.Settings`, None = as it has them."""
+
+    model: str
+    decoder: str
+    threads: int | None
+    seed: int
+    endpoint: Mapping[str, Any]
+    ray: bool = False
+    jobs: int | None = None
+
+    @property
+    def by_prefix(self) -> bool:
+        """Whether the spec names something else than weights."""
+        return self.model.startswith(("predictions:", "openai:", "floor:"))
+
+
+def hold(held: Held, asked: Asked) -> dict[str, Any]:
+    """Hold every conversation; the summary, and what was wrong with the data on standard error. Raises InputError."""
+    from miras.eval import systems
+    from miras.eval.run import evaluate
+
+    systems.check(asked.model)
+    every, unread = _read(held)
+    records = _of_side(every, held.split)
+    instruction = {"instruction": held.instruction} if held.format == "instructpart" else {}
+    about: dict[str, Any] = {
+        "settings": {"format": held.format, "split": held.split, **instruction}, "unread": len(unread)
+    }  # fmt: skip
+    holding = _over_ray(asked, held.history) if asked.ray else None
+    if asked.ray:
+        about["ray"] = {"actors": asked.jobs or "cores over threads", "threads": asked.threads or 1}
+    with tempfile.TemporaryDirectory(prefix="miras-eval-") as scratch:
+        out = held.out or Path(scratch) / "run"
+        system = systems.open_system(
+            asked.model, decoder=asked.decoder, threads=asked.threads, seed=asked.seed, endpoint=asked.endpoint,
+            others={record["id"] for record in every}, journal=out / systems.JOURNAL, loader=load,
+        )  # fmt: skip
+        try:
+            result = evaluate(
+                records, system, history=held.history, out=out, limit=held.limit, seed=asked.seed, about=about,
+                watch=lambda chosen: progress(chosen, len(chosen), "talking"), holding=holding,
+            )  # fmt: skip
+        finally:
+            systems.close(system)
+    for fault in result["faults"]["named"]:
+        say(f"miras: fault: {fault}")
+    return {**result, **({} if held.out is None else {"out": str(held.out), **_reported(held.out)})}
+
+
+def write_questions(held: Held, seed: int, file: Path) -> dict[str, Any]:
+    """What a system would be asked, a line for each turn; nothing is asked."""
+    from miras.eval.predictions_format import QUESTIONS, questions
+    from miras.eval.run import choose
+
+    file = file if file.suffix else file / QUESTIONS
+    every, unread = _read(held)
+    records = choose(_of_side(every, held.split), held.limit, seed)
+    count = questions(records, file, history=held.history)
+    return {"questions": str(file), "turns": count, "conversations": len(records), "history": held.history,
+            "seed": seed, "limit": held.limit, "faults": {"unread": len(unread)}}  # fmt: skip
+
+
+def _reported(out: Path) -> dict[str, str]:
+    """The run as a page; a run whose page cannot be drawn is still a run."""
+    from miras.eval import report
+
+    try:
+        return {"report": str(report.write(out))}
+    except InputError as error:
+        say(f"miras: no report: {error}")
+        return {}
+
+
+def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
+    """Who holds the conversations in the place of this process. Raises InputError for what cannot be spread."""
+    from miras.eval.scale import over_ray
+    from miras.eval.systems import open_system
+
+    if asked.model.startswith(("predictions:", "openai:")):
+        raise InputError("weights or floor:NAME behind --model, for --ray", asked.model, "leave --ray out")
+    threads = asked.threads or 1
+    opening = partial(open_system, asked.model, decoder=asked.decoder, threads=threads, seed=asked.seed)
+    return over_ray(opening, history=history, seed=asked.seed, actors=asked.jobs, threads=threads)
+
+
+def _read(held: Held) -> tuple[list[Record], list[str]]:
+    """All records, and what could not be read, which is said."""
+    from miras.data.formats import guess_format, read_records
+
+    unread: list[str] = []
+    format = held.format or guess_format(held.path)
+    records = list(read_records(held.path, format, unread.append, instruction=held.instruction))
+    for fault in unread:
+        say(f"miras: left out: {fault}")
+    return records, unread
+
+
+def _of_side(records: list[Record], side: Split) -> list[Record]:
+    """The records of a split; where the data is undivided, of a side of the recipe's split. Raises InputError."""
+    if side == "all":
+        return records
+    divided = sorted({record["split"] for record in records if record["split"]})
+    if divided:
+        chosen = [record for record in records if record["split"] == side]
+        known = ", ".join(divided)
+    else:
+        from miras.core.types import AnnotatedPhoto
+        from miras.data.split import recipe_sides
+
+        size = (1, 1)
+        photos = [AnnotatedPhoto(record["image_id"], Path(), size, (), record["source"]) for record in records]
+        sides = recipe_sides(photos)
+        kept = {(photo.source, photo.id) for photo in sides.get(side, ())}
+        chosen = [record for record in records if (record["source"], record["image_id"]) in kept]
+        known = ", ".join(name for name, members in sides.items() if members)
+    if records and not chosen:
+        raise InputError(f"conversations of --split {side}", f"none among {len(records)}", f"there are: {known}, all")
+    return chosen

@@ -1,0 +1,333 @@
+"""Reference systems: what a figure is worth is seen beside what needs no understanding, and beside what is told all.
+
+In: a photo; for two of them our model; for the upper one the data itself. Out: a `Conversant` each, by `floor`.
+Lower: `ellipse`, `photo`, `salient` (no learned weights; every answer replaces the selection, none refuses, none says a
+word) and `phrase` (our model without a past). Upper: `gold-box` (our decoder, told phrase and box of every region that
+the data's reply names). Every parameter stands in the docstring of its function or class. Knows no figure and no file
+format.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from miras.chat.load import Loaded
+from miras.core.errors import InputError
+from miras.core.masks import box_of, resize_mask
+from miras.core.photo import read_photo
+from miras.core.selection import Steps, advance
+from miras.core.types import Mask, Operator, Region, Turn
+from miras.data.record import Record, turn_of
+from miras.eval.protocol import Answer, Conversant, History, Ours, OurTalk, operator_of, operator_wanted
+from miras.eval.vision import Decoder, OurDecoder
+
+PREFIX = "floor:"
+SIDE = 64
+"""Width in pixels at which saliency is computed (Hou and Zhang 2007)."""
+BLUR = 2.5
+"""Standard deviation of the Gaussian over the saliency map, in its pixels."""
+LEVELS = 256
+"""Bins of the histogram that Otsu's threshold is taken from."""
+
+
+def floor(name: str, model: Callable[[], Loaded], *, seed: int = 0) -> Conversant:
+    """A reference by its name without "floor:", one of `NAMES`. Raises InputError.
+
+    model: gives our model; called for those in `NEED_MODEL` alone.
+    """
+    if name in MASKS:
+        return Fixed(name)
+    if name == "phrase":
+        return Phrase(model(), seed=seed)
+    if name == "gold-box":
+        return GoldBox(model(), seed=seed)
+    raise InputError(f"a reference: {', '.join(NAMES)}", repr(name))
+
+
+# Masks that follow from the photo alone
+
+
+def ellipse(photo: NDArray[np.uint8]) -> Mask:
+    """A centred ellipse, its axes half the photo's width and half its height: pi / 16 = 19.6% of the photo.
+
+    photo: (H, W, 3) RGB, of which only the size counts. A pixel is inside when its centre is, the border included.
+    """
+    height, width = photo.shape[:2]
+    y_H = (np.arange(height) + 0.5 - height / 2) / (height / 4)
+    x_W = (np.arange(width) + 0.5 - width / 2) / (width / 4)
+    return np.asarray(y_H[:, None] ** 2 + x_W[None, :] ** 2 <= 1, np.bool_)
+
+
+def whole(photo: NDArray[np.uint8]) -> Mask:
+    """Every pixel of the photo, (H, W, 3) RGB."""
+    return np.ones(photo.shape[:2], np.bool_)
+
+
+def salient(photo: NDArray[np.uint8]) -> Mask:
+    """What stands out most: the largest piece above Otsu's threshold of `saliency`, enlarged to the photo's size.
+
+    Pieces are joined by edges and by corners; of equal ones the first in reading order. Pixels are enlarged by their
+    nearest neighbour. A photo in which nothing stands out (one plain colour) is selected as a whole. Raises InputError
+    without scipy.
+    """
+    ndimage, map_hw = _ndimage(), saliency(photo)
+    over = map_hw > otsu(map_hw)
+    pieces, count = ndimage.label(over, structure=np.ones((3, 3)))
+    if not count:
+        return whole(photo)
+    sizes = np.bincount(pieces.ravel())[1:]
+    height, width = photo.shape[:2]
+    return resize_mask(np.asarray(pieces == 1 + int(sizes.argmax()), np.bool_), (height, width))
+
+
+def saliency(photo: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(h, w <= 64) saliency in 0..1 by the spectral residual (Hou and Zhang, CVPR 2007), as in the authors' own code.
+
+    photo: (H, W, 3) RGB; made grey (ITU-R 601), shrunk to a width of 64 pixels (narrower ones stay as they are; sides
+    in proportion, at least one pixel; Pillow's bilinear filter, which averages). The log amplitude of its spectrum,
+    less its mean over 3 x 3 (border repeated), goes back with the phase as it was; the squared amplitude is smoothed by
+    a Gaussian of 2.5 pixels, cut at a distance of 5, zeros outside, and stretched to 0..1; zeros where all is equal.
+    """
+    ndimage = _ndimage()
+    height, width = photo.shape[:2]
+    side = min(SIDE, width)
+    size = (side, max(1, round(height * side / width)))
+    grey = np.asarray(Image.fromarray(photo).convert("L").resize(size, Image.Resampling.BILINEAR), np.float64) / 255
+    if np.ptp(grey) == 0:
+        return np.zeros_like(grey)
+    spectrum = np.fft.fft2(grey)
+    log_amplitude = np.log(np.abs(spectrum) + 1e-12)
+    residual = log_amplitude - ndimage.uniform_filter(log_amplitude, 3, mode="nearest")
+    back = np.abs(np.fft.ifft2(np.exp(residual + 1j * np.angle(spectrum)))) ** 2
+    smooth = np.asarray(ndimage.gaussian_filter(back, BLUR, mode="constant", radius=5), np.float64)
+    span = float(np.ptp(smooth))
+    return (smooth - smooth.min()) / span if span else np.zeros_like(smooth)
+
+
+def otsu(values: NDArray[np.float64]) -> float:
+    """Otsu's threshold (1979) of values in 0..1: the upper edge of one of 256 bins, which parts them best in two.
+
+    The first of equal ones; 1.0 when the values cannot be parted.
+    """
+    count_B, edges = np.histogram(values, LEVELS, (0.0, 1.0))
+    middle_B = (edges[:-1] + edges[1:]) / 2
+    below_B, sum_B = np.cumsum(count_B), np.cumsum(count_B * middle_B)
+    total, all_of_it = float(below_B[-1]), float(sum_B[-1])
+    above_B = total - below_B
+    parted = (below_B > 0) & (above_B > 0)
+    if not parted.any():
+        return 1.0
+    between_B = np.zeros(LEVELS)
+    between_B[parted] = (all_of_it * below_B - total * sum_B)[parted] ** 2 / (below_B * above_B)[parted]
+    return float(edges[1 + int(between_B.argmax())])
+
+
+def _ndimage() -> Any:
+    try:
+        from scipy import ndimage
+    except ImportError as error:
+        raise InputError("the package scipy", "none installed", "pip install 'miras[eval]'") from error
+    return ndimage
+
+
+MASKS: dict[str, Callable[[NDArray[np.uint8]], Mask]] = {"ellipse": ellipse, "photo": whole, "salient": salient}
+NEED_MODEL = ("phrase", "gold-box")
+NAMES = (*MASKS, *NEED_MODEL)
+_TELLS: dict[str, dict[str, Any]] = {
+    "ellipse": {"axes": "W/2, H/2", "share": "pi/16"},
+    "photo": {},
+    "salient": {"method": "spectral residual", "width": SIDE, "mean": 3, "sigma": BLUR, "threshold": "otsu 256"},
+}
+
+
+class Fixed:
+    """Selects the same mask of a photo whatever is said. kind: of `MASKS`."""
+
+    trained_on = "nothing"
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        self._made: tuple[Path | bytes, Mask] | None = None
+
+    @property
+    def name(self) -> str:
+        """`floor:` and its kind."""
+        return PREFIX + self._kind
+
+    def facts(self) -> dict[str, Any]:
+        """Its parameters."""
+        return dict(_TELLS[self._kind])
+
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> FixedTalk:
+        """A conversation; the mask of the photo before is not made again."""
+        if self._made is None or self._made[0] != photo:
+            self._made = (photo, MASKS[self._kind](read_photo(photo)))
+        return FixedTalk(self._made[1])
+
+
+class FixedTalk:
+    """Every answer replaces the selection by the same mask; no word, no score."""
+
+    def __init__(self, mask: Mask, said: int = 0) -> None:
+        self._mask, self._said = mask, said
+
+    def ask(self, text: str) -> Answer:
+        """The mask."""
+        self._said += 1
+        return Answer("", self._mask, (Region(self._said, "", self._mask, 2 * self._said - 1),), Operator.REPLACE)
+
+    def tell(self, user: str, gold: Turn) -> None:
+        """Nothing is kept of it but that it was said."""
+        self._said += 1
+
+    def fork(self) -> FixedTalk:
+        """The same once more."""
+        return FixedTalk(self._mask, self._said)
+
+
+# Our model, knowing less or more than in use
+
+
+class Phrase:
+    """Our model without a past: every message is asked in a fresh fork of the photo's session.
+
+    Neither what was said nor what was selected is known. Its answer stands as it gives it: words, score and refusals
+    too; what it selects replaces what was selected.
+    """
+
+    def __init__(self, loaded: Loaded, *, seed: int = 0) -> None:
+        self._ours = Ours(loaded, seed=seed)
+
+    @property
+    def name(self) -> str:
+        """`floor:phrase`."""
+        return f"{PREFIX}phrase"
+
+    @property
+    def trained_on(self) -> str:
+        """As our model's card says."""
+        return self._ours.trained_on
+
+    def facts(self) -> dict[str, Any]:
+        """Name and digest of our model."""
+        return {"model": self._ours.name, **self._ours.facts()}
+
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> PhraseTalk:
+        """A conversation without a past, now and later."""
+        return PhraseTalk(self._ours.start(photo))
+
+
+class PhraseTalk:
+    """Forks of a session in which nothing was said. fresh: that session."""
+
+    def __init__(self, fresh: OurTalk) -> None:
+        self._fresh = fresh
+
+    def ask(self, text: str) -> Answer:
+        """The answer to a first message. Raises InputError."""
+        answer = self._fresh.fork().ask(text)
+        return replace(answer, operator=Operator.REPLACE) if answer.regions else answer
+
+    def tell(self, user: str, gold: Turn) -> None:
+        """Not heard."""
+
+    def fork(self) -> PhraseTalk:
+        """The same once more."""
+        return PhraseTalk(self._fresh)
+
+
+class GoldBox:
+    """What our decoder can do at most when it is told where: it SEES THE DATA, no system may be ranked with it.
+
+    For every region that the data's reply names, its phrase and the box of its mask (tight, XYXY) go to `OurDecoder`,
+    in a session in which nothing else was said: no points, no other region; the mask is cut at the box. The data's
+    operator (replace, add, cut, undo) is then carried out on these masks by `core.selection`, so that only the decoder
+    can err. Where the data refuses or only speaks, nothing is selected anew, and nothing refused. Asked alone, it gets
+    the final target's phrase and box.
+    """
+
+    alone = True
+    """It answers final targets that are asked alone."""
+
+    def __init__(self, loaded: Loaded, *, seed: int = 0) -> None:
+        self._loaded, self._seed = loaded, seed
+        self._records: dict[str, Record] = {}
+        self._opening: tuple[Path | bytes, Decoder] | None = None
+
+    @property
+    def name(self) -> str:
+        """`floor:gold-box`."""
+        return f"{PREFIX}gold-box"
+
+    @property
+    def trained_on(self) -> str:
+        """As our model's card says."""
+        return Ours(self._loaded).trained_on
+
+    def facts(self) -> dict[str, Any]:
+        """That it sees the data; name and digest of our model, whose decoder it is."""
+        return {"sees_the_data": True, "decoder": self._loaded.name, **Ours(self._loaded).facts()}
+
+    def prepare(self, chosen: Sequence[Record], history: History) -> dict[str, Any]:
+        """Take the records that will be asked, with their masks."""
+        self._records |= {record["id"]: record for record in chosen}
+        return {"from": "phrases and boxes of the data's own masks", "records": len(chosen)}
+
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> GoldBoxTalk:
+        """A conversation about a record that was prepared. Raises InputError for any other."""
+        known = self._records.get(record)
+        if known is None:
+            raise InputError("a record told beforehand", repr(record), "call prepare first")
+        if self._opening is None or self._opening[0] != photo:
+            self._opening = (photo, OurDecoder(self._loaded.chat(photo, seed=self._seed)))
+        replies = tuple(turn_of(turn, index) for index, turn in enumerate(known["turns"]) if index % 2)
+        if history == "alone":
+            replies = (replies[-1],)
+        return GoldBoxTalk(self._opening[1], replies)
+
+
+class GoldBoxTalk:
+    """The data's replies, their masks made by the decoder. replies: one for each message to come."""
+
+    def __init__(self, decoder: Decoder, replies: tuple[Turn, ...], said: int = 0, steps: Steps = ()) -> None:
+        self._decoder, self._replies, self._said, self._steps = decoder, replies, said, steps
+
+    def ask(self, text: str) -> Answer:
+        """The next reply of the data. Raises InputError when there is none any more."""
+        start = time.perf_counter()
+        if self._said >= len(self._replies):
+            raise InputError(f"at most {len(self._replies)} messages, as in the data", f"message {self._said + 1}")
+        gold = self._replies[self._said]
+        regions = tuple(self._made(region) for region in gold.regions)
+        self._said, self._steps = self._said + 1, advance(self._steps, replace(gold, regions=regions))
+        wanted = operator_wanted(gold)
+        current = self._steps[-1] if self._steps else None
+        scores = [region.score for region in regions if region.score is not None]
+        return Answer(
+            "", current.mask if current and current.expression else None, regions,
+            operator_of([], bool(regions)) if wanted is Operator.REJECT else wanted, False,
+            sum(scores) / len(scores) if scores else None, time.perf_counter() - start,
+        )  # fmt: skip
+
+    def tell(self, user: str, gold: Turn) -> None:
+        """What the data's reply selects is selected."""
+        self._said, self._steps = self._said + 1, advance(self._steps, gold)
+
+    def fork(self) -> GoldBoxTalk:
+        """A conversation with the same past."""
+        return GoldBoxTalk(self._decoder, self._replies, self._said, self._steps)
+
+    def _made(self, region: Region) -> Region:
+        box = box_of(region.mask)
+        if box is None:
+            return region
+        mask, score = self._decoder.refine(phrase=region.phrase, points=None, box=box)
+        return replace(region, mask=mask, score=score)
