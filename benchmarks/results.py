@@ -1,10 +1,10 @@
 """The experiments of docs/results.md: run them, then write their tables.
 
-    python benchmarks/results.py measure --data ../shared/data --prist-open runs/prist-open --small runs/ablations \
+    python benchmarks/results.py measure --data ../shared/data --prist-open runs/prist-open --small runs/ablations --grabcut runs/grabcut \
         --out runs/results [--limit 200] [--only NAME ...]
     python benchmarks/results.py write
 
-`measure` holds the conversations (`miras eval`; what is done is skipped, so it can be stopped and given again), compares
+`measure` holds the conversations (`miras eval`; what is done is skipped: it can be stopped and given again), compares
 the runs (`miras compare`) and leaves figures, without masks, in benchmarks/results/. `write` makes every table of
 docs/results.md from these files and from ablations.json, and nothing else. --small: the folder of
 benchmarks/ablations.py, whose models of seed 0 are compared as trained with one small budget.
@@ -32,7 +32,7 @@ DRAWS = 4000
 SYSTEMS = {
     "ours": ("miras-mini", "own"), "ours-gold": ("miras-mini", "gold"), "phrase-only": ("floor:phrase", "own"),
     "gold-box": ("floor:gold-box", "own"), "ellipse": ("floor:ellipse", "own"), "photo": ("floor:photo", "own"),
-    "salient": ("floor:salient", "own"),
+    "salient": ("floor:salient", "own"), "grabcut": ("predictions:{grabcut}", "own"),
 }  # fmt: skip
 SMALL = ("mini", "as-released", "lisa-style", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-history")
 PHRASES = {"instructpart-human": 0, "instructpart-phrase": 4}
@@ -40,6 +40,7 @@ NAMES = {
     "ours": "`miras-mini`, own history", "ours-gold": "`miras-mini`, gold history",
     "phrase-only": "`floor:phrase` (no history)", "gold-box": "`floor:gold-box` (sees the data's box)",
     "ellipse": "`floor:ellipse`", "photo": "`floor:photo`", "salient": "`floor:salient`",
+    "grabcut": "`predictions:` OpenCV's GrabCut",
 }  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--prist-open", type=Path)
     parser.add_argument("--small", type=Path)
+    parser.add_argument("--grabcut", type=Path, help="folder of benchmarks/grabcut.py")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--limit-small", type=int, default=80)
@@ -66,7 +68,10 @@ def measure(given: argparse.Namespace) -> None:
     """Every run, then the comparisons."""
     KEPT.mkdir(exist_ok=True)
     test = [str(given.prist_open), "--split", "test", "--limit", str(given.limit)]
-    for name, (model, history) in SYSTEMS.items():
+    for name, (spec, history) in SYSTEMS.items():
+        if name == "grabcut" and given.grabcut is None:
+            continue
+        model = spec.format(grabcut=given.grabcut)
         held(name, [*test, "--model", model, "--history", history], given)
     for name, number in PHRASES.items():
         part = str(given.data / "instructpart" / "dev")
@@ -325,7 +330,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "systems": systems_table, "kinds": kinds_table, "alone": alone_table, "instructpart": phrases_table,
     "turn": trend_table("turn", "turn"), "hops": trend_table("hops", "hops"),
     "turns": trend_table("turns", "exchanges of the conversation"),
-    "objects": trend_table("objects", "annotated things in the photo"), "size": trend_table("size", "share of the photo"),
+    "objects": trend_table("objects", "annotated things in the photo"),
+    "size": trend_table("size", "share of the photo"),
     "ablations": ablations_table, "small": small_table,
 }  # fmt: skip
 
