@@ -4,10 +4,10 @@
 
 Small views (192 and 96 pixels), towers frozen as ImageNet left them, few steps, so that a run of stage 1 takes some
 five minutes on two cores; compare the rows with each other only. The cheap part is stage 1 (phrases alone), for every
-seed; stage 2 and its dialogues are run for the seeds of `--talks`. `no-history` differs in stage 2 only. Every run that is done is
-skipped, so the command can be stopped and given again. Figures: gIoU of phrases asked alone after stage 1, and of
-the selections after each turn of sampled dialogues with own history after stage 2; validation photos, which no run
-trained on. Writes ablations.json beside itself and prints the table of docs/results.md: mean over seeds, and the
+seed; stage 2 and its dialogues are run for the seeds of `--talks`. `no-history` differs in stage 2 only. Every run that
+is done is skipped, so the command can be stopped and given again. Figures: gIoU of phrases asked alone after stage 1,
+and of the selections after each turn of sampled dialogues with own history after stage 2; validation photos, which no
+run trained on. Writes ablations.json beside itself and prints the table of docs/results.md: mean over seeds, and the
 difference to `mini` with a 95% interval of a paired bootstrap over photos.
 """
 

@@ -1,7 +1,7 @@
 """The experiments of docs/results.md: run them, then write their tables.
 
-    python benchmarks/results.py measure --data ../shared/data --prist-open runs/prist-open --small runs/ablations --grabcut runs/grabcut \
-        --out runs/results [--limit 200] [--only NAME ...]
+    python benchmarks/results.py measure --data ../shared/data --prist-open runs/prist-open \
+        --small runs/ablations --grabcut runs/grabcut --out runs/results [--limit 200] [--only NAME ...]
     python benchmarks/results.py write
 
 `measure` holds the conversations (`miras eval`; what is done is skipped: it can be stopped and given again), compares

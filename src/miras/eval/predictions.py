@@ -60,6 +60,11 @@ class Predictions:
         return {"predictions": digest.hexdigest()[:16], "meta": self.meta}
 
     @property
+    def trained_on(self) -> str:
+        """As meta.json has it."""
+        return str(self.meta.get("trained_on", ""))
+
+    @property
     def alone(self) -> bool:
         """Whether final targets were asked alone, too."""
         return any(history == "alone" for _, history, _ in self._held)
