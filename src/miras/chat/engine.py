@@ -27,6 +27,7 @@ from miras.chat.inputs import Gesture
 from miras.chat.lookahead import Guess, Phrase, guesses
 from miras.core.grammar import MASK, OBJ, SEG
 from miras.core.types import Mask, Region, Timings
+from miras.model.boxed import boxed
 from miras.model.miras import MaskPrediction, Miras
 
 
@@ -385,12 +386,15 @@ class Engine:
     def mask(
         self, span_SE: Tensor | None, memory_MD: Tensor | None, previous: Mask | None, hand: Gesture
     ) -> tuple[Mask, float]:
-        """One decoder pass: the mask (H, W) bool and its predicted IoU in 0..1."""
+        """One decoder pass: the mask (H, W) bool, inside a drawn box (`model.boxed`), and its predicted IoU in 0..1."""
         with self.clock.part("segment"):
             prediction: MaskPrediction = self.model.segment(
                 self.features, 0, span_SE, memory_MD, previous, hand.points, hand.box
             )
-            return prediction.mask(self.size), float(prediction.iou_M[prediction.best])
+            mask, index = prediction.mask(self.size), prediction.best
+            if hand.box is not None:
+                mask, index = boxed(prediction.logits_Mhw, hand.box, self.size, hand.points, index)
+            return mask, float(prediction.iou_M[index])
 
 
 def _last(ids: Sequence[int], token_id: int, before: int) -> int:

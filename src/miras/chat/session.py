@@ -155,8 +155,9 @@ class ChatSession:
         """Change a region by hand, in photo pixels.
 
         points: rows (x, y, label), label 1 = inside, 0 = outside. box: (x1, y1, x2, y2). They prompt
-        the decoder together with the region's words and its mask so far. mask: (H, W), taken exactly.
-        region: its id; by default the one last added to what is selected. When nothing is selected,
+        the decoder together with the region's words and its mask so far; the mask stays inside a box
+        and spans it. mask: (H, W), taken exactly. region: its id; by default the one last added to what
+        is selected. When nothing is selected,
         what is pointed at becomes a region of a new exchange. Raises InputError.
         """
         hand = gesture(self.size, points, box, mask)

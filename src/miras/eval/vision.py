@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,11 +112,10 @@ class Decoder(Protocol):
 
 
 class OurDecoder:
-    """Words, then `ChatSession.refine`, in a session in which nothing was said; nothing outside the box is selected.
+    """Words, then `ChatSession.refine`, in a session in which nothing was said.
 
     The phrase is asked first ("Select the PHRASE."); points and box refine what it names (the first region; where it
-    names none they stand alone), and the mask is cut at the box. Without words our decoder makes little of a box: on 14
-    regions of PRIST-Open's val, mean IoU 0.20 by the box alone, 0.54 by the box filled, 0.78 this way.
+    names none they stand alone). `refine` keeps the mask inside the box.
     """
 
     def __init__(self, session: ChatSession) -> None:
@@ -135,16 +133,7 @@ class OurDecoder:
             region = next(one for one in session.regions if one.id == named[0].id)
         else:
             (region,) = self._session.fork().refine(points=points, box=box).regions
-        return (region.mask if box is None else _cut(region.mask, box)), region.score
-
-
-def _cut(mask: Mask, box: Box) -> Mask:
-    """The mask within the pixels that a box touches."""
-    inside = np.zeros_like(mask)
-    x1, y1, x2, y2 = box
-    rows, columns = slice(math.floor(y1), math.ceil(y2)), slice(math.floor(x1), math.ceil(x2))
-    inside[rows, columns] = mask[rows, columns]
-    return inside
+        return region.mask, region.score
 
 
 class _Counted:
