@@ -16,32 +16,23 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results_tables import KEPT, SMALL, write
 
-from miras.eval import samples
+from miras.eval import samples, statistics
 from miras.eval.samples import Row
 
-HERE = Path(__file__).parent
-KEPT = HERE / "results"
-DOC = HERE.parent / "docs" / "results.md"
 DRAWS = 4000
 SYSTEMS = {
     "ours": ("miras-mini", "own"), "ours-gold": ("miras-mini", "gold"), "phrase-only": ("floor:phrase", "own"),
     "gold-box": ("floor:gold-box", "own"), "ellipse": ("floor:ellipse", "own"), "photo": ("floor:photo", "own"),
     "salient": ("floor:salient", "own"), "grabcut": ("predictions:{grabcut}", "own"),
 }  # fmt: skip
-SMALL = ("mini", "as-released", "lisa-style", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-history")
 PHRASES = {"instructpart-human": 0, "instructpart-phrase": 4}
-NAMES = {
-    "ours": "`miras-mini`, own history", "ours-gold": "`miras-mini`, gold history",
-    "phrase-only": "`floor:phrase` (no history)", "gold-box": "`floor:gold-box` (sees the data's box)",
-    "ellipse": "`floor:ellipse`", "photo": "`floor:photo`", "salient": "`floor:salient`",
-    "grabcut": "`predictions:` OpenCV's GrabCut",
-}  # fmt: skip
 
 
 def main() -> None:
@@ -133,7 +124,25 @@ def trends(given: argparse.Namespace) -> None:
             "size": lambda row: binned(row.target_share, (1 / 300, 3 / 100, 3 / 10)),
         }  # fmt: skip
         found[name] = {fact: trend(rows, of) for fact, of in facts.items()}
+    found["own minus gold"] = histories(given.out / "ours", given.out / "ours-gold")
     (KEPT / "trends.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def histories(own: Path, gold: Path) -> dict[str, Any]:
+    """gIoU with own minus with gold history, over the turns after the first (of the first there is no history)."""
+    pairs = [
+        {row.key[::2]: row for row in samples.read(run / samples.FILE)
+         if row.history != "alone" and row.gold and row.turn > 1}
+        for run in (own, gold)
+    ]  # fmt: skip
+    keys = sorted(pairs[0].keys() & pairs[1].keys())
+    one, two = (np.array([100 * (rows[key].iou or 0.0) for key in keys]) for rows in pairs)
+    clusters = [pairs[0][key].cluster for key in keys]
+    found = statistics.difference(one, two, clusters)
+    return {
+        "n": len(keys), "value": found.value, "interval": found.bca or found.percentile,
+        "p": statistics.permutation(one, two, clusters),
+    }  # fmt: skip
 
 
 def objects_of(data: Path) -> dict[tuple[str, str], float]:
@@ -182,158 +191,6 @@ def slope(weight_DN: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def interval(values: np.ndarray) -> list[float]:
     low, high = np.percentile(values, (2.5, 97.5))
     return [float(low), float(high)]
-
-
-# Writing
-
-
-def write() -> None:
-    """Fill the tables of docs/results.md, each between its two marks."""
-    text = DOC.read_text(encoding="utf-8")
-    for name, make in TABLES.items():
-        start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        head, found, rest = text.partition(start)
-        _, closed, tail = rest.partition(end)
-        if not (found and closed):
-            raise SystemExit(f"docs/results.md: no {start} ... {end}")
-        text = f"{head}{start}\n{make()}\n{end}{tail}"
-    DOC.write_text(text, encoding="utf-8")
-
-
-def load(name: str) -> dict[str, Any] | None:
-    file = KEPT / f"{name}.json"
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
-
-
-def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def one(value: float | None, scale: float = 1.0) -> str:
-    return "" if value is None else f"{scale * value:.1f}"
-
-
-def spread(summary: Mapping[str, Any], name: str) -> str:
-    low_high = summary.get("intervals", {}).get(name)
-    return one(summary.get(name)) + (f" ({low_high[0]:.1f} to {low_high[1]:.1f})" if low_high else "")
-
-
-def systems_table() -> str:
-    rows = []
-    for name, label in NAMES.items():
-        s = load(name)
-        if s is None:
-            continue
-        rows.append([
-            label, str(s["n"]), spread(s, "giou"), spread(s, "ciou"), one(s.get("p50")), one(s.get("boundary_iou")),
-            one(s.get("no_mask_rate"), 1.0), one(s.get("refusals", {}).get("right"), 100),
-            one(s.get("false_refusals", {}).get("rate"), 100), one(s.get("operators_obeyed", {}).get("obeyed"), 100),
-            f"{s['calibration']['ece']:.2f}" if s.get("calibration") else "",
-        ])  # fmt: skip
-    head = ["system", "turns", "gIoU (95%)", "cIoU (95%)", "P@0.5", "boundary IoU", "no mask", "refused of absent",
-            "of present", "operators obeyed", "ECE"]  # fmt: skip
-    return grid(head, rows)
-
-
-def kinds_table() -> str:
-    names = [name for name in ("ours", "ours-gold", "phrase-only", "ellipse", "gold-box") if load(name)]
-    kinds: dict[str, dict[str, Any]] = {}
-    for name in names:
-        for line in (load(name) or {}).get("final", {}).get("by", {}).get("kind", []):
-            kinds.setdefault(str(line["label"]), {})[name] = line
-    head = ["kind", "n", *(f"{name}: gIoU, cIoU" for name in names)]
-    rows = [
-        [kind, str(max(line["n"] for line in lines.values())),
-         *(f"{one(lines[name]['giou'])}, {one(lines[name]['ciou'])}" if name in lines else "" for name in names)]
-        for kind, lines in sorted(kinds.items())
-    ]  # fmt: skip
-    return grid(head, rows)
-
-
-def alone_table() -> str:
-    rows = []
-    for name in ("ours", "ours-gold"):
-        alone = (load(name) or {}).get("alone")
-        if alone:
-            gap = alone.get("gap_interval", [float("nan")] * 2)
-            rows.append([NAMES[name], str(alone["n"]), one(alone["giou_in_conversation"]), one(alone["giou_alone"]),
-                         f"{-alone['gap']:+.1f} ({-gap[1]:+.1f} to {-gap[0]:+.1f})"])  # fmt: skip
-    return grid(["history", "n", "gIoU at the end of the conversation", "asked alone", "difference (95%)"], rows)
-
-
-LABELS = {
-    "turn": {1: "1", 2: "2", 3: "3", 4: "4", 5: "5 and more"},
-    "hops": {0: "none", 1: "1", 2: "2", 3: "3", 4: "4 and more"},
-    "turns": {1: "1", 2: "2", 3: "3", 4: "4", 5: "5", 6: "6 and more"},
-    "objects": {0: "up to 5", 1: "6 to 10", 2: "11 to 20", 3: "more"},
-    "size": {0: "below 1/300", 1: "to 3%", 2: "to 30%", 3: "above"},
-}
-
-
-def trend_table(fact: str, title: str) -> Callable[[], str]:
-    def make() -> str:
-        found = load("trends") or {}
-        own, gold = (found.get(name, {}).get(fact, {}) for name in ("ours", "ours-gold"))
-        other = {point["value"]: point for point in gold.get("points", [])}
-        rows = []
-        for point in own.get("points", []):
-            twin = other.get(point["value"])
-            rows.append([LABELS[fact][int(point["value"])], str(point["n"]), with_interval(point),
-                         with_interval(twin) if twin else ""])  # fmt: skip
-        if own:
-            rows.append(["**slope**", "", *(slope_of(line) for line in (own, gold))])
-        return grid([title, "n", "own history: gIoU (95%)", "gold history: gIoU (95%)"], rows)
-
-    return make
-
-
-def with_interval(point: Mapping[str, Any]) -> str:
-    low, high = point["interval"]
-    return f"{point['giou']:.1f} ({low:.1f} to {high:.1f})"
-
-
-def slope_of(line: Mapping[str, Any]) -> str:
-    return f"{line['slope']:+.1f} ({line['interval'][0]:+.1f} to {line['interval'][1]:+.1f})" if line else ""
-
-
-def phrases_table() -> str:
-    rows = []
-    for name, label in (("instructpart-human", "human instructions (K=0)"), ("instructpart-phrase", "phrases (K=4)")):
-        s = load(name)
-        if s:
-            rows.append([label, str(s["n"]), spread(s, "giou"), spread(s, "ciou"), one(s.get("p50")),
-                         one(s.get("no_mask_rate"))])  # fmt: skip
-    return grid(["InstructPart, validation photos", "n", "gIoU (95%)", "cIoU (95%)", "P@0.5", "no mask"], rows)
-
-
-def ablations_table() -> str:
-    file = HERE / "ablations.json"
-    if not file.exists():
-        return "(not run)"
-    import ablations
-
-    return ablations.markdown(json.loads(file.read_text())["rows"])
-
-
-def small_table() -> str:
-    rows = []
-    for name in SMALL:
-        s = load(f"small-{name}")
-        if s:
-            rows.append([f"`{name}`", str(s["n"]), spread(s, "giou"), spread(s, "ciou"), one(s.get("p50")),
-                         one(s.get("no_mask_rate"))])  # fmt: skip
-    return grid(["recipe, seed 0", "turns", "gIoU (95%)", "cIoU (95%)", "P@0.5", "no mask"], rows)
-
-
-TABLES: dict[str, Callable[[], str]] = {
-    "systems": systems_table, "kinds": kinds_table, "alone": alone_table, "instructpart": phrases_table,
-    "turn": trend_table("turn", "turn"), "hops": trend_table("hops", "hops"),
-    "turns": trend_table("turns", "exchanges of the conversation"),
-    "objects": trend_table("objects", "annotated things in the photo"),
-    "size": trend_table("size", "share of the photo"),
-    "ablations": ablations_table, "small": small_table,
-}  # fmt: skip
 
 
 if __name__ == "__main__":
