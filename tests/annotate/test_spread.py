@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,8 +60,10 @@ def test_processes_write_what_one_writes(tmp_path: Path) -> None:
     assert (again.paid, again.replayed) == (0, summary.paid)
 
 
-def test_over_ray_and_a_worker_that_dies(tmp_path: Path) -> None:
+def test_over_ray_and_a_worker_that_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ray = pytest.importorskip("ray", reason="needs the extra scale")
+    # A second cluster of one process does not get its sys.path.
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(os.path.abspath, sys.path)))
     source = photos_file(tmp_path, CHUNK + 2)
     summary = annotate_file(source, tmp_path / "one", Fake())
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from miras.core.cluster import ray_ready
 from miras.core.errors import InputError
 from miras.eval import samples
 from miras.eval.run import evaluate
@@ -86,7 +87,7 @@ def test_over_ray_the_run_is_the_same_file(tmp_path, monkeypatch):
     records = [*records[:2], progressive(tmp_path / "step.png"), *records[2:]]
     records[1]["image"] = "1.png"  # a relative path counts from where the run was started
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray_ready(2)
     try:
         opening = partial(open_system, "floor:gold-box", decoder="miras-tiny", threads=1)
         here, there = tmp_path / "here", tmp_path / "there"

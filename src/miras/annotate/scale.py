@@ -6,13 +6,13 @@ A worker that dies costs no item: Ray runs its items again. Knows nothing of dat
 
 from __future__ import annotations
 
-import logging
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any, TypeVar
 
+from miras.core.cluster import ray_ready
 from miras.core.errors import InputError
 
 Item = TypeVar("Item")
@@ -37,13 +37,9 @@ def mapped(
 
 def _over_ray(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
     """Results travel pickled, so that Arrow need not understand them."""
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise InputError("Ray for --ray", "it is not installed", "pip install 'miras[scale]'") from error
-    if not ray.is_initialized():
-        ray.init(num_cpus=max(jobs, 1), include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray_ready(max(jobs, 1))
+    import ray.data
+
     ray.data.DataContext.get_current().enable_progress_bars = False
     called = pickle.dumps(function)
 

@@ -8,12 +8,12 @@ Knows no figure and no file.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from miras.core.cluster import ray_module, ray_ready
 from miras.core.errors import InputError, MirasError
 from miras.data.record import Record
 from miras.eval.protocol import Conversant, History
@@ -34,7 +34,7 @@ def over_ray(
     threads, on this machine or in the cluster). threads: of the computation in each actor, and the CPUs it books.
     Raises InputError without Ray, and for fewer than 1 of either.
     """
-    ray = _ray()
+    ray_module()
     for name, value in (("--jobs", actors), ("--threads", threads)):
         if value is not None and value < 1:
             raise InputError(f"{name} of at least 1", str(value))
@@ -42,7 +42,7 @@ def over_ray(
     def holding(records: Sequence[Record]) -> Iterator[list[Row]]:
         if not records:
             return
-        _begin(ray, actors, threads)
+        ray = ray_ready(None if actors is None else actors * threads)
         count = actors or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
         made = ray.remote(num_cpus=threads)(_Holder)
         workers = [made.remote(opening, history, seed, os.getcwd()) for _ in range(min(count, len(records)))]
@@ -97,24 +97,3 @@ def _ordered(ray: Any, workers: Sequence[Any], records: Sequence[Record]) -> Ite
             if isinstance(rows, MirasError):
                 raise rows
             yield rows
-
-
-def _begin(ray: Any, actors: int | None, threads: int) -> None:
-    """Join what is there, or begin on this machine."""
-    if ray.is_initialized():
-        return
-    plain: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if not os.environ.get("RAY_ADDRESS"):
-        plain |= {"include_dashboard": False, "num_cpus": None if actors is None else actors * threads}
-    try:
-        ray.init(**plain)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError("Ray to begin", str(error), "look at RAY_ADDRESS") from error
-
-
-def _ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise InputError("Ray for --ray", "it is not installed", "pip install 'miras[scale]'") from error
-    return ray
