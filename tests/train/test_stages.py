@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from miras.core.grammar import IGNORE
 from miras.core.selection import advance
 from miras.core.types import Conversation, Mark, Operator, Turn, Words
 from miras.data import dialogues
@@ -161,6 +162,35 @@ def test_a_batch_without_regions_has_a_finite_loss():
     parts = stage2.step(model, batch, EVERYTHING)
     assert torch.isfinite(parts["loss"])
     parts["loss"].backward()
+
+
+WORDS = stage2.Weights(mask=0, iou=0, align=0, prior=0, presence=0, refusal=0.2, operators=0.1)
+
+
+def test_without_losses_on_masks_nothing_is_drawn_and_words_cost_the_same(monkeypatch):
+    model = build("miras-tiny").eval()
+    batch = batch_of(model, items(sample(), sample(64, 64)))
+    whole = stage2.step(model, batch, EVERYTHING)
+    monkeypatch.setattr(stage2, "_draw", None)
+    words = stage2.step(model, batch, WORDS)
+    for part in ("text", "refusal", "operators", "name_hits"):
+        torch.testing.assert_close(words[part], whole[part], rtol=1e-5, atol=1e-6)
+    expected = words["text"] + 0.2 * words["refusal"] + 0.1 * words["operators"]
+    torch.testing.assert_close(words["loss"], expected)
+
+
+def test_the_words_of_a_name_weigh_more():
+    model = build("miras-tiny").eval()
+    batch = batch_of(model, items(sample(), sample(64, 64)))
+    labels = batch.labels_CL.numpy()
+    named = sum(int(seg - obj) - 1 for obj, seg in zip(batch.obj_R, batch.seg_R, strict=True))
+    words = ((labels != IGNORE) & (labels < model.instruction.vocab_size)).sum() - named
+    weights = [WORDS, replace(WORDS, names=0.0), replace(WORDS, names=4.0)]
+    plain, without, heavy = (
+        float(stage2.step(model, batch, replace(w, special=0.0))["text"].detach()) for w in weights
+    )  # fmt: skip
+    of_names = plain * (words + named) - without * words
+    assert named > 0 and heavy == pytest.approx((without * words + 4 * of_names) / (words + 4 * named), rel=1e-4)
 
 
 def test_a_batch_moves_whole():

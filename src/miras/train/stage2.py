@@ -27,7 +27,8 @@ from miras.train.dialogue_batch import DialogueBatch, selections
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights of the loss parts. special: weight of operators, `[OBJ]` and `[SEG]` among the text."""
+    """Weights of the loss parts. special, names: among the text, of operators, `[OBJ]` and `[SEG]`, and of the words
+    of a name."""
 
     text: float = 1.0
     mask: float = 1.0
@@ -36,10 +37,16 @@ class Weights:
     prior: float = 0.3
     presence: float = 0.5
     special: float = 2.0
+    names: float = 1.0
     boundary: float = 0.0
     consistency: float = 0.0
     refusal: float = 0.0
     operators: float = 0.0
+
+    @property
+    def draw(self) -> bool:
+        """Whether a part needs masks; without, the conversations are read and nothing is drawn."""
+        return any((self.mask, self.iou, self.align, self.prior, self.presence, self.boundary, self.consistency))
 
 
 def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tensor]:
@@ -47,9 +54,11 @@ def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tens
     features = model.image_encoder(batch.views)
     if batch.own_C.any() and len(batch.row_R):
         batch = own_history(model, batch, features)
+    if not weights.draw:
+        return _summed(_text_parts(model, batch, _read(model, batch, features).last_CLD, weights), weights)
     drawn = _draw(model, batch, features)
     regions = batch.regions
-    parts = _text_parts(model, batch, drawn, weights)
+    parts = _text_parts(model, batch, drawn.last_CLD, weights)
     seen, there = _presence(model, batch, features, drawn)
     mask_loss, iou_loss = losses.candidates(drawn.logits_RMss.float(), drawn.iou_RM, regions.target_Rss)
     parts |= {"mask": mask_loss, "iou": iou_loss, "presence": losses.presence(seen, there)}
@@ -69,12 +78,35 @@ def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tens
             drawn.match_RE, map_RhwE.movedim(-1, 1), drawn.logits_RMss[:, 0], same,
             model.alignment.match_scale.detach(), real,
         )  # fmt: skip
-    parts["loss"] = sum(getattr(weights, name) * value for name, value in parts.items() if hasattr(weights, name))
+    parts = _summed(parts, weights)
     right = ((seen.detach() > 0) == (there > 0.5)).float()
     parts["presence_hits"] = losses.mean(right[there > 0.5])
     parts["absence_hits"] = right[there < 0.5].mean() if (there < 0.5).any() else right.new_ones(())
     parts["train_iou"] = losses.mean(losses.hard_iou(drawn.logits_RMss[:, 0], regions.target_Rss).float())
     return parts
+
+
+def _summed(parts: dict[str, Tensor], weights: Weights) -> dict[str, Tensor]:
+    """The parts and their weighted sum."""
+    weighted = [getattr(weights, name) * value for name, value in parts.items() if hasattr(weights, name)]
+    return parts | {"loss": torch.stack(weighted).sum()}
+
+
+@dataclass
+class _Reading:
+    """A batch as the language model reads it: its last states, those that the alignment reads, mask tokens."""
+
+    last_CLD: Tensor
+    states_CLE: Tensor
+    tokens_RKD: Tensor
+
+
+def _read(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Reading:
+    chosen = features.select(batch.regions.photo_R)
+    tokens_RKD = model.mask_encoder.tokens(chosen.pixels_BChw, batch.slot_R1ss)
+    tokens_RKD = tokens_RKD * (~batch.blank_R)[:, None, None]
+    embeds = model.embed(batch.ids_CL, features.visual_BND[batch.photo_C], tokens_RKD.flatten(0, 1))
+    return _Reading(*model.instruction(embeds), tokens_RKD)
 
 
 @dataclass
@@ -94,20 +126,18 @@ class _Drawn:
 def _draw(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Drawn:
     regions = batch.regions
     chosen = features.select(regions.photo_R)
-    tokens_RKD = model.mask_encoder.tokens(chosen.pixels_BChw, batch.slot_R1ss)
-    tokens_RKD = tokens_RKD * (~batch.blank_R)[:, None, None]
-    embeds = model.embed(batch.ids_CL, features.visual_BND[batch.photo_C], tokens_RKD.flatten(0, 1))
-    last, states = model.instruction(embeds)
-    span, spoken = _spans(states, batch.row_R, *_places(model, batch.ids_CL, batch.obj_R, batch.seg_R))
+    reading = _read(model, batch, features)
+    places = _places(model, batch.ids_CL, batch.obj_R, batch.seg_R)
+    span, spoken = _spans(reading.states_CLE, batch.row_R, *places)
     words = spoken & regions.words_R[:, None]
-    memory, present = _memory(batch.earlier_RM, tokens_RKD)
+    memory, present = _memory(batch.earlier_RM, reading.tokens_RKD)
     prompts, match = model.alignment(span, words, memory, present)
     prior = model.alignment.prior(match, chosen.pixels_BChw, words.any(1))
     dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
     logits, iou = model.decoder(
         prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3
     )
-    return _Drawn(last, span, spoken, words, match, prior, logits, iou)
+    return _Drawn(reading.last_CLD, span, spoken, words, match, prior, logits, iou)
 
 
 @torch.no_grad()
@@ -164,14 +194,18 @@ def _same(batch: DialogueBatch) -> Tensor:
     return phrases.to(overlap.device) | overlap
 
 
-def _text_parts(model: Miras, batch: DialogueBatch, drawn: _Drawn, weights: Weights) -> dict[str, Tensor]:
+def _text_parts(model: Miras, batch: DialogueBatch, last_CLD: Tensor, weights: Weights) -> dict[str, Tensor]:
     """Cross-entropy of the replies and the terms on what each reply decides."""
-    logits_TV, labels_T = _predictions(model, batch, drawn.last_CLD)
-    loss, hits, special_hits = _text(logits_TV.float(), labels_T, model.instruction.vocab_size, weights.special)
-    parts = {"text": loss, "token_hits": hits, "special_hits": special_hits}
+    logits_TV, labels_T, named_T = _predictions(model, batch, last_CLD)
+    special_T = labels_T >= model.instruction.vocab_size
+    weight_T = torch.where(special_T, weights.special, torch.where(named_T, weights.names, 1.0))
+    each_T = torch.nn.functional.cross_entropy(logits_TV.float(), labels_T, reduction="none")
+    hits_T = (logits_TV.detach().argmax(-1) == labels_T).float()
+    parts = {"text": (each_T * weight_T).sum() / weight_T.sum(), "token_hits": hits_T.mean()}
+    parts |= {"special_hits": hits_T[special_T].mean(), "name_hits": losses.mean(hits_T[named_T])}
     ids = reasoning_losses.operator_ids(model.grammar)
     rows, columns, operator_N = reasoning_losses.decisions(batch.labels_CL, model.grammar.id(SEG), ids)
-    logits_NV = model.instruction.logits(drawn.last_CLD[rows, columns]).float()
+    logits_NV = model.instruction.logits(last_CLD[rows, columns]).float()
     if weights.refusal:
         refuse_N = operator_N == reasoning_losses.REFUSES
         parts["refusal"] = reasoning_losses.refusal(logits_NV, refuse_N, model.grammar.id(REJ))
@@ -182,11 +216,14 @@ def _text_parts(model: Miras, batch: DialogueBatch, drawn: _Drawn, weights: Weig
     return parts | {"operator_hits": operator_hits[asked].mean() if asked.any() else operator_hits.new_ones(())}
 
 
-def _predictions(model: Miras, batch: DialogueBatch, last_CLD: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (T, V) where the next token is supervised, and those tokens (T,)."""
+def _predictions(model: Miras, batch: DialogueBatch, last_CLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (T, V) where the next token is supervised, those tokens (T,), and which are words of a name (T,)."""
     following = batch.labels_CL[:, 1:]
     supervised = following != IGNORE
-    return model.instruction.logits(last_CLD[:, :-1][supervised]), following[supervised]
+    steps = torch.arange(1, batch.ids_CL.shape[1], device=following.device)
+    inside_RL = (steps > batch.obj_R[:, None]) & (steps < batch.seg_R[:, None])
+    named_CL = torch.zeros_like(following).index_add_(0, batch.row_R, inside_RL.long()) > 0
+    return model.instruction.logits(last_CLD[:, :-1][supervised]), following[supervised], named_CL[supervised]
 
 
 def _places(model: Miras, ids_CL: Tensor, obj_R: Tensor, seg_R: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,12 +265,3 @@ def _memory(earlier_RM: Tensor, tokens_RKD: Tensor) -> tuple[Tensor, Tensor]:
     """Mask tokens of the earlier regions of each region (R, M * K, D), and which are real (R, M * K)."""
     real = earlier_RM >= 0
     return tokens_RKD[earlier_RM.clamp_min(0)].flatten(1, 2), real.repeat_interleave(tokens_RKD.shape[1], 1)
-
-
-def _text(logits_TV: Tensor, labels_T: Tensor, vocab: int, special: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Weighted cross-entropy, share of right tokens, share of right special tokens."""
-    each = torch.nn.functional.cross_entropy(logits_TV, labels_T, reduction="none")
-    is_special = labels_T >= vocab
-    weight = torch.where(is_special, special, 1.0)
-    hits = (logits_TV.detach().argmax(-1) == labels_T).float()
-    return (each * weight).sum() / weight.sum(), hits.mean(), hits[is_special].mean()
