@@ -40,7 +40,7 @@ def test_a_restored_session_goes_on_the_same(talked: ChatSession, model: Miras) 
     twin = ChatSession.from_json(model, talked.to_json())
     assert twin.options == talked.options
     assert [r.to_dict() for r in twin.history] == [r.to_dict() for r in talked.history]
-    assert twin._engine.ids == talked._engine.ids
+    assert twin._engine.past.ids == talked._engine.past.ids
     assert twin.to_json() == talked.to_json()
     ours, theirs = talked.ask("and now?"), twin.ask("and now?")
     assert (ours.ids, ours.selection.expression) == (theirs.ids, theirs.selection.expression)

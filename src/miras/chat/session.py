@@ -136,11 +136,11 @@ class ChatSession:
         run = self._context.run(replace(state, window=window), prompt)
         job = self._job(len(run.ids), forced)
         with engine.clock.part("prefill"):
-            logits_V = engine.sync(run, job.rules)
+            logits_V = engine.past.sync(run, job.rules)
         assert logits_V is not None, "a prompt is always new"
         written = yield from engine.write(logits_V, job)
         content, _ = parse_reply(written.ids, engine.grammar, job.first_region)
-        named = tuple(slot.region for slot in engine.slots if slot.region.id >= job.first_region)
+        named = tuple(slot.region for slot in engine.past.slots if slot.region.id >= job.first_region)
         exchange = Exchange(Turn.user(message), Turn("assistant", content, named), prompt, written.ids)
         self._same(state)
         yield self._commit(engine, exchange, window, written.certainty)
@@ -166,11 +166,11 @@ class ChatSession:
             return self._point(hand)
         engine = self._begin()
         if self.options.recompute != "never":
-            engine.sync(self._context.run(self._state))
+            engine.past.sync(self._context.run(self._state))
         new = self._refined(engine, old, hand)
         after = self._state.after(Event(new, self._state.window))
         with engine.clock.part("prefill"):
-            engine.sync(self._context.run(after))
+            engine.past.sync(self._context.run(after))
         return self._commit(engine, new, self._state.window)
 
     def tell(self, user: str, reply: Turn) -> Reply:
@@ -191,7 +191,7 @@ class ChatSession:
         events = self._events[:-1]
         state = replay(events)
         engine = self._engine.fork()
-        engine.sync(self._context.run(state))
+        engine.past.sync(self._context.run(state))
         self._events, self._state, self._engine = events, state, engine
         return self.selection
 
@@ -225,7 +225,7 @@ class ChatSession:
         for exchange in state.exchanges:
             if session._context.prompt(exchange.user.text) != exchange.prompt_ids:
                 raise InputError("a session of this model's tokenizer", "other ids", "load its own model")
-        engine.sync(session._context.run(state))
+        engine.past.sync(session._context.run(state))
         session._events, session._state = events, state
         return session
 
@@ -251,13 +251,13 @@ class ChatSession:
         if self.options.recompute == "never":
             return self._engine.fork()
         engine = Engine(self.model, self.photo)
-        engine.lookahead = False
-        engine.forgetful = self.options.recompute == "token"
+        engine.past.lookahead = False
+        engine.past.forgetful = self.options.recompute == "token"
         engine.clock.seconds["prefill"] += engine.encode_seconds
         return engine
 
     def _commit(self, engine: Engine, change: Exchange | Region, window: int, certainty: float | None = None) -> Reply:
-        event = Event(change, window, engine.clock.read(), engine.processed_tokens, certainty)
+        event = Event(change, window, engine.clock.read(), engine.past.processed_tokens, certainty)
         state = self._state.after(event)
         reply = self._reply(event, state)
         self._events, self._state, self._engine = (*self._events, event), state, engine
@@ -281,14 +281,14 @@ class ChatSession:
     def _refined(self, engine: Engine, old: Region, hand: Gesture) -> Region:
         if hand.mask is not None:
             return replace(old, mask=hand.mask, score=None)
-        mask, score = engine.mask(engine.span(old.id), engine.memory(old.id), old.mask, hand)
+        mask, score = engine.mask(engine.past.span(old.id), engine.past.memory(old.id), old.mask, hand)
         return replace(old, mask=mask, score=score)
 
     def _point(self, hand: Gesture) -> Reply:
         engine, region_id = self._engine.fork(), len(self.regions) + 1
         mask, score = hand.mask, None
         if mask is None:
-            mask, score = engine.mask(None, engine.memory(), None, hand)
+            mask, score = engine.mask(None, engine.past.memory(), None, hand)
         region = Region(region_id, POINTED, mask, 2 * len(self._state.exchanges) + 1, score=score)
         reply = Turn("assistant", (Name(POINTED, region_id),), (region,))
         return self._tell(POINTING, reply, pointed=True, engine=engine)
@@ -307,5 +307,5 @@ class ChatSession:
         exchange = Exchange(Turn.user(user), reply, prompt, ids, pointed)
         after = self._state.after(Event(exchange, window))
         with engine.clock.part("prefill"):
-            engine.sync(self._context.run(after))
+            engine.past.sync(self._context.run(after))
         return self._commit(engine, exchange, window)

@@ -106,7 +106,8 @@ def _read(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Readi
     tokens_RKD = model.mask_encoder.tokens(chosen.pixels_BChw, batch.slot_R1ss)
     tokens_RKD = tokens_RKD * (~batch.blank_R)[:, None, None]
     embeds = model.embed(batch.ids_CL, features.visual_BND[batch.photo_C], tokens_RKD.flatten(0, 1))
-    return _Reading(*model.instruction(embeds), tokens_RKD)
+    last_CLD, states_CLE = model.instruction(embeds)
+    return _Reading(last_CLD, states_CLE, tokens_RKD)
 
 
 @dataclass
