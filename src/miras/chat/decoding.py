@@ -48,8 +48,14 @@ class ReplyRules:
 
     def deciding(self, refuse: bool) -> ReplyRules:
         """The same for another attempt at a reply that has not begun."""
-        rules = copy.copy(self)
+        rules = self.copy()
         rules.refuse = refuse
+        return rules
+
+    def copy(self) -> ReplyRules:
+        """The same, to go on another way."""
+        rules = copy.copy(self)
+        rules._phrase = None if self._phrase is None else list(self._phrase)
         return rules
 
     @property

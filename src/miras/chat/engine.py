@@ -20,6 +20,7 @@ from torch import Tensor
 
 from miras.chat.decoding import ReplyRules, TextStream, choose
 from miras.chat.inputs import Gesture
+from miras.chat.naming import Name, chosen, is_doubtful, names
 from miras.chat.past import Past
 from miras.core.types import Mask, Region, Timings
 from miras.model.boxed import boxed
@@ -30,13 +31,14 @@ from miras.model.miras import MaskPrediction, Miras
 class Job:
     """What one reply needs beside the logits. first_region: id of the first region it names.
 
-    turn: its index. previous: what is selected. forced: these ids instead of the likeliest ones,
-    checked, without mask slots and end of turn.
+    turn: its index. message: what is answered. previous: what is selected. forced: these ids instead of
+    the likeliest ones, checked, without mask slots and end of turn.
     """
 
     rules: ReplyRules
     turn: int
     first_region: int
+    message: str = ""
     previous: Mask | None = None
     temperature: float = 0.0
     seed: int = 0
@@ -152,10 +154,15 @@ class Engine:
         forced = None if job.forced is None else iter((*job.forced, rules.end))
         span: list[Tensor] = []
         region_id = job.first_region
+        name: list[int] = []
         while True:
             with self.clock.part("generate"):
                 restricted_V = rules.restrict(logits_V)
                 only = rules.only if forced is None else next(forced)
+                if only is None and not name and span and job.temperature <= 0 and is_doubtful(restricted_V):
+                    name = self._named(restricted_V, job, rules, span)
+                if name:
+                    only = name.pop(0)
                 token_id = choose(restricted_V, job.temperature, generator) if only is None else only
             if certainty is None:
                 certainty = rules.certainty(restricted_V, token_id)
@@ -180,6 +187,20 @@ class Engine:
                 yield region
                 logits_V = self._remember(region, span_SE, rules)
                 region_id += 1
+
+    @torch.inference_mode()
+    def _named(self, restricted_V: Tensor, job: Job, rules: ReplyRules, span: list[Tensor]) -> list[int]:
+        """The ids that end an open name of which `span` was said."""
+        found = names(restricted_V, rules, self.past.look)
+        decode = self.grammar.tokenizer.decode
+        phrases = [rules.phrase + decode(name.ids[:-1]) for name in found]
+
+        def presence(name: Name) -> float:
+            with self.clock.part("segment"):
+                span_SE = self.past.read(torch.cat([*span, name.states_NE]))
+                return self.model.presence(self.features, 0, span_SE)
+
+        return list(chosen(found, phrases, job.message, presence).ids)
 
     def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor) -> Region:
         with self.clock.part("segment"), torch.inference_mode():

@@ -134,7 +134,7 @@ class ChatSession:
         self._same(state)
         engine = self._begin()
         run = self._context.run(replace(state, window=window), prompt)
-        job = self._job(len(run.ids), forced)
+        job = self._job(message, len(run.ids), forced)
         with engine.clock.part("prefill"):
             logits_V = engine.past.sync(run, job.rules)
         assert logits_V is not None, "a prompt is always new"
@@ -266,7 +266,7 @@ class ChatSession:
     def _reply(self, event: Event, after: State) -> Reply:
         return reply_of(event, after, self.size, self.model.grammar.id(MASK))
 
-    def _job(self, used: int, forced: tuple[int, ...] | None) -> Job:
+    def _job(self, message: str, used: int, forced: tuple[int, ...] | None) -> Job:
         room = self.model.config.max_tokens - used - len(self._context.closing)
         rules = ReplyRules(
             self.model.grammar, self._context.template, max_new_tokens=self.options.max_new_tokens, room=room
@@ -274,7 +274,7 @@ class ChatSession:
         selection = self.selection
         turn = 2 * len(self._state.exchanges) + 1
         return Job(
-            rules, turn, len(self.regions) + 1, selection.mask if selection.expression else None,
+            rules, turn, len(self.regions) + 1, message, selection.mask if selection.expression else None,
             self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, forced,
         )  # fmt: skip
 
