@@ -169,7 +169,7 @@ def test_points_and_box_go_to_the_decoder(session: ChatSession, says: Says, monk
     monkeypatch.setattr(Miras, "segment", spy)
     pan = session.regions[1].mask
     session.refine(points=[(5, 6, 1), (20, 20, 0)], box=(1, 2, 30, 40))
-    _, _, span, memory, previous, points, box = calls[0]
+    _, _, span, memory, previous, points, box, _ = calls[0]
     assert span.shape[0] == len(" pan") + 2
     assert memory.shape[0] == session.model.config.mask_tokens
     np.testing.assert_array_equal(previous, pan)

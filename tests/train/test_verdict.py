@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import torch
 from PIL import Image
 
@@ -27,18 +28,21 @@ def test_evidence_is_collected_from_dialogues(tmp_path):
     seen = verdict.collect(build("miras-tiny"), [photo], 3)
     assert seen.evidence_N2.shape == (len(seen.there_N), 2)
     assert torch.isfinite(seen.evidence_N2).all()
-    assert ((seen.scored_M2 >= 0) & (seen.scored_M2 <= 1)).all()
+    score, naming, real = seen.scored_M3.unbind(1)
+    assert (naming <= 0).all() and torch.isfinite(naming).all()
+    assert all(((value >= 0) & (value <= 1)).all() for value in (score, real))
 
 
 def test_a_score_is_brought_to_the_iou_that_is_to_be_expected():
     torch.manual_seed(0)
     raw = 2 * torch.randn(500).double()
-    real = (0.5 * raw - 1).sigmoid()
-    slope, shift = verdict.fit_score(torch.stack([raw.sigmoid(), real], 1))
-    assert abs(slope - 0.5) < 0.02 and abs(shift + 1) < 0.02
-    again = verdict.fit_score(torch.stack([(0.5 * raw - 1).sigmoid(), real], 1), slope, shift)
-    assert abs(again[0] - 0.5) < 0.02 and abs(again[1] + 1) < 0.02
-    assert verdict.fit_score(torch.zeros(3, 2).double(), 0.7, 0.1) == (0.7, 0.1)
+    naming = -torch.rand(500).double()
+    real = (0.5 * raw - 1 + 0.8 * naming).sigmoid()
+    found = verdict.fit_score(torch.stack([raw.sigmoid(), naming, real], 1))
+    assert found == pytest.approx((0.5, -1.0, 0.8), abs=0.02)
+    again = verdict.fit_score(torch.stack([real, naming, real], 1), *found)
+    assert again == pytest.approx((0.5, -1.0, 0.8), abs=0.02)
+    assert verdict.fit_score(torch.zeros(3, 3).double(), 0.7, 0.1, 0.2) == (0.7, 0.1, 0.2)
 
 
 def test_recorded_conversations_count_for_the_score_alone(tmp_path, monkeypatch):
@@ -50,4 +54,4 @@ def test_recorded_conversations_count_for_the_score_alone(tmp_path, monkeypatch)
     monkeypatch.setattr(verdict, "_drawn", lambda records, count, seed: drawn if records else [])
     alone, more = verdict.collect(model, [photo], 3), verdict.collect(model, [photo], 3, recorded=[{}])
     assert torch.equal(alone.evidence_N2, more.evidence_N2) and torch.equal(alone.there_N, more.there_N)
-    assert len(more.scored_M2) >= len(alone.scored_M2)
+    assert len(more.scored_M3) >= len(alone.scored_M3)

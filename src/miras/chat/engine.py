@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import exp
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ from torch import Tensor
 
 from miras.chat.decoding import ReplyRules, TextStream, choose
 from miras.chat.inputs import Gesture
-from miras.chat.naming import Name, chosen, is_doubtful, names
+from miras.chat.naming import Doubt, is_doubtful, names, shares
 from miras.chat.past import Past
-from miras.core.types import Mask, Region, Timings
+from miras.core.types import Alternative, Mask, Region, Timings
 from miras.model.boxed import boxed
 from miras.model.miras import MaskPrediction, Miras
 
@@ -56,10 +57,12 @@ class Written:
 @dataclass(frozen=True)
 class Evidence:
     """What a reply was decided by. presence: logit that the photo shows the first thing it would name, None
-    when it names none. refusal: log odds of `[REJ]` by the language model where the reply begins."""
+    when it names none. refusal: log odds of `[REJ]` by the language model where the reply begins. naming: log
+    probability of that name."""
 
     presence: float | None
     refusal: float
+    naming: float = 0.0
 
 
 @dataclass
@@ -99,7 +102,7 @@ class Engine:
         self.past = Past(model, self.features)
         self.clock = Clock()
         self.evidence: Evidence | None = None
-        self._presence = 0.0
+        self._presence = self._naming = 0.0
 
     def fork(self) -> Engine:
         """An independent engine with the same past, clock and counter at zero."""
@@ -129,7 +132,7 @@ class Engine:
             except StopIteration as done:
                 written = done.value
         if written is None:
-            self.evidence = Evidence(self._presence, refusal)
+            self.evidence = Evidence(self._presence, refusal, self._naming)
             passed = self.model.verdict(self._presence, refusal)
         else:  # words alone: nothing to look for
             self.evidence = Evidence(None, refusal)
@@ -154,15 +157,18 @@ class Engine:
         forced = None if job.forced is None else iter((*job.forced, rules.end))
         span: list[Tensor] = []
         region_id = job.first_region
-        name: list[int] = []
+        rest: list[int] = []
+        doubt = Doubt()
         while True:
             with self.clock.part("generate"):
                 restricted_V = rules.restrict(logits_V)
                 only = rules.only if forced is None else next(forced)
-                if only is None and not name and span and job.temperature <= 0 and is_doubtful(restricted_V):
-                    name = self._named(restricted_V, job, rules, span)
-                if name:
-                    only = name.pop(0)
+                if not rest and only is None and span:
+                    if job.temperature <= 0 and is_doubtful(restricted_V):
+                        rest, doubt = self._weighed(restricted_V, rules, doubt)
+                    else:
+                        doubt = replace(doubt, chance=doubt.chance + float(restricted_V.float().log_softmax(0).max()))
+                only = rest.pop(0) if rest else only
                 token_id = choose(restricted_V, job.temperature, generator) if only is None else only
             if certainty is None:
                 certainty = rules.certainty(restricted_V, token_id)
@@ -183,30 +189,26 @@ class Engine:
                 span.append(hidden_LE)
             if token_id == rules.seg:
                 span_SE, span = self.past.read(torch.cat(span)), []
-                region = self._region(job, region_id, phrase, span_SE)
+                region = self._region(job, region_id, phrase, span_SE, doubt)
+                doubt = Doubt()
                 yield region
                 logits_V = self._remember(region, span_SE, rules)
                 region_id += 1
 
-    @torch.inference_mode()
-    def _named(self, restricted_V: Tensor, job: Job, rules: ReplyRules, span: list[Tensor]) -> list[int]:
-        """The ids that end an open name of which `span` was said."""
+    def _weighed(self, restricted_V: Tensor, rules: ReplyRules, doubt: Doubt) -> tuple[list[int], Doubt]:
+        """The ids that end an open name, and the doubt about it. doubt: about its words so far."""
         found = names(restricted_V, rules, self.past.look)
-        decode = self.grammar.tokenizer.decode
-        phrases = [rules.phrase + decode(name.ids[:-1]) for name in found]
+        phrases = [rules.phrase + self.grammar.tokenizer.decode(name.ids[:-1]) for name in found]
+        chance, *chances = shares(found)
+        others = [Alternative(phrase.strip(), exp(one)) for phrase, one in zip(phrases[1:], chances, strict=True)]
+        return list(found[0].ids), Doubt(doubt.chance + chance, tuple(others))
 
-        def presence(name: Name) -> float:
-            with self.clock.part("segment"):
-                span_SE = self.past.read(torch.cat([*span, name.states_NE]))
-                return self.model.presence(self.features, 0, span_SE)
-
-        return list(chosen(found, phrases, job.message, presence).ids)
-
-    def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor) -> Region:
+    def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor, doubt: Doubt) -> Region:
+        self._naming = doubt.chance
         with self.clock.part("segment"), torch.inference_mode():
             self._presence = self.model.presence(self.features, 0, span_SE)
-        mask, score = self.mask(span_SE, self.past.memory(), job.previous, Gesture())
-        return Region(region_id, phrase, mask, job.turn, job.rules.operator, score)
+        mask, score = self.mask(span_SE, self.past.memory(), job.previous, Gesture(), doubt.chance)
+        return Region(region_id, phrase, mask, job.turn, job.rules.operator, score, doubt.others)
 
     def _remember(self, region: Region, span_SE: Tensor, rules: ReplyRules) -> Tensor:
         with self.clock.part("segment"):
@@ -218,12 +220,20 @@ class Engine:
 
     @torch.inference_mode()
     def mask(
-        self, span_SE: Tensor | None, memory_MD: Tensor | None, previous: Mask | None, hand: Gesture
+        self,
+        span_SE: Tensor | None,
+        memory_MD: Tensor | None,
+        previous: Mask | None,
+        hand: Gesture,
+        naming: float = 0.0,
     ) -> tuple[Mask, float]:
-        """One decoder pass: the mask (H, W) bool, inside a drawn box (`model.boxed`), and its predicted IoU in 0..1."""
+        """One decoder pass: the mask (H, W) bool, inside a drawn box (`model.boxed`), and its predicted IoU in 0..1.
+
+        naming: log probability of its name.
+        """
         with self.clock.part("segment"):
             prediction: MaskPrediction = self.model.segment(
-                self.features, 0, span_SE, memory_MD, previous, hand.points, hand.box
+                self.features, 0, span_SE, memory_MD, previous, hand.points, hand.box, naming
             )
             mask, index = prediction.mask(self.size), prediction.best
             if hand.box is not None:

@@ -179,8 +179,8 @@ class Past:
         return self._feed([token_id], (), None if token_id == rules.seg else rules)
 
     @torch.inference_mode()
-    def look(self, tree: Sequence[Guess]) -> tuple[Tensor, Tensor]:
-        """Run a tree of ids ahead of what was said, instead of any guesses. Logits (N, V) after each and states (N, E).
+    def look(self, tree: Sequence[Guess]) -> Tensor:
+        """Run a tree of ids ahead of what was said, instead of any guesses. Logits (N, V) after each.
 
         What is then said along the tree costs no other pass.
         """
@@ -190,7 +190,7 @@ class Past:
         said = self.model.comprehend(embeds, self.cache, predicted=len(tree), parents=[guess.parent for guess in tree])
         logits_NV, hidden_NE = said.logits_BLV[0], said.hidden_BLE[0]
         self._ahead = [Ahead(guess, logits_NV[n], hidden_NE[n][None]) for n, guess in enumerate(tree)]
-        return logits_NV, hidden_NE
+        return logits_NV
 
     def _guess(self, ids: Sequence[int], rules: ReplyRules) -> list[Guess]:
         if not self.lookahead:

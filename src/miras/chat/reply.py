@@ -86,4 +86,5 @@ def _region(region: Region) -> dict[str, Any]:
     return {
         "id": region.id, "phrase": region.phrase, "score": region.score,
         "operator": region.operator.value, **_mask(region.mask),
+        "alternatives": [{"phrase": other.phrase, "chance": round(other.chance, 3)} for other in region.alternatives],
     }  # fmt: skip

@@ -22,7 +22,7 @@ from miras.chat.state import Event, Exchange
 from miras.core.errors import InputError
 from miras.core.grammar import MASK, SEG, Encoder, parse_reply
 from miras.core.masks import decode_rle, encode_rle
-from miras.core.types import Name, Operator, Region, Timings, Turn
+from miras.core.types import Alternative, Name, Operator, Region, Timings, Turn
 
 SCHEMA = 1
 """Version of the JSON text; another one is refused."""
@@ -83,6 +83,7 @@ def _region(region: Region) -> dict[str, Any]:
     return {
         "id": region.id, "phrase": region.phrase, "turn": region.turn, "operator": region.operator.value,
         "score": region.score, "rle": encode_rle(region.mask),
+        "alternatives": [{"phrase": other.phrase, "chance": other.chance} for other in region.alternatives],
     }  # fmt: skip
 
 
@@ -193,4 +194,5 @@ def _read_region(raw: dict[str, Any], size: tuple[int, int]) -> Region:
         raise ValueError(f"a mask of size {raw['rle']['size']}")
     score = None if raw["score"] is None else float(raw["score"])
     mask = decode_rle(raw["rle"])
-    return Region(int(raw["id"]), str(raw["phrase"]), mask, int(raw["turn"]), Operator(raw["operator"]), score)
+    others = tuple(Alternative(str(one["phrase"]), float(one["chance"])) for one in raw.get("alternatives", ()))
+    return Region(int(raw["id"]), str(raw["phrase"]), mask, int(raw["turn"]), Operator(raw["operator"]), score, others)

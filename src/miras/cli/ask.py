@@ -11,6 +11,7 @@ from typing import Any
 
 from miras.cli.output import BAD_INPUT, complain, emit, folder, load, write
 from miras.core.errors import MirasError
+from miras.core.types import Region
 
 
 def run(
@@ -77,12 +78,19 @@ def picture_png(picture: Any) -> bytes:
     return buffer.getvalue()
 
 
+def region_line(region: Region) -> str:
+    """A region in a line, with the other names that it may have."""
+    others = ", ".join(f"{other.phrase} {other.chance:.0%}" for other in region.alternatives)
+    line = f"[{region.id}] {region.phrase}: {region.area} pixels, score {region.score:.2f}"
+    return line + (f"; or perhaps {others}" if others else "")
+
+
 def print_turn(reply: Any, files: list[Path]) -> None:
     """An exchange as a person reads it."""
     print(f"You:   {reply.user}")
     print(f"miras: {reply.text}")
     for region in reply.regions:
-        print(f"       [{region.id}] {region.phrase}: {region.area} pixels, score {region.score:.2f}")
+        print(f"       {region_line(region)}")
     if reply.selection.expression:
         print(f"       selected: {reply.selection.expression}")
     for path in files[:2]:

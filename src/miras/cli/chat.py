@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from miras.cli.ask import overlay_png
+from miras.cli.ask import overlay_png, region_line
 from miras.cli.output import complain, folder, load, say, write
 from miras.core.errors import InputError, MirasError
 
@@ -125,7 +125,7 @@ class Talk:
     def show(self, reply: Any) -> None:
         """Scores, and the picture: in the terminal where it can, its path anyway."""
         for region in reply.regions:
-            print(f"  [{region.id}] {region.phrase}: {region.area} pixels, score {region.score:.2f}")
+            print(f"  {region_line(region)}")
         if not (reply.regions or reply.operators):
             return
         self.count += 1

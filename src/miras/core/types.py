@@ -57,12 +57,20 @@ class Name:
 Piece = Words | Mark | Name
 
 
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another name that was weighed for a region. chance: 0..1, of all that were weighed."""
+
+    phrase: str
+    chance: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
     """A mask with its phrase, score, box, turn and id.
 
     id: 1, 2, ... over the whole conversation. turn: index of the assistant turn in `turns`.
-    score: predicted IoU in 0..1, None for gold masks.
+    score: the IoU that is to be expected, 0..1, None for gold masks. alternatives: likeliest first.
     """
 
     id: int
@@ -71,6 +79,7 @@ class Region:
     turn: int
     operator: Operator = Operator.REPLACE
     score: float | None = None
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def area(self) -> int:

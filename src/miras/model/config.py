@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -26,8 +27,9 @@ class MirasConfig(PreTrainedConfig):
     width: decoder width C. prompts: P prompt embeddings per region. candidates: masks per region.
     mask_tokens: K slots after each `[SEG]`. alignment_layers: hidden states (0 = embeddings) that
     the alignment reads. language_tuned: the language model's own weights were trained too and are saved with the
-    rest. score_calibration: slope and shift of the predicted IoU's logit, fitted on photos that were not trained
-    on. The four `use_*` switches are the paper's ablations. `paper_bugs` does two things as the official code does:
+    rest. score_calibration: slope and shift of the predicted IoU's logit, and the weight of the log chance of
+    the name, fitted on photos that were not trained on. The four `use_*` switches are the paper's
+    ablations. `paper_bugs` does two things as the official code does:
     `[SEG]` is read 320 tokens too early, so at a visual token, which no word of the conversation has reached
     (`MGMSA_stage2.py:368` pads for 256 visual tokens where there are 576), and the alignment is a new random layer at
     every call (`MGMSA_v1.py:61`); replies are then not the same twice.
@@ -57,7 +59,7 @@ class MirasConfig(PreTrainedConfig):
         lora_alpha: int = 16,
         max_tokens: int = 2048,
         language_tuned: bool = False,
-        score_calibration: tuple[float, float] = (1.0, 0.0),
+        score_calibration: Sequence[float] = (1.0, 0.0, 0.0),
         use_semantic_tower: bool = True,
         use_detail_tower: bool = True,
         use_mask_encoder: bool = True,
@@ -86,7 +88,7 @@ class MirasConfig(PreTrainedConfig):
         self.lora_alpha = lora_alpha
         self.max_tokens = max_tokens
         self.language_tuned = language_tuned
-        self.score_calibration = list(score_calibration)
+        self.score_calibration = [*score_calibration, 0.0][:3]
         self.use_semantic_tower = use_semantic_tower
         self.use_detail_tower = use_detail_tower
         self.use_mask_encoder = use_mask_encoder

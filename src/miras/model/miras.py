@@ -162,12 +162,14 @@ class Miras(PreTrainedModel):
         previous: Mask | None = None,
         points: NDArray[np.float32] | None = None,
         box: Box | None = None,
+        naming: float = 0.0,
     ) -> MaskPrediction:
         """The mask of one region of photo `index`.
 
         span_SE: hidden states from `[OBJ]` to `[SEG]`; None: no words, the clicks alone.
         memory_MD: mask tokens of earlier regions. previous: what is selected now (H, W).
         points: (P, 3) x, y in photo pixels, label 1 inside, 0 outside. box: XYXY in photo pixels.
+        naming: log probability that its name is the right one; it counts for the score alone.
         """
         size = features.sizes[index]
         width = self.instruction.width * len(self.config.alignment_layers)
@@ -190,8 +192,8 @@ class Miras(PreTrainedModel):
             prior,
             _points(points, box, size),
         )
-        slope, shift = self.config.score_calibration
-        scores = (slope * iou[0].float() + shift).sigmoid()
+        slope, shift, weight = self.config.score_calibration
+        scores = (slope * iou[0].float() + shift + weight * naming).sigmoid()
         return MaskPrediction(logits[0].float(), scores, int(scores.argmax()) if points is not None else 0)
 
     def own_state_dict(self) -> dict[str, Tensor]:

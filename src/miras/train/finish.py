@@ -36,10 +36,10 @@ def finish(
     if unseen:
         seen = verdict.collect(load(folder).model, unseen, dialogues, seed, recorded)
         torch.save(asdict(seen), folder.parent / "evidence.pt")
-        found = {"n": len(seen.there_N), "there": int(seen.there_N.sum()), "scored": len(seen.scored_M2)}
+        found = {"n": len(seen.there_N), "there": int(seen.there_N.sum()), "scored": len(seen.scored_M3)}
         if 0 < found["there"] < found["n"]:
             model.alignment.verdict.copy_(verdict.fit(seen.evidence_N2, seen.there_N))
-        model.config.score_calibration = list(verdict.fit_score(seen.scored_M2, *model.config.score_calibration))
+        model.config.score_calibration = list(verdict.fit_score(seen.scored_M3, *model.config.score_calibration))
     photos = [photo for photo in training if photo.annotations and askable(photo)]
     if photos:
         model.continuations = continuations(model.grammar, model.config.template, photos, 12 * dialogues, seed)

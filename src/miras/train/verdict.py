@@ -33,12 +33,12 @@ DECAY = 1e-2
 
 @dataclass(frozen=True)
 class Evidence:
-    """evidence_N2: presence and refusal; there_N: whether the thing is there. scored_M2: predicted and real IoU of
-    the first region of each reply that drew what was asked for."""
+    """evidence_N2: presence and refusal; there_N: whether the thing is there. scored_M3: predicted IoU, log
+    probability of the name and real IoU of the first region of each reply that drew something asked for."""
 
     evidence_N2: Tensor
     there_N: Tensor
-    scored_M2: Tensor
+    scored_M3: Tensor
 
 
 def collect(
@@ -60,7 +60,8 @@ def collect(
             reply = twin.ask(user.text)
             evidence = twin.evidence
             if gold.regions and reply.regions and reply.regions[0].score is not None:
-                scored.append([reply.regions[0].score, iou(reply.regions[0].mask, gold.regions[0].mask)])
+                naming = 0.0 if evidence is None else evidence.naming
+                scored.append([reply.regions[0].score, naming, iou(reply.regions[0].mask, gold.regions[0].mask)])
             asked = judged and (refused or bool(gold.regions))
             if asked and evidence is not None and evidence.presence is not None:
                 rows.append([evidence.presence, evidence.refusal])
@@ -68,7 +69,7 @@ def collect(
             session.tell(user.text, gold)
     return Evidence(
         torch.tensor(rows, dtype=torch.float64).reshape(-1, 2), torch.tensor(there, dtype=torch.float64),
-        torch.tensor(scored, dtype=torch.float64).reshape(-1, 2),
+        torch.tensor(scored, dtype=torch.float64).reshape(-1, 3),
     )  # fmt: skip
 
 
@@ -88,23 +89,28 @@ def _drawn(records: Sequence[Record], count: int, seed: int) -> Iterator[tuple[P
         yield record.get("image_bytes") or Path(record["image"]), talk
 
 
-def fit_score(scored_M2: Tensor, slope: float = 1.0, shift: float = 0.0) -> tuple[float, float]:
-    """Slope and shift of the logit, where the scores were made with these; as they are for fewer than 20 regions."""
-    if len(scored_M2) < 20:
-        return slope, shift
-    raw = (scored_M2[:, 0].clamp(1e-4, 1 - 1e-4).logit() - shift) / slope
-    facts = torch.stack([raw, torch.ones_like(raw)], 1)
-    line = torch.tensor([1.0, 0.0], dtype=torch.float64, requires_grad=True)
+def fit_score(
+    scored_M3: Tensor, slope: float = 1.0, shift: float = 0.0, weight: float = 0.0
+) -> tuple[float, float, float]:
+    """Slope and shift of the logit and the weight of the log probability of the name, where the scores were made with
+    these; as they are for fewer than 20 regions."""
+    if len(scored_M3) < 20:
+        return slope, shift, weight
+    score, naming, real = scored_M3.unbind(1)
+    raw = (score.clamp(1e-4, 1 - 1e-4).logit() - shift - weight * naming) / slope
+    facts = torch.stack([raw, torch.ones_like(raw), naming], 1)
+    line = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64, requires_grad=True)
     search = torch.optim.LBFGS([line], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         search.zero_grad()
-        value = torch.nn.functional.binary_cross_entropy_with_logits(facts @ line, scored_M2[:, 1])
+        value = torch.nn.functional.binary_cross_entropy_with_logits(facts @ line, real)
         value.backward()
         return value
 
     search.step(loss)
-    return max(float(line[0].detach()), 0.05), float(line[1].detach())
+    slope, shift, weight = line.detach().tolist()
+    return max(slope, 0.05), shift, max(weight, 0.0)
 
 
 def fit(evidence_N2: Tensor, there_N: Tensor) -> Tensor:
