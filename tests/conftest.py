@@ -13,12 +13,17 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from miras.model.miras import Miras
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Other work on the machine makes examples slow; no test is about time.
+settings.register_profile("untimed")
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -106,7 +106,7 @@ def generate(seed: int, bias: float, max_new_tokens: int, room: int) -> list[int
         ids += [GRAMMAR.id(MASK)] * (GRAMMAR.mask_tokens if token_id == GRAMMAR.id(SEG) else 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.floats(-2, 12), st.integers(1, 48), st.integers(8, 80))
 def test_random_logits_give_well_formed_replies(seed: int, bias: float, limit: int, room: int) -> None:
     ids = generate(seed, bias, limit, room)
@@ -119,14 +119,14 @@ def test_random_logits_give_well_formed_replies(seed: int, bias: float, limit: i
     assert [p.region for p in content if isinstance(p, Name)] == list(range(5, free))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.floats(-2, 8))
 def test_streamed_text_is_the_text_of_the_reply(seed: int, bias: float) -> None:
     ids = generate(seed, bias, 40, 500)
     assert streamed(ids) == Turn("assistant", parse_reply(ids, GRAMMAR, 1)[0]).text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.one_of(st.text(max_size=12), st.sampled_from([*OPERATOR_TOKENS, " . ", "é", "👩‍🚀", "\ufffd"])), max_size=8

@@ -74,7 +74,7 @@ def test_the_likeliest_names(language: Language, expected: list[tuple[str, float
     st.lists(st.sampled_from([A, B, C]), max_size=2).map(tuple),
     st.dictionaries(st.sampled_from([A, B, C, CLOSE]), st.floats(0.01, 1.0), min_size=1, max_size=4), max_size=13,
 ))  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_chances_are_those_of_the_words_and_fall(language: Language) -> None:
     language = {path: {t: p / sum(c.values()) for t, p in c.items()} for path, c in language.items()}
     language.setdefault((), {A: 0.5, B: 0.5})

@@ -38,7 +38,7 @@ from miras.core.types import Conversation, Mark, Name, Operator, Piece, Region, 
 
 CONTROLS = ("<|im_start|>", "<|im_end|>", "</s>")
 N, K = 5, 3
-unhurried = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Bytes:

@@ -17,7 +17,7 @@ from miras.core.types import Mask
 
 SIZES = st.tuples(st.integers(0, 9), st.integers(0, 9))
 # On a busy machine a draw may take seconds: time is no failure here.
-unhurried = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 
 def bits(size: tuple[int, int]) -> st.SearchStrategy[Mask]:

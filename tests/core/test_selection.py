@@ -150,7 +150,7 @@ def reference(stack: list[frozenset[int]], turn: Turn) -> list[frozenset[int]]:
 WORDS: st.SearchStrategy[Operator | None | int] = st.one_of(st.sampled_from(Operator), st.none(), st.integers(0, 63))
 
 
-@settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(WORDS, max_size=6), max_size=5))
 def test_any_program_runs_as_the_reference_does(program: list[list[Operator | None | int]]) -> None:
     steps: Steps = ()

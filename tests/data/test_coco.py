@@ -80,7 +80,7 @@ def test_every_way_to_write_a_mask(tmp_path: Path, segmentation: Any, expected: 
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 20)), min_size=3, max_size=8))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_polygons_are_those_of_pycocotools(
     tmp_path_factory: pytest.TempPathFactory, corners: list[tuple[int, int]]
 ) -> None:

@@ -55,7 +55,7 @@ def test_one_annotation_for_each_label_present(folder: Path, mode: str, dtype: s
 
 
 @given(st.lists(st.integers(0, 3), min_size=64, max_size=64))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_masks_tile_what_is_labelled(tmp_path_factory: pytest.TempPathFactory, cells: list[int]) -> None:
     root = tmp_path_factory.mktemp("tile")
     (root / "labels.txt").write_text(LABELS)

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from miras.core.errors import InputError
@@ -49,7 +49,6 @@ IDS = st.lists(
 
 
 @given(IDS, st.floats(0, 1), st.integers(0, 5))
-@settings(deadline=None)
 def test_no_group_is_divided_and_nothing_is_lost(ids: list[str], share: float, seed: int) -> None:
     photos = [photo(id) for id in ids]
     train, val = split(photos, share, seed)
@@ -58,7 +57,6 @@ def test_no_group_is_divided_and_nothing_is_lost(ids: list[str], share: float, s
 
 
 @given(IDS, IDS, st.randoms(use_true_random=False))
-@settings(deadline=None)
 def test_a_side_depends_on_the_group_alone(ids: list[str], more: list[str], shuffle: random.Random) -> None:
     _, before = split([photo(id) for id in ids], 0.3, seed=1)
     mixed = [photo(id) for id in [*ids, *more]]

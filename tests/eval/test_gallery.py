@@ -154,7 +154,7 @@ def rings_of(path: str) -> list[list[tuple[float, float]]]:
     return rings
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_an_outline_is_the_mask(mask: Mask):
     assert (polygons_to_mask(rings_of(gallery.outline(mask, mask.shape)), mask.shape) == mask).all()

@@ -15,7 +15,7 @@ from miras.core.masks import encode_rle
 from miras.core.types import Mask, Rle
 from miras.eval import bands, packed, reference
 
-unhurried = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 SIDES = st.sampled_from([1, 2, 3, 7, 8, 9, 31, 63, 64, 65, 100, 127, 128, 130])
 KINDS = ("empty", "full", "dot", "box", "disc", "noise", "stripes", "holes", "frame")
 

@@ -29,7 +29,7 @@ def test_one_of_each_photo_first_and_kinds_in_turn():
 
 
 @given(st.integers(1, 40), st.integers(1, 7), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_loads_are_even(count, raters, data):
     each = data.draw(st.integers(1, raters))
     names = [str(number) for number in range(raters)]

@@ -24,7 +24,7 @@ anything = st.recursive(
 KEYS = ("record", "turn", "history", "text", "masks", "selection", "operator", "refused", "seconds", "rle", "png")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.dictionaries(st.sampled_from(KEYS), anything), anything)
 def test_any_line_is_read_or_refused(line, mask):
     for value in (line, mask, {"record": "r", "turn": 1, **line}, {"record": "r", "turn": 1, "selection": mask},

@@ -128,7 +128,7 @@ def test_many_photos_are_flipped_at_random():
     assert statistics.permutation(a, a, range(200)) == 1
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(UNITS)
 def test_exact_p_is_brute_force_for_any_photos(units):
     a, b, photos = (np.array(column) for column in zip(*units, strict=True))
@@ -157,7 +157,7 @@ def test_holm_by_hand_and_as_statsmodels():
     assert statistics.holm(many) == pytest.approx(reference(many, method="holm")[1])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(UNITS)
 def test_a_difference_turns_with_its_runs(units):
     a, b, photos = (list(column) for column in zip(*units, strict=True))
@@ -174,7 +174,7 @@ def test_a_difference_turns_with_its_runs(units):
         assert one.bca[1] <= sums.max() + 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 1), min_size=8, max_size=40))
 def test_the_percentile_interval_holds_the_estimate(values):
     found = statistics.mean(values, range(len(values)))

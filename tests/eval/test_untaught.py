@@ -70,7 +70,7 @@ def test_the_largest_piece_alone(monkeypatch):
 
 
 @given(arrays(np.float64, st.tuples(st.integers(1, 6), st.integers(1, 6)), elements=st.floats(0, 1, width=16)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_otsu_parts_best_of_all_thresholds(values):
     """By brute force over the edges of its bins."""
     edges = np.linspace(0, 1, untaught.LEVELS + 1)

@@ -292,7 +292,7 @@ def test_answers_that_do_not_fit(text, says):
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
                         st.sampled_from(["text", "found", "operation", "regions", "box", "points"]), inner, max_size=4),
                     max_leaves=12))  # fmt: skip
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_whatever_a_model_says_is_read_or_told_wrong(value):
     read, faults = read_answer(json.dumps(value))
     assert (read is None) == bool(faults)

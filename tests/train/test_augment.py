@@ -134,7 +134,7 @@ _TEXTS = st.lists(st.sampled_from(_WORDS), max_size=8).map(" ".join)
 
 
 @given(_TEXTS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_mirroring_words_twice_gives_them_back(text: str) -> None:
     assert mirror(mirror(text)) == text
 
@@ -143,7 +143,7 @@ def test_mirroring_words_twice_gives_them_back(text: str) -> None:
     st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9),
     st.lists(st.tuples(_TEXTS, _TEXTS, _TEXTS), max_size=3), st.frozensets(_TEXTS, max_size=4),
 )  # fmt: skip
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_flipping_twice_gives_the_same(
     seed: int, height: int, width: int, texts: list[tuple[str, str, str]], vocabulary: frozenset[str]
 ) -> None:

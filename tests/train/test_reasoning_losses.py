@@ -109,7 +109,7 @@ PIECES = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.lists(PIECES, max_size=5), min_size=1, max_size=4), min_size=1, max_size=3))
 def test_any_conversation_has_one_decision_a_reply(replies):
     rows, operators, firsts, labels = found([talk(*contents) for contents in replies])

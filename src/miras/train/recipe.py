@@ -132,13 +132,15 @@ class Chain:
     """Recipes in a row, each from the weights of the one before, and what is done after the last.
 
     blend: share of the trained weights, the rest are those that the chain began with (`train.blend`); 1 = none.
-    finish: dialogues for the verdict on calibration photos (`train.verdict`), 0 = none.
+    finish: dialogues for the verdict on calibration photos (`train.verdict`), 0 = none. apart: each recipe has a folder
+    of its own, beside that of the result.
     """
 
     name: str
     recipes: tuple[Recipe, ...]
     finish: int = 0
     blend: float = 1.0
+    apart: bool = False
 
 
 def names() -> list[str]:
@@ -159,7 +161,7 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Chain:
         raise InputError("blend: the share of the trained weights, above 0 and up to 1", repr(blend))
     if "recipes" not in raw:
         recipe = _build(_based(raw), changes, Path(name_or_path).stem)
-        return Chain(recipe.name, (recipe,), finish, _blendable(float(blend), (recipe,)))
+        return Chain(recipe.name, (recipe,), finish, _blendable(float(blend), ()))
     members, faults = [], sorted(set(raw) - {"name", "recipes"})
     if faults:
         raise InputError("name, recipes, blend and finish in a chain", ", ".join(faults), "move them into its recipes")
@@ -173,7 +175,7 @@ def load(name_or_path: str, changes: Sequence[str] = ()) -> Chain:
         own += [c.removeprefix(f"{name}:") for c in changes if c.startswith(f"{name}:")]
         members.append(_build(_based(member), own, name))
     blend = _blendable(float(blend), members)
-    return Chain(str(raw.get("name", Path(name_or_path).stem)), tuple(members), finish, blend)
+    return Chain(str(raw.get("name", Path(name_or_path).stem)), tuple(members), finish, blend, apart=True)
 
 
 def _beside(name: str, value: Any, raw: dict[str, Any], changes: Sequence[str]) -> tuple[Any, list[str]]:
@@ -190,9 +192,13 @@ def _beside(name: str, value: Any, raw: dict[str, Any], changes: Sequence[str]) 
 
 
 def _blendable(blend: float, members: Sequence[Recipe]) -> float:
-    """Raises InputError where there is nothing to blend with, or no folder of its own for the result."""
-    if blend < 1 and (len(members) < 2 or not members[0].start.weights):
-        raise InputError("blend beside several recipes, the first with start.weights", f"{len(members)} recipes")
+    """Raises InputError where there is nothing to blend with, or no folder of its own for the result.
+
+    members: of a chain; none for a recipe alone.
+    """
+    if blend < 1 and not (members and members[0].start.weights):
+        got = "start.weights of none" if members else "a recipe alone"
+        raise InputError("blend in a chain (recipes: ...), its first recipe with start.weights", got)
     return blend
 
 

@@ -50,7 +50,7 @@ def train(
     result: dict[str, Any] = {"recipe": chain.name, "out": str(out), "stages": []}
     before: Path | None = None
     for recipe in chain.recipes:
-        folder = out / recipe.name if len(chain.recipes) > 1 else out
+        folder = out / recipe.name if chain.apart else out
         if before is not None and not recipe.start.weights:
             recipe = replace(recipe, start=replace(recipe.start, weights=str(before), config={}))
         if resume and (folder / MODEL / "config.json").exists():
@@ -62,7 +62,7 @@ def train(
                 corpus = corpora.read([Path(p) for p in recipe.data.paths] or list(paths), recipe.data)
             result["stages"].append(run(recipe, corpus, folder, resume=begun, validate=validate))
         before = folder / MODEL
-    if len(chain.recipes) > 1 and before is not None and sharding.is_first():
+    if chain.apart and before is not None and sharding.is_first():
         shutil.copytree(before, out / MODEL, dirs_exist_ok=True)
         if chain.blend < 1:
             blend(out / MODEL, chain.recipes[0].start.weights, chain.blend)
