@@ -34,7 +34,7 @@ class Part:
 
 LOSSES = (
     Part("text", "cross-entropy of the next token of replies",
-         "weighted mean over supervised tokens: `special` for operators, `[OBJ]` and `[SEG]`, 1 for words",
+         "weighted mean over supervised tokens: `special` for operators, `[OBJ]` and `[SEG]`, `names` in names, else 1",
          None, 1.0, "paper, stage 2"),
     Part("mask", "2 BCE + dice of candidate 0, and 0.3 of it for the best other one",
          "mean over regions", 1.0, 1.0, "paper; candidates: segment-anything (Kirillov et al. 2023)"),

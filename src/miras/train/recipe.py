@@ -133,7 +133,7 @@ class Chain:
 
     blend: share of the trained weights, the rest are those that the chain began with (`train.blend`); 1 = none.
     finish: dialogues for the verdict on calibration photos (`train.verdict`), 0 = none. apart: each recipe has a folder
-    of its own, beside that of the result.
+    of its own, beside that of the result; so it is where there are several.
     """
 
     name: str
@@ -141,6 +141,9 @@ class Chain:
     finish: int = 0
     blend: float = 1.0
     apart: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "apart", self.apart or len(self.recipes) > 1)
 
 
 def names() -> list[str]:
