@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from miras.core.grammar import IGNORE
+from miras.chat.context import Context
+from miras.core.grammar import IGNORE, TEMPLATES
+from miras.core.inscriptions import Inscription
 from miras.core.selection import advance
-from miras.core.types import Conversation, Mark, Operator, Turn, Words
+from miras.core.types import Conversation, Mark, Operator, Region, Turn, Words
 from miras.data import dialogues
 from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
@@ -105,6 +107,34 @@ def test_conversations_that_share_a_photo_have_the_loss_they_have_apart():
         one, three = (stage2._draw(model, b, model.image_encoder(b.views)) for b in batches)
     torch.testing.assert_close(one.logits_RMss, three.logits_RMss, rtol=1e-4, atol=1e-4)
     assert len(batches[0].views.sizes) == 1 and len(batches[1].views.sizes) == 3
+
+
+def test_lines_of_text_stand_in_the_opening_of_every_conversation():
+    """As in a session: the same ids, and the mask slots in reading order."""
+    model = build("miras-tiny").eval()
+    model.config.reads = True
+    lines = [
+        Inscription(text, ((2, y), (60, y), (60, y + 20), (2, y + 20)), 0.9) for text, y in (("OPEN", 4), ("Velko", 50))
+    ]
+    drawn = items(sample(), sample(64, 64), talks=2)
+    rng = np.random.default_rng(0)
+    batch = dialogue_batch(
+        drawn, model.grammar, "chatml", PARSING, rng, History(),
+        lambda pixels: lines if pixels.shape == drawn[0].pixels.shape else (),
+    )  # fmt: skip
+    assert batch.line_photo_W.tolist() == [0, 0] and batch.line_W1ss.flatten(1).any(1).all()
+    regions = [len(talk.regions) for item in drawn for talk in item.conversations]
+    first = np.cumsum([0, *regions])
+    total = int(first[-1])
+    expected = [[total, total + 1] * (row < 2) + list(range(first[row], first[row + 1])) for row in range(4)]
+    assert batch.slots_S.tolist() == [number for row in expected for number in row]
+    assert (batch.ids_CL == model.grammar.id("<mask>")).sum() == len(batch.slots_S) * model.config.mask_tokens
+    written = tuple(Region(-n, line.title, line.mask((9, 9)), -1) for n, line in enumerate(lines))
+    context = Context(model.grammar, TEMPLATES["chatml"], 2048, written)
+    assert tuple(batch.ids_CL[0, : len(context.prefix)].tolist()) == context.prefix
+    with torch.no_grad():
+        parts = stage2.step(model, batch, EVERYTHING)
+    assert torch.isfinite(parts["loss"])
 
 
 def test_own_history_is_what_the_model_drew():

@@ -5,7 +5,7 @@ In: the state and a message. Out: token ids. Knows the grammar and the context l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from miras.chat.state import State
@@ -31,16 +31,25 @@ class Run:
 
 @dataclass(frozen=True)
 class Context:
-    """Writes runs. limit: tokens the model can hold."""
+    """Writes runs. limit: tokens the model can hold. written: lines of text in the photo, as regions; they stand in
+    the opening."""
 
     grammar: Encoder
     template: Template
     limit: int
+    written: tuple[Region, ...] = ()
+
+    def opened(self, written: tuple[Region, ...]) -> Context:
+        """The same with as many lines of text in the opening as a quarter of the limit holds."""
+        while written and len(replace(self, written=written).prefix) > self.limit // 4:
+            written = written[:-1]
+        return replace(self, written=written)
 
     @cached_property
     def prefix(self) -> tuple[int, ...]:
         """The photo's place, before every turn."""
-        return tuple(self.grammar.encode(render_prefix(self.template)).ids)
+        texts = [region.phrase for region in self.written]
+        return tuple(self.grammar.encode(render_prefix(self.template, texts)).ids)
 
     @cached_property
     def closing(self) -> tuple[int, ...]:
@@ -70,7 +79,7 @@ class Context:
         ids = [*ids, *prompt] if prompt else ids[: -len(self.closing)]
         regions = tuple(region for exchange in state.kept for region in exchange.reply.regions)
         pointed = frozenset(r.id for exchange in state.kept if exchange.pointed for r in exchange.reply.regions)
-        return Run(tuple(ids), regions, pointed)
+        return Run(tuple(ids), (*self.written, *regions), pointed)
 
     def reserve(self, max_new_tokens: int, forced: tuple[int, ...] | None) -> int:
         """Tokens to keep free for a reply and its mask slots. forced: its ids, where they are known."""

@@ -23,9 +23,12 @@ from miras.chat.decoding import ReplyRules, TextStream, choose
 from miras.chat.inputs import Gesture
 from miras.chat.naming import Doubt, is_doubtful, names, shares
 from miras.chat.past import Past
+from miras.chat.writing import written
+from miras.core.inscriptions import is_about_writing
 from miras.core.types import Alternative, Mask, Region, Timings
 from miras.model.boxed import boxed
 from miras.model.miras import MaskPrediction, Miras
+from miras.model.reading import Page
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,15 @@ class Clock:
 
 
 class Engine:
-    """One photo and the conversation about it: `past` is what the language model has read of it.
+    """One photo and the conversation about it: `past` is what the language model has read of it, `page` what is
+    written in the photo.
 
-    `fork` shares all tensors.
+    `fork` shares all tensors and the page.
     """
 
-    def __init__(self, model: Miras, photo: NDArray[np.uint8]) -> None:
+    def __init__(self, model: Miras, photo: NDArray[np.uint8], page: Page | None = None) -> None:
         self.model = model
+        self.page = page or Page(photo)
         self.grammar = model.grammar
         start = time.perf_counter()
         with torch.inference_mode():
@@ -208,7 +213,18 @@ class Engine:
         with self.clock.part("segment"), torch.inference_mode():
             self._presence = self.model.presence(self.features, 0, span_SE)
         mask, score = self.mask(span_SE, self.past.memory(), job.previous, Gesture(), doubt.chance)
+        if is_about_writing(phrase):
+            mask, score = self._as_written(phrase, mask, score)
         return Region(region_id, phrase, mask, job.turn, job.rules.operator, score, doubt.others)
+
+    def _as_written(self, phrase: str, mask: Mask, score: float) -> tuple[Mask, float]:
+        """Mask and score of written text, from what was read; its presence is settled by it."""
+        with self.clock.part("segment"):
+            found = written(phrase, mask, self.page.inscriptions)
+        if found is None:
+            return mask, score
+        self._presence = found.presence
+        return (mask, score) if found.mask is None else (found.mask, found.score * exp(self._naming))
 
     def _remember(self, region: Region, span_SE: Tensor, rules: ReplyRules) -> Tensor:
         with self.clock.part("segment"):

@@ -232,8 +232,10 @@ class Past:
         return logits_V
 
     def memory(self, before: int | None = None) -> Tensor | None:
-        """Mask tokens (M, D) of the regions in the cache, or of those named before region `before`."""
-        tokens = [slot.tokens_KD for slot in self.slots if before is None or slot.region.id < before]
+        """Mask tokens (M, D) of the regions in the cache, or of those named before region `before`. Lines of text in
+        the opening are not among them: they are for the language model."""
+        named = [slot for slot in self.slots if slot.region.id > 0]
+        tokens = [slot.tokens_KD for slot in named if before is None or slot.region.id < before]
         return torch.cat(tokens) if tokens else None
 
     def span(self, region_id: int) -> Tensor | None:

@@ -26,6 +26,7 @@ from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, Exchange, State, replay
 from miras.core.errors import InputError, NothingToUndo
 from miras.core.grammar import MASK, TEMPLATES, parse_reply
+from miras.core.inscriptions import Inscription
 from miras.core.photo import read_photo
 from miras.core.types import Name, Region, Selection, Turn
 from miras.model.miras import Miras
@@ -60,6 +61,8 @@ class ChatSession:
         self.photo: NDArray[np.uint8] = read_photo(photo)
         self._engine = Engine(model, self.photo)
         self._context = Context(model.grammar, TEMPLATES[model.config.template], model.config.max_tokens)
+        if model.config.reads:
+            self._context = self._context.opened(self._opening())
         self._events: tuple[Event, ...] = ()
         self._state = State()
 
@@ -84,6 +87,11 @@ class ChatSession:
     def selection(self) -> Selection:
         """What is selected now; an empty mask when nothing is."""
         return self._state.selection(self.size)
+
+    @property
+    def inscriptions(self) -> tuple[Inscription, ...]:
+        """The lines of text that are written in the photo, in reading order; read when this is first asked for."""
+        return self._engine.page.inscriptions
 
     @property
     def history(self) -> tuple[Reply, ...]:
@@ -243,6 +251,13 @@ class ChatSession:
 
     # Within
 
+    def _opening(self) -> tuple[Region, ...]:
+        """The lines of text as regions; their ids, 0 and below, are no one's to ask for."""
+        return tuple(
+            Region(-number, line.title, line.mask(self.size), -1, score=line.confidence)
+            for number, line in enumerate(self.inscriptions)
+        )
+
     def _same(self, state: State) -> None:
         if state is not self._state:
             raise InputError("one turn at a time", "a change of the session during a stream", "ask again")
@@ -250,7 +265,7 @@ class ChatSession:
     def _begin(self) -> Engine:
         if self.options.recompute == "never":
             return self._engine.fork()
-        engine = Engine(self.model, self.photo)
+        engine = Engine(self.model, self.photo, self._engine.page)
         engine.past.lookahead = False
         engine.past.forgetful = self.options.recompute == "token"
         engine.clock.seconds["prefill"] += engine.encode_seconds

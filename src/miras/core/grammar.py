@@ -75,11 +75,16 @@ class Span:
     turn: int | None = None
 
 
-def render_prefix(template: Template = CHATML) -> list[Span]:
-    """The photo's place, before every turn: it stays when old turns are dropped."""
+def render_prefix(template: Template = CHATML, written: Sequence[str] = ()) -> list[Span]:
+    """The photo's place, before every turn: it stays when old turns are dropped. written: lines of text that were read
+    in the photo; each stands there as a region does, but carries no number."""
+    lines: list[Span] = []
+    for text in written:
+        lines += [Span("special", OBJ), Span("text", f" '{text}'"), Span("special", SEG), Span("special", MASK)]
     return [
         *_fixed(template, template.system_open),
         Span("special", IMAGE),
+        *lines,
         Span("control", template.turn_end),
         Span("text", template.after_turn),
     ]
@@ -122,9 +127,11 @@ def render(
     template: Template = CHATML,
     *,
     supervised_turns: frozenset[int] | None = None,
+    written: Sequence[str] = (),
 ) -> list[Span]:
-    """The whole conversation. supervised_turns: turn indices with loss; None = every reply."""
-    spans = render_prefix(template)
+    """The whole conversation. supervised_turns: turn indices with loss; None = every reply. written: see
+    `render_prefix`."""
+    spans = render_prefix(template, written)
     for index, turn in enumerate(conversation.turns):
         supervise = supervised_turns is None or index in supervised_turns
         spans += render_turn(turn, index, template, supervise=supervise)

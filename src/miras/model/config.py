@@ -28,8 +28,9 @@ class MirasConfig(PreTrainedConfig):
     mask_tokens: K slots after each `[SEG]`. alignment_layers: hidden states (0 = embeddings) that
     the alignment reads. language_tuned: the language model's own weights were trained too and are saved with the
     rest. score_calibration: slope and shift of the predicted IoU's logit, and the weight of the log chance of
-    the name, fitted on photos that were not trained on. The four `use_*` switches are the paper's
-    ablations. `paper_bugs` does two things as the official code does:
+    the name, fitted on photos that were not trained on. reads: the lines of text that are read in the photo stand
+    in the opening of every conversation; for a language model that was trained with them. The four `use_*`
+    switches are the paper's ablations. `paper_bugs` does two things as the official code does:
     `[SEG]` is read 320 tokens too early, so at a visual token, which no word of the conversation has reached
     (`MGMSA_stage2.py:368` pads for 256 visual tokens where there are 576), and the alignment is a new random layer at
     every call (`MGMSA_v1.py:61`); replies are then not the same twice.
@@ -59,6 +60,7 @@ class MirasConfig(PreTrainedConfig):
         lora_alpha: int = 16,
         max_tokens: int = 2048,
         language_tuned: bool = False,
+        reads: bool = False,
         score_calibration: Sequence[float] = (1.0, 0.0, 0.0),
         use_semantic_tower: bool = True,
         use_detail_tower: bool = True,
@@ -88,6 +90,7 @@ class MirasConfig(PreTrainedConfig):
         self.lora_alpha = lora_alpha
         self.max_tokens = max_tokens
         self.language_tuned = language_tuned
+        self.reads = reads
         self.score_calibration = [*score_calibration, 0.0][:3]
         self.use_semantic_tower = use_semantic_tower
         self.use_detail_tower = use_detail_tower

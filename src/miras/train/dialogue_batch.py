@@ -3,12 +3,12 @@
 In: items (pixels, conversations, masks), the grammar, what is seen of the history. Out: a `DialogueBatch`. Masks of the
 history are the data set's, sometimes spoiled, and their tokens are dropped at random, so that memory is not
 over-trusted. Knows no model and no loss.
-B photos, C conversations, P probes, L tokens, R regions, M earlier regions.
+B photos, C conversations, P probes, L tokens, R regions, M earlier regions, W lines of text, S runs of mask slots.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miras.core.grammar import IGNORE, TEMPLATES, Encoded, Encoder, Place, render
+from miras.core.inscriptions import Inscription
 from miras.core.selection import Steps, advance
 from miras.core.types import Conversation
 from miras.data import dialogues, knowledge
@@ -28,6 +29,8 @@ from miras.train.targets import Prompted, Regions, collate, cover, no_points, pr
 
 PROBED = 0.5
 """How often a photo gets a probe."""
+Reader = Callable[[NDArray[np.uint8]], Sequence[Inscription]]
+"""The lines of text in a photo (H, W, 3) uint8 RGB."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class DialogueBatch:
     surely not on photo b. slot_R1ss: what fills the mask slots. blank_R: slots that carry nothing. earlier_RM:
     numbers of the regions of its conversation before each region, -1 where there are no more. own_C: which
     conversations see the model's own masks. fixed_R: the selection shown to the decoder stays as it is
-    (prompted by hand, or left out). names: the photos, for messages.
+    (prompted by hand, or left out). line_W1ss, line_photo_W: the lines of text that stand in the opening of every
+    conversation about their photo. slots_S: what fills the mask slots in reading order, a region's number, or R more
+    than a line's. names: the photos, for messages.
     """
 
     views: Views
@@ -86,6 +91,9 @@ class DialogueBatch:
     earlier_RM: Tensor
     own_C: Tensor
     fixed_R: Tensor
+    line_W1ss: Tensor
+    line_photo_W: Tensor
+    slots_S: Tensor
     phrases: list[str]
     talks: list[Conversation]
     names: list[str]
@@ -93,19 +101,29 @@ class DialogueBatch:
 
 def dialogue_batch(
     items: Sequence[Item], grammar: Encoder, template: str, parsing: VisualParsing, rng: np.random.Generator,
-    history: History = History(),
+    history: History = History(), read: Reader | None = None,
 ) -> DialogueBatch:  # fmt: skip
-    """Photos with their conversations as tensors; masks on a grid of a quarter of the detail view."""
+    """Photos with their conversations as tensors; masks on a grid of a quarter of the detail view.
+
+    read: finds the lines of text that stand in the openings; None: nothing stands there. Probes have bare openings.
+    """
     side = parsing.detail_size // 4
     rows = _Rows()
     missing = [Scene(item.photo, knowledge.load()).absent if item.photo else ([], []) for item in items]
     absent = [{*hard, *easy} for hard, easy in missing]
     own = bool(rng.random() < {"gold": 0.0, "own": 1.0, "mixed": history.own}[history.mode])
     for photo, item in enumerate(items):
+        written = read(item.pixels) if read else ()
+        first = len(rows.lines)
+        rows.lines += [cover(line.mask((item.pixels.shape[0], item.pixels.shape[1])), side) for line in written]
+        rows.line_photos += [photo] * len(written)
+        titles = [line.title for line in written]
         for talk in item.conversations:
             rows.talks.append(talk)
             rows.photos.append(photo)
-            rows.encoded.append(grammar.encode(render(talk, TEMPLATES[template])))
+            rows.encoded.append(grammar.encode(render(talk, TEMPLATES[template], written=titles)))
+            rows.order += [(True, line) for line in range(first, len(rows.lines))]
+            rows.order += [(False, len(rows.targets) + number) for number in range(len(talk.regions))]
             _add_regions(rows, talk, side, rng, history, own)
     length = max(len(e) for e in rows.encoded)
     end = rows.encoded[0].ids[-1]
@@ -121,13 +139,16 @@ def dialogue_batch(
         torch.tensor([place.seg for place in rows.places], dtype=torch.long),
         _probes(items, missing, grammar, template, rng),
         torch.tensor([[phrase in names for names in absent] for phrase in rows.phrases]).reshape(-1, len(items)).bool(),
-        torch.from_numpy(np.stack([*rows.slots, np.zeros((side, side), np.float32)])[:-1, None] > 0.5).float(),
+        _grids(rows.slots, side),
         torch.tensor(rows.blank, dtype=torch.bool),
         torch.tensor([before + [-1] * (most - len(before)) for before in rows.earlier])
         .reshape(len(rows.row), most)
         .long(),
         torch.full((len(rows.talks),), own),
         torch.tensor(rows.fixed, dtype=torch.bool),
+        _grids(rows.lines, side),
+        torch.tensor(rows.line_photos, dtype=torch.long),
+        torch.tensor([is_line * len(rows.row) + number for is_line, number in rows.order], dtype=torch.long),
         rows.phrases,
         rows.talks,
         [item.photo.id if item.photo else "a recorded photo" for item in items],
@@ -136,7 +157,8 @@ def dialogue_batch(
 
 @dataclass
 class _Rows:
-    """What `dialogue_batch` gathers: lists with one entry a conversation, then with one a region."""
+    """What `dialogue_batch` gathers: lists with one entry a conversation, then with one a region, then with one a line
+    of text. order: of the mask slots, (whether it is a line, its number)."""
 
     talks: list[Conversation] = field(default_factory=list)
     photos: list[int] = field(default_factory=list)
@@ -150,6 +172,15 @@ class _Rows:
     blank: list[bool] = field(default_factory=list)
     phrases: list[str] = field(default_factory=list)
     earlier: list[list[int]] = field(default_factory=list)
+    lines: list[NDArray[np.float32]] = field(default_factory=list)
+    line_photos: list[int] = field(default_factory=list)
+    order: list[tuple[bool, int]] = field(default_factory=list)
+
+
+def _grids(covers: Sequence[NDArray[np.float32]], side: int) -> Tensor:
+    """Binary masks (N, 1, side, side) of covered shares; there may be none."""
+    grids = np.array(covers, np.float32).reshape(-1, 1, side, side)
+    return (torch.from_numpy(grids) > 0.5).float()
 
 
 def _add_regions(

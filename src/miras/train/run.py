@@ -23,6 +23,7 @@ import transformers
 from miras.core.errors import InputError
 from miras.core.grammar import Encoder
 from miras.core.types import AnnotatedPhoto
+from miras.model import reading
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
 from miras.model.visual_parsing import VisualParsing
@@ -142,7 +143,8 @@ class Collate:
         if self.recipe.stage == 1:
             return {"batch": stage1.phrase_batch(drawn, parsing, self.recipe.batch.regions, rng), "first": first}
         template = self.config.template
-        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history)
+        read = reading.read if self.config.reads else None
+        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read)
         return {"batch": batch, "first": first}
 
     def parsing(self, item: int) -> VisualParsing:

@@ -4,8 +4,8 @@ In: a batch of conversations (`train.dialogue_batch`). Out: its loss parts. Mask
 the running model's own. Source: paper, stage 2.
 Presence is learnt from phrases on the other photos of the batch, and from probes: an answer that names
 a thing that is not there, as the model would when it looks before it refuses.
-B photos, C conversations, P probes, L tokens, R regions, K mask tokens, M memory tokens,
-T supervised tokens, V vocabulary.
+B photos, C conversations, P probes, L tokens, R regions, K mask tokens, M memory tokens, S runs of mask slots,
+W lines of written text, T supervised tokens, V vocabulary.
 """
 
 from __future__ import annotations
@@ -105,7 +105,10 @@ def _read(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Readi
     chosen = features.select(batch.regions.photo_R)
     tokens_RKD = model.mask_encoder.tokens(chosen.pixels_BChw, batch.slot_R1ss)
     tokens_RKD = tokens_RKD * (~batch.blank_R)[:, None, None]
-    embeds = model.embed(batch.ids_CL, features.visual_BND[batch.photo_C], tokens_RKD.flatten(0, 1))
+    written = features.select(batch.line_photo_W)
+    tokens_WKD = model.mask_encoder.tokens(written.pixels_BChw, batch.line_W1ss)
+    slots_SKD = torch.cat([tokens_RKD, tokens_WKD])[batch.slots_S]
+    embeds = model.embed(batch.ids_CL, features.visual_BND[batch.photo_C], slots_SKD.flatten(0, 1))
     last_CLD, states_CLE = model.instruction(embeds)
     return _Reading(last_CLD, states_CLE, tokens_RKD)
 

@@ -56,6 +56,7 @@ def build(recipe: Recipe) -> Student:
     _check_views(recipe, model)
     if recipe.start.operators and recipe.stage == 2:
         name_operators(model)
+    model.config.reads |= recipe.start.reads
     if recipe.tuning == "full":
         model.config.language_tuned = True
     for name, parameter in model.named_parameters():

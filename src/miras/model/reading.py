@@ -1,0 +1,101 @@
+"""Visual Parsing Module, the second half: the words that are written in a photo.
+
+In: RGB photos as `core.photo.read_photo` gives them. Out: lines with their places. Source: PP-OCR (Du et al. 2020)
+through the package `rapidocr`, whose models come with it; nothing is downloaded. Knows no weights of ours.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from miras.core.inscriptions import Inscription
+
+MOST = 12
+"""Lines of a photo that are kept: those with the highest letters."""
+LEAST_SIDE = 24
+"""Pixels: where the shorter side is less, at the size at which the reader looks, nothing is read."""
+LONGEST = 2000
+"""Pixels of the longer side at which the reader looks at most."""
+SURE = 0.6
+"""Confidence of the reader below which a line is dropped."""
+TIGHT = 0.15
+"""Heights of a line by which its box is drawn in on each side: the reader's boxes stand wide of the letters
+(docs/log.md)."""
+
+
+class Page:
+    """The writing in one photo, read when it is first asked for.
+
+    photo: (H, W, 3) uint8 RGB.
+    """
+
+    def __init__(self, photo: NDArray[np.uint8]) -> None:
+        self._photo = photo
+
+    @cached_property
+    def inscriptions(self) -> tuple[Inscription, ...]:
+        """Its lines, as `read` finds them."""
+        return read(self._photo)
+
+
+def read(photo: NDArray[np.uint8]) -> tuple[Inscription, ...]:
+    """The lines of written text in a photo (H, W, 3) uint8 RGB, at most MOST, in reading order.
+
+    Empty, with a warning, where `rapidocr` is not installed.
+    """
+    reader = _reader()
+    shorter, longer = sorted(photo.shape[:2])
+    if reader is None or shorter * min(1.0, LONGEST / longer) < LEAST_SIDE:
+        return ()
+    found = reader(np.ascontiguousarray(photo[..., ::-1]))
+    if found.txts is None or found.boxes is None:
+        return ()
+    lines = [
+        Inscription(text.strip(), tightened(box), float(score))
+        for text, box, score in zip(found.txts, found.boxes, found.scores, strict=True)
+        if score >= SURE and any(char.isalnum() for char in text)
+    ]
+    kept = sorted(lines, key=lambda line: -line.height)[:MOST]
+    return tuple(line for line in lines if line in kept)
+
+
+def tightened(box: Sequence[Sequence[float]] | NDArray[Any]) -> tuple[Any, Any, Any, Any]:
+    """The corners of a line, (4, 2) from the upper left clockwise, drawn in by TIGHT heights on each side."""
+    corners = np.asarray(box, np.float64)
+    right, left = _along(corners[0], corners[1]), _along(corners[3], corners[2])
+    down, up = _along(corners[0], corners[3]), _along(corners[1], corners[2])
+    height = (np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2
+    width = (np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
+    inward = np.stack([right + down, -right + up, -left - up, left - down])
+    corners += min(TIGHT * height, 0.4 * width) * inward
+    first, second, third, fourth = ((float(x), float(y)) for x, y in corners)
+    return first, second, third, fourth
+
+
+def _along(start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The direction from one corner to another, of length 1."""
+    away: NDArray[np.float64] = end - start
+    return away / max(float(np.linalg.norm(away)), 1e-6)
+
+
+@lru_cache(maxsize=1)
+def _reader() -> Any:
+    """One reader for all photos; None where the package is missing."""
+    try:
+        from rapidocr import RapidOCR
+    except ImportError as error:
+        warnings.warn(f"written text is not read: {error}; pip install rapidocr onnxruntime", stacklevel=2)
+        return None
+    logging.getLogger("RapidOCR").setLevel(logging.ERROR)
+    threads = {
+        f"EngineConfig.onnxruntime.{kind}_op_num_threads": torch.get_num_threads() for kind in ("intra", "inter")
+    }
+    return RapidOCR(params={"Global.log_level": "error", "Global.max_side_len": LONGEST, **threads})
