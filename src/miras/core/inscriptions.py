@@ -86,7 +86,7 @@ def find(text: str, lines: Sequence[Inscription]) -> tuple[Inscription, ...]:
 
     Case, spaces and punctuation do not count. Empty when nothing is LIKE enough.
     """
-    wanted = _plain(text)
+    wanted = plain(text)
     best: tuple[float, int, float] = (LIKE if len(wanted) >= LEAST else 1.0, -LINES - 1, 0.0)
     found: tuple[Inscription, ...] = ()
     for said, candidate in _candidates(lines):
@@ -106,12 +106,12 @@ def _candidates(lines: Sequence[Inscription]) -> Iterator[tuple[str, tuple[Inscr
         for first, (start, _) in enumerate(words):
             for last, (_, end) in enumerate(words[first:], first):
                 whole = first == 0 and last == len(words) - 1
-                yield _plain(line.text[start:end]), (line if whole else line.part(start, end),)
+                yield plain(line.text[start:end]), (line if whole else line.part(start, end),)
     for first in range(len(lines)):
         for last in range(first + 2, min(first + LINES, len(lines)) + 1):
-            yield "".join(_plain(line.text) for line in lines[first:last]), tuple(lines[first:last])
+            yield "".join(plain(line.text) for line in lines[first:last]), tuple(lines[first:last])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Letters and digits alone, in one case."""
     return "".join(char for char in unicodedata.normalize("NFKC", text).casefold() if char.isalnum())
