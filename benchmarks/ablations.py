@@ -28,8 +28,10 @@ from miras.train import recipe as recipes
 
 RECIPES = (
     "mini", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-alignment", "no-history", "lisa-style",
-    "as-released",
+    "as-released", "mini-wide",
 )  # fmt: skip
+WIDE = "mini-wide"
+"""`mini` whose semantic tower sees 192 pixels, as many as the detail tower."""
 STAGE2_ONLY = ("no-history",)
 """Recipes whose stage 1 is that of `mini`."""
 SMALL = (
@@ -38,6 +40,7 @@ SMALL = (
 )  # fmt: skip
 TALKS = ("data.recorded=0", "batch.photos=2", "finish=40")
 VIEWS = "{detail_size: 192, semantic_size: 96}"
+WIDE_VIEWS = "{detail_size: 192, semantic_size: 192}"
 Figures = dict[str, float]
 """Photo -> per cent."""
 
@@ -82,14 +85,20 @@ def stage1(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
     """The model of its stage 1, trained where it is not there yet."""
     if name in STAGE2_ONLY:
         return stage1("mini", seed, given.out / f"mini-{seed}", given)
-    recipe = recipes.load(name, [f"stage1:start.config={VIEWS}"]).recipes[0]
+    recipe = chain(name)[0]
     changes = [f"start.config={json.dumps(recipe.start.config)}", f"steps={given.stage1}"]
     return trained("stage1", changes, seed, out / "stage1", given.data)
 
 
+def chain(name: str) -> tuple[recipes.Recipe, ...]:
+    """Both stages of a row of the table, with its views."""
+    base, views = ("mini", WIDE_VIEWS) if name == WIDE else (name, VIEWS)
+    return recipes.load(base, [f"stage1:start.config={views}"]).recipes
+
+
 def stage2(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
     before = stage1(name, seed, out, given)
-    recipe = recipes.load(name, [f"stage1:start.config={VIEWS}"]).recipes[1]
+    recipe = chain(name)[1]
     changes = [f"start.weights={before}", f"steps={given.stage2}", f"history={json.dumps(recipe.history)}", *TALKS]
     return trained("stage2", changes, seed, out / "stage2", given.data)
 
@@ -145,7 +154,9 @@ def gathered(folder: Path, name: str, what: str) -> dict[int, Figures]:
     """Seed -> figures."""
     found = {}
     for file in folder.glob(f"{name}-*/{what}.json"):
-        found[int(file.parent.name.rpartition("-")[2])] = json.loads(file.read_text())
+        recipe, _, seed = file.parent.name.rpartition("-")
+        if recipe == name:
+            found[int(seed)] = json.loads(file.read_text())
     return dict(sorted(found.items()))
 
 
