@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from miras.model.segmentation import INSIDE, PADDING, MaskDecoder
+from miras.model.segmentation import INSIDE, PADDING, MaskDecoder, without_specks
 from tests.model.test_visual_encoders import tiny
 
 
@@ -36,3 +40,23 @@ def test_prior_moves_the_mask_towards_it():
     difference = call(decoder, prior=prior)[0] - call(decoder)[0]
     assert difference[:, :, :10].min() > 1.0
     assert difference[:, :, -10:].abs().max() < 1e-4
+
+
+def test_specks_are_taken_out_and_weighty_pieces_stay():
+    logits = torch.full((12, 20), -1.0)
+    logits[1:5, 1:5] = 2.0  # 32
+    logits[7:9, 8:12] = 1.0  # 8: a quarter
+    logits[10, 18] = 3.0  # 3: a tenth
+    kept = without_specks(logits) > 0
+    assert kept[1:5, 1:5].all() and kept[7:9, 8:12].all() and kept.sum() == 24
+    assert (without_specks(logits)[10, 18], without_specks(logits)[0, 0]) == (-3.0, -1.0)
+
+
+@given(arrays(np.float32, (9, 9), elements=st.floats(-4, 4, width=16)))
+def test_taking_specks_out_never_adds_and_leaves_the_strongest_piece(values):
+    logits = torch.from_numpy(values)
+    kept = without_specks(logits)
+    assert not ((kept > 0) & (logits <= 0)).any()
+    assert (kept > 0).any() == (logits > 0).any()
+    torch.testing.assert_close(kept.abs(), logits.abs())
+    torch.testing.assert_close(without_specks(kept), kept)

@@ -29,7 +29,7 @@ from miras.model.instruction import Comprehension, InstructionComprehension
 from miras.model.language import LanguageTokenizer, load_language
 from miras.model.llama import fastest_dtype
 from miras.model.region_alignment import RegionAlignment
-from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, TOP_LEFT, MaskDecoder
+from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, TOP_LEFT, MaskDecoder, without_specks
 from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
 from miras.model.visual_parsing import VisualParsing, box_to_view, logits_to_photo, mask_to_view, points_to_view
 
@@ -169,7 +169,8 @@ class Miras(PreTrainedModel):
         span_SE: hidden states from `[OBJ]` to `[SEG]`; None: no words, the clicks alone.
         memory_MD: mask tokens of earlier regions. previous: what is selected now (H, W).
         points: (P, 3) x, y in photo pixels, label 1 inside, 0 outside. box: XYXY in photo pixels.
-        naming: log probability that its name is the right one; it counts for the score alone.
+        naming: log probability that its name is the right one; it counts for the score alone. Where nothing is
+        pointed at, specks are taken out of the masks.
         """
         size = features.sizes[index]
         width = self.instruction.width * len(self.config.alignment_layers)
@@ -194,7 +195,10 @@ class Miras(PreTrainedModel):
         )
         slope, shift, weight = self.config.score_calibration
         scores = (slope * iou[0].float() + shift + weight * naming).sigmoid()
-        return MaskPrediction(logits[0].float(), scores, int(scores.argmax()) if points is not None else 0)
+        best, candidates = int(scores.argmax()) if points is not None else 0, logits[0].float().cpu()
+        if points is None and box is None:
+            candidates = torch.stack([without_specks(one) for one in candidates])
+        return MaskPrediction(candidates, scores, best)
 
     def own_state_dict(self) -> dict[str, Tensor]:
         """Everything but the language model's published weights; those too when they were tuned (a head that is the

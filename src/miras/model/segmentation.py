@@ -8,7 +8,9 @@ R regions, P prompts, Q points, M candidates, C width.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 
 from miras.model.config import MirasConfig
@@ -16,6 +18,20 @@ from miras.model.layers import Attention, LayerNorm2d, Mlp, sine_grid, sine_poin
 
 OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING = range(5)
 """Labels of points; a box is two of them; padding is ignored."""
+SPECK = 0.15
+"""Share of the strongest piece's evidence below which a piece of a mask is a speck (docs/log.md)."""
+
+
+def without_specks(logits_hw: Tensor) -> Tensor:
+    """Mask logits (h, w), > 0 = inside, with the sign of weak pieces turned: those whose logits sum up to less than
+    SPECK of those of the strongest piece. Pieces are 4-connected."""
+    values = logits_hw.float().numpy()
+    pieces, count = ndimage.label(values > 0)
+    if count < 2:
+        return logits_hw
+    evidence = ndimage.sum_labels(values, pieces, np.arange(1, count + 1))
+    weak = np.isin(pieces, np.flatnonzero(evidence < SPECK * evidence.max()) + 1)
+    return torch.where(torch.from_numpy(weak), -logits_hw, logits_hw)
 
 
 class TwoWayBlock(nn.Module):
