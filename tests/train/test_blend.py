@@ -41,8 +41,9 @@ def test_another_architecture_is_named_and_nothing_is_written(tmp_path):
 def test_blend_stands_beside_a_chain_that_begins_with_weights():
     assert recipe.load("mini-cpu").blend == 0.5
     assert recipe.load("mini-cpu", ["blend=0.7"]).blend == 0.7
-    alone = recipe.load("words-cpu")
+    alone = recipe.load("words-cpu", ["blend=0.5"])
     assert (len(alone.recipes), alone.blend, alone.apart) == (1, 0.5, True) and not recipe.load("words").apart
+    assert alone.recipes[0].start.reads and not recipe.load("words").recipes[0].start.reads
     for name, changes in (("stage2", ["blend=0.5"]), ("mini", ["blend=0.5"]), ("mini-cpu", ["blend=2"])):
         with pytest.raises(InputError, match="blend"):
             recipe.load(name, changes)
