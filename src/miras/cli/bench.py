@@ -66,6 +66,7 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
                 replies[how], seconds = _timed(loop, text, ids)
                 anew[how][turn].append((text, seconds))
             tokens.append((ours_reply.new_tokens, replies["turn"].new_tokens))
+        del session, loops  # three sessions at a time: those of the next round come first otherwise
     turns = [_turn(*row) for row in zip(ours, anew["turn"], anew["token"], tokens, strict=True)]
     result = {
         "turns": turns, "photo_encodings": encodings, "reply_tokens": len(opening[1]),
