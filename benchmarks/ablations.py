@@ -7,7 +7,8 @@ five minutes on two cores; compare the rows with each other only. The cheap part
 seed; stage 2 and its dialogues are run for the seeds of `--talks`. `no-history` differs in stage 2 only. Every run that
 is done is skipped, so the command can be stopped and given again. Figures: gIoU of phrases asked alone after stage 1,
 and of the selections after each turn of sampled dialogues with own history after stage 2; validation photos, which no
-run trained on. Writes ablations.json beside itself and prints the table of docs/results.md: mean over seeds, and the
+run trained on. The figures of every photo go to ablated/ beside this script, so that another machine can go on with
+further rows and seeds; from them come ablations.json and the table of docs/results.md: mean over seeds, and the
 difference to `mini` with a 95% interval of a paired bootstrap over photos.
 """
 
@@ -43,6 +44,7 @@ VIEWS = "{detail_size: 192, semantic_size: 96}"
 WIDE_VIEWS = "{detail_size: 192, semantic_size: 192}"
 Figures = dict[str, float]
 """Photo -> per cent."""
+KEPT = Path(__file__).with_name("ablated")
 
 
 def main() -> None:
@@ -62,7 +64,7 @@ def main() -> None:
                 once("phrases", name, seed, given)
             if seed in given.talks:
                 once("talks", name, seed, given)
-    rows = table(given.out)
+    rows = table(KEPT)
     budget = {"stage1": given.stage1, "stage2": given.stage2, "dialogues": given.dialogues}
     Path(__file__).with_suffix(".json").write_text(json.dumps({**budget, "rows": rows}, indent=1) + "\n")
     print(markdown(rows))
@@ -70,14 +72,15 @@ def main() -> None:
 
 def once(what: str, name: str, seed: int, given: argparse.Namespace) -> None:
     """Train and measure, where that was not done before."""
-    out = given.out / f"{name}-{seed}"
-    if (out / f"{what}.json").exists():
+    out, kept = given.out / f"{name}-{seed}", KEPT / f"{name}-{seed}-{what}.json"
+    if kept.exists():
         return
     if what == "phrases":
         found = phrases(stage1(name, seed, out, given), given.data)
     else:
         found = talks(stage2(name, seed, out, given), given)
-    (out / f"{what}.json").write_text(json.dumps(found, indent=1))
+    KEPT.mkdir(exist_ok=True)
+    kept.write_text(json.dumps({photo: round(value, 2) for photo, value in sorted(found.items())}, indent=1) + "\n")
     print(f"{name} {seed} {what}: done", file=sys.stderr, flush=True)
 
 
@@ -153,9 +156,9 @@ def table(folder: Path) -> list[dict[str, Any]]:
 def gathered(folder: Path, name: str, what: str) -> dict[int, Figures]:
     """Seed -> figures."""
     found = {}
-    for file in folder.glob(f"{name}-*/{what}.json"):
-        recipe, _, seed = file.parent.name.rpartition("-")
-        if recipe == name:
+    for file in folder.glob(f"{name}-*-{what}.json"):
+        seed = file.name.removeprefix(f"{name}-").removesuffix(f"-{what}.json")
+        if seed.isdecimal():
             found[int(seed)] = json.loads(file.read_text())
     return dict(sorted(found.items()))
 
