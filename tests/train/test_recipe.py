@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from miras.core.errors import InputError
-from miras.train import recipe
+from miras.train import recipe, student
 from miras.train.recipe import Recipe
 from miras.train.student import check
 
@@ -117,3 +118,13 @@ def test_what_is_written_is_read_again(tmp_path_factory, steps, rate, mode, half
     file.write_text(recipe.to_yaml(one))
     again = recipe.read(file)
     assert isinstance(again, Recipe) and recipe.differences(one, again) == []
+
+
+@pytest.mark.parametrize(
+    ("precision", "native", "half"),
+    [("auto", True, True), ("auto", False, False), ("bf16", False, True), ("float32", True, False)],
+)
+def test_bfloat16_by_itself_only_where_the_processor_multiplies_it(monkeypatch, precision, native, half):
+    monkeypatch.setattr(student, "fastest_dtype", lambda: torch.bfloat16 if native else torch.float32)
+    one = recipe.load("stage1", [f"precision={precision}", "device=cpu"]).recipes[0]
+    assert student.is_half(one) is half
