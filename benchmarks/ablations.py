@@ -36,8 +36,8 @@ WIDE = "mini-wide"
 STAGE2_ONLY = ("no-history",)
 """Recipes whose stage 1 is that of `mini`."""
 SMALL = (
-    "precision=float32", "batch.coarse=0", "check.every=0", "check.photos=0", "check.overlays=0", "checkpoint_every=50", "keep=1",
-    r'optimiser.rates={"_tower\\.": 0}',
+    "precision=float32", "batch.coarse=0", "check.every=0", "check.photos=0", "check.overlays=0", "checkpoint_every=50",
+    "keep=1", r'optimiser.rates={"_tower\\.": 0}',
 )  # fmt: skip
 TALKS = ("data.recorded=0", "batch.photos=2", "finish=40")
 VIEWS = "{detail_size: 192, semantic_size: 96}"
