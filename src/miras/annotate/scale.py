@@ -7,6 +7,7 @@ A worker that dies costs no item: Ray runs its items again. Knows nothing of dat
 from __future__ import annotations
 
 import pickle
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -41,9 +42,11 @@ def _over_ray(function: Callable[[Item], Result], items: Sequence[Item], jobs: i
     import ray.data
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    called = pickle.dumps(function)
+    called, paths = pickle.dumps(function), list(sys.path)
 
     def run(row: dict[str, Any]) -> dict[str, Any]:
+        # A worker does not always start with the paths from which `function` was imported here.
+        sys.path.extend(path for path in paths if path not in sys.path)
         done = pickle.loads(called)(pickle.loads(row["item"]))
         return {"number": row["number"], "result": pickle.dumps(done)}
 
