@@ -3,7 +3,7 @@
     python benchmarks/ablations.py DATA... --out runs/ablations [--seeds 0 1 2] [--talks 0] [--only NAME ...]
 
 Small views (192 and 96 pixels), towers frozen as ImageNet left them, few steps, so that a run of stage 1 takes some
-five minutes on two cores; compare the rows with each other only. The cheap part is stage 1 (phrases alone), for every
+ten minutes on one thread; compare the rows with each other only. The cheap part is stage 1 (phrases alone), for every
 seed; stage 2 and its dialogues are run for the seeds of `--talks`. `no-history` differs in stage 2 only. Every run that
 is done is skipped, so the command can be stopped and given again. Figures: gIoU of phrases asked alone after stage 1,
 and of the selections after each turn of sampled dialogues with own history after stage 2; validation photos, which no

@@ -103,9 +103,9 @@ class Check:
 @dataclass(frozen=True)
 class Recipe:
     """One training run. stage 1: phrases; 2: conversations. tuning: "lora", or "full" for the language model's own
-    weights as well. precision: of the products ("auto": bf16 where the processor
-    multiplies it, float32 elsewhere); weights stay float32. parallel: how several processes under `torchrun` share
-    the work. checkpoints: steps between, and how many are kept. log: steps between lines."""
+    weights as well. precision: of the products ("auto": bf16 where the processor multiplies it, float32
+    elsewhere); weights stay float32. parallel: how several processes under `torchrun` share the work. checkpoints:
+    steps between, and how many are kept. log: steps between lines."""
 
     name: str
     stage: Literal[1, 2]
