@@ -9,7 +9,7 @@ is done is skipped, so the command can be stopped and given again. Figures: gIoU
 and of the selections after each turn of sampled dialogues with own history after stage 2; validation photos, which no
 run trained on. The figures of every photo go to ablated/ beside this script, so that another machine can go on with
 further rows and seeds; from them come ablations.json and the table of docs/results.md: mean over seeds, and the
-difference to `mini` with a 95% interval of a paired bootstrap over photos.
+difference to `mini` with a 95% interval of a paired bootstrap over seeds and photos (photos alone for one seed).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from miras.train import recipe as recipes
 
 RECIPES = (
     "mini", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-alignment", "no-history", "lisa-style",
-    "as-released", "mini-wide",
+    "as-released", "random-fusion",
 )  # fmt: skip
-WIDE = "mini-wide"
-"""`mini` whose semantic tower sees 192 pixels, as many as the detail tower."""
+RANDOM = "random-fusion"
+"""`mini` whose semantic tower joins through random layers, not through ones that start at zero (`zero_fusion`)."""
 STAGE2_ONLY = ("no-history",)
 """Recipes whose stage 1 is that of `mini`."""
 SMALL = (
@@ -40,8 +40,7 @@ SMALL = (
     "keep=1", r'optimiser.rates={"_tower\\.": 0}',
 )  # fmt: skip
 TALKS = ("data.recorded=0", "batch.photos=2", "finish=40")
-VIEWS = "{detail_size: 192, semantic_size: 96}"
-WIDE_VIEWS = "{detail_size: 192, semantic_size: 192}"
+VIEWS = {"detail_size": 192, "semantic_size": 96}
 Figures = dict[str, float]
 """Photo -> per cent."""
 KEPT = Path(__file__).with_name("ablated")
@@ -95,8 +94,8 @@ def stage1(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
 
 def chain(name: str) -> tuple[recipes.Recipe, ...]:
     """Both stages of a row of the table, with its views."""
-    base, views = ("mini", WIDE_VIEWS) if name == WIDE else (name, VIEWS)
-    return recipes.load(base, [f"stage1:start.config={views}"]).recipes
+    base, config = (name, VIEWS) if name != RANDOM else ("mini", {**VIEWS, "zero_fusion": False})
+    return recipes.load(base, [f"stage1:start.config={json.dumps(config)}"]).recipes
 
 
 def stage2(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
@@ -164,12 +163,13 @@ def gathered(folder: Path, name: str, what: str) -> dict[int, Figures]:
 
 
 def difference(ours: list[Figures], theirs: list[Figures], rounds: int = 4000) -> list[float]:
-    """Mean difference over photos (and seeds), with the 2.5 and 97.5 percentiles over resampled photos."""
+    """Mean difference over seeds and photos, with the 2.5 and 97.5 percentiles over resampled seeds and photos."""
     photos = sorted(ours[0].keys() & theirs[0].keys())
-    gaps = np.array([np.mean([o[p] - t[p] for o, t in zip(ours, theirs, strict=True)]) for p in photos])
+    gaps_SP = np.array([[o[p] - t[p] for p in photos] for o, t in zip(ours, theirs, strict=True)])
     rng = np.random.default_rng(0)
-    means = gaps[rng.integers(len(gaps), size=(rounds, len(gaps)))].mean(1)
-    return [round(float(v), 2) for v in (gaps.mean(), *np.percentile(means, (2.5, 97.5)))]
+    seeds_RS, photos_RP = (rng.integers(size, size=(rounds, size)) for size in gaps_SP.shape)
+    means = [gaps_SP[s].mean(0)[p].mean() for s, p in zip(seeds_RS, photos_RP, strict=True)]
+    return [round(float(v), 2) for v in (gaps_SP.mean(), *np.percentile(means, (2.5, 97.5)))]
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

@@ -32,6 +32,20 @@ def test_shapes_with_every_tower_switch(off):
     assert torch.isfinite(features.pixels_BChw).all()
 
 
+def test_zero_fusion_starts_as_if_there_were_no_semantic_tower_and_learns_it():
+    config = tiny(zero_fusion=True)
+    encoder = ImageEncoder(config, 32).eval()
+    alone = ImageEncoder(tiny(use_semantic_tower=False), 32).eval()
+    alone.load_state_dict(encoder.state_dict(), strict=False)
+    views = VisualParsing(config.detail_size, config.semantic_size)(photos())
+    features = encoder(views)
+    torch.testing.assert_close(features.pixels_BChw, alone(views).pixels_BChw)
+    torch.testing.assert_close(features.visual_BND, alone(views).visual_BND)
+    features.pixels_BChw.square().mean().backward()
+    for part in (encoder.semantic_mid, encoder.coarse_gate, encoder.fused_gate):
+        assert part.weight.grad.abs().max() > 0
+
+
 def test_a_photo_does_not_see_its_neighbours_in_the_batch():
     config = tiny()
     encoder = ImageEncoder(config, 32).eval()

@@ -30,10 +30,11 @@ class MirasConfig(PreTrainedConfig):
     rest. score_calibration: slope and shift of the predicted IoU's logit, and the weight of the log chance of
     the name, fitted on photos that were not trained on. reads: the lines of text that are read in the photo stand
     in the opening of every conversation; for a language model that was trained with them. The four `use_*`
-    switches are the paper's ablations. `paper_bugs` does two things as the official code does:
-    `[SEG]` is read 320 tokens too early, so at a visual token, which no word of the conversation has reached
-    (`MGMSA_stage2.py:368` pads for 256 visual tokens where there are 576), and the alignment is a new random layer at
-    every call (`MGMSA_v1.py:61`); replies are then not the same twice.
+    switches are the paper's ablations. zero_fusion: what the semantic tower adds to the detail tower's maps goes
+    through layers that start at zero, so that training starts as if that tower were not there. `paper_bugs` does
+    two things as the official code does: `[SEG]` is read 320 tokens too early, so at a visual token, which no word of
+    the conversation has reached (`MGMSA_stage2.py:368` pads for 256 visual tokens where there are 576), and the
+    alignment is a new random layer at every call (`MGMSA_v1.py:61`); replies are then not the same twice.
     """
 
     model_type = "miras"
@@ -66,6 +67,7 @@ class MirasConfig(PreTrainedConfig):
         use_detail_tower: bool = True,
         use_mask_encoder: bool = True,
         use_alignment: bool = True,
+        zero_fusion: bool = False,
         paper_bugs: bool = False,
         weights_version: int = 1,
         **kwargs: Any,
@@ -96,6 +98,7 @@ class MirasConfig(PreTrainedConfig):
         self.use_detail_tower = use_detail_tower
         self.use_mask_encoder = use_mask_encoder
         self.use_alignment = use_alignment
+        self.zero_fusion = zero_fusion
         self.paper_bugs = paper_bugs
         self.weights_version = weights_version
         self._refuse_unknown(kwargs)

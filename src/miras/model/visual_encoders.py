@@ -97,6 +97,10 @@ class ImageEncoder(nn.Module):
             self.detail_4 = nn.Conv2d(channels[0], width // 8, 1)
         if config.use_semantic_tower and config.use_detail_tower:
             self.fusion = WindowFusion(width, config.heads)
+            if config.zero_fusion:
+                self.coarse_gate, self.fused_gate = nn.Conv2d(width, width, 1), nn.Linear(width, width)
+                for part in (self.semantic_mid, self.coarse_gate, self.fused_gate):
+                    _zero(part)
         self.context = nn.ModuleList(EncoderLayer(width, config.heads) for _ in range(config.context_layers))
         self.smooth = nn.Sequential(
             LayerNorm2d(width), nn.Conv2d(width, width, 3, padding=1), nn.GELU(), nn.Conv2d(width, width, 3, padding=1)
@@ -116,9 +120,12 @@ class ImageEncoder(nn.Module):
             maps = self.semantic_tower(views.semantic_B3ss)
             semantic = self.semantic_in(maps[3])
             middle = middle + _resize(self.semantic_mid(maps[2]), stride16)
+            fused = semantic.flatten(2).transpose(1, 2)
+            if self.config.use_detail_tower:
+                fused = self.fusion(semantic, middle)
+                if self.config.zero_fusion:
+                    semantic, fused = self.coarse_gate(semantic), self.fused_gate(fused)
             coarse = coarse + _resize(semantic, coarse.shape[-1])
-            fused = self.fusion(semantic, middle) if self.config.use_detail_tower else None
-            fused = semantic.flatten(2).transpose(1, 2) if fused is None else fused
         coarse = self._mix(coarse)
         middle = middle + _resize(coarse, stride16)
         if fused is not None:
@@ -151,6 +158,13 @@ class ImageEncoder(nn.Module):
         for layer in self.context:
             tokens = layer(tokens, positions)
         return tokens.transpose(1, 2).unflatten(2, (height, width))
+
+
+def _zero(part: nn.Conv2d | nn.Linear) -> None:
+    """Weights and bias from 0 (the zero convolution of ControlNet)."""
+    nn.init.zeros_(part.weight)
+    if part.bias is not None:
+        nn.init.zeros_(part.bias)
 
 
 def _resize(x_BChw: Tensor, side: int) -> Tensor:
