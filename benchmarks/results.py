@@ -98,11 +98,11 @@ def held(name: str, words: list[str], given: argparse.Namespace) -> None:
 
 
 def compared(name: str, runs: Sequence[Path], given: argparse.Namespace) -> None:
-    """`miras compare` of the runs that there are."""
-    there = [str(run) for run in runs if (run / "done").exists()]
-    if len(there) > 1 and not given.only:
+    """`miras compare` of the runs that there are, where none of them was left out by --only."""
+    there = [run for run in runs if (run / "done").exists()]
+    if len(there) > 1 and not (given.only and {run.name for run in there} - {*given.only}):
         folder = given.out / f"compare-{name}"
-        subprocess.run([sys.executable, "-m", "miras", "compare", *there, "--out", str(folder)], check=True,
+        subprocess.run([sys.executable, "-m", "miras", "compare", *map(str, there), "--out", str(folder)], check=True,
                        stdout=subprocess.DEVNULL)  # fmt: skip
         text = (folder / "compare.json").read_text().replace(f"{given.out}/", "")
         (KEPT / f"compare-{name}.json").write_text(text)
