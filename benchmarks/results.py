@@ -94,7 +94,14 @@ def held(name: str, words: list[str], given: argparse.Namespace) -> None:
     for part in ("model",):
         summary[part] = Path(summary[part]).parent.parent.name if "/" in summary[part] else summary[part]
     summary["command"] = ["miras", "eval", *(Path(word).name if "/" in word else word for word in words)]
-    (KEPT / f"{name}.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    (KEPT / f"{name}.json").write_text(homeless(json.dumps(summary, indent=1, ensure_ascii=False), given) + "\n")
+
+
+def homeless(text: str, given: argparse.Namespace) -> str:
+    """Without the folders of this machine."""
+    for folder in (given.out, given.small):
+        text = text.replace(f"{folder}/", "") if folder else text
+    return text
 
 
 def compared(name: str, runs: Sequence[Path], given: argparse.Namespace) -> None:
@@ -104,8 +111,7 @@ def compared(name: str, runs: Sequence[Path], given: argparse.Namespace) -> None
         folder = given.out / f"compare-{name}"
         subprocess.run([sys.executable, "-m", "miras", "compare", *map(str, there), "--out", str(folder)], check=True,
                        stdout=subprocess.DEVNULL)  # fmt: skip
-        text = (folder / "compare.json").read_text().replace(f"{given.out}/", "")
-        (KEPT / f"compare-{name}.json").write_text(text)
+        (KEPT / f"compare-{name}.json").write_text(homeless((folder / "compare.json").read_text(), given))
 
 
 def trends(given: argparse.Namespace) -> None:
