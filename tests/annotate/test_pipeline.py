@@ -126,10 +126,12 @@ def test_an_unpaid_run_of_a_missing_file(tmp_path: Path) -> None:
 
 
 def run_and_kill(arguments: list[str], journal: Path, answers: int, how: signal.Signals = signal.SIGKILL) -> int:
-    """Start a run, kill it once the journal holds so many lines; its exit code."""
+    """Start a run, kill it once the journal holds so many lines; its exit code. It minds Ctrl-C also where the tests
+    themselves run in the background of a shell that has it ignored."""
     process = subprocess.Popen(
         [sys.executable, made.__file__, *arguments],
         stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     deadline = time.monotonic() + 60
