@@ -109,6 +109,14 @@ def test_absent_parts_are_of_other_objects() -> None:
     assert easy and not any(phrase.endswith(("of the knife", "of the fork")) for phrase in easy)
 
 
+def test_what_is_missing_has_the_names_that_it_would_have() -> None:
+    there = scene(note("cup handle", (0, 0, 20, 20), "handle of the cup"))
+    (target,) = there.targets
+    missing = scene(note("shoes", (0, 0, 20, 20))).missing("handle of the cup")
+    assert missing.spoken == target.spoken and missing.phrase == target.phrase and not missing.members
+    assert scene().missing("unicorn").spoken == ("unicorn",)
+
+
 def test_shared_uses_have_no_one_answer() -> None:
     shown = scene(note("bowl", (0, 0, 9, 9)), note("mirror", (9, 9, 20, 20)))
     assert shown.shared_uses == frozenset()

@@ -76,6 +76,18 @@ def test_patches_follow_the_words():
     assert box.match_patches(torch.randn(3, 4, 32), span, words).shape == (3, 2, 4)
 
 
+def test_presence_of_many_is_that_of_each_alone():
+    config = tiny()
+    box = RegionAlignment(config, 32).eval()
+    prompts, match = box(*parts(config, (4, 4)))
+    pixels = torch.randn(3, config.width, 8, 8)
+    rows, photos = torch.tensor([0, 1, 1, 0]), torch.tensor([2, 0, 2, 1])
+    together = box.presence(prompts[rows], match[rows], pixels, photos)
+    for n, (row, photo) in enumerate(zip(rows.tolist(), photos.tolist(), strict=True)):
+        alone = box.presence(prompts[[row]], match[[row]], pixels[[photo]], torch.tensor([0]))
+        torch.testing.assert_close(together[n], alone[0])
+
+
 def test_presence_learns_which_photo_shows_the_words():
     config = tiny()
     box = RegionAlignment(config, 32)
@@ -85,7 +97,7 @@ def test_presence_learns_which_photo_shows_the_words():
     adam = torch.optim.AdamW(box.parameters(), lr=3e-3)
     for _ in range(60):
         prompts, match = box(span, words)
-        seen = box.presence(prompts[[0, 1, 0, 1]], match[[0, 1, 0, 1]], pixels[[0, 1, 1, 0]])
+        seen = box.presence(prompts[[0, 1, 0, 1]], match[[0, 1, 0, 1]], pixels, torch.tensor([0, 1, 1, 0]))
         loss = torch.nn.functional.binary_cross_entropy_with_logits(seen, there)
         adam.zero_grad()
         loss.backward()

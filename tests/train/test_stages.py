@@ -13,7 +13,8 @@ from miras.core.grammar import IGNORE, TEMPLATES
 from miras.core.inscriptions import Inscription
 from miras.core.selection import advance
 from miras.core.types import Conversation, Mark, Operator, Region, Turn, Words
-from miras.data import dialogues
+from miras.data import dialogues, knowledge
+from miras.data.scene import Scene
 from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
 from miras.train import stage1, stage2
@@ -60,6 +61,35 @@ def test_stage1_learns():
     model.instruction.requires_grad_(False)
     values = learn(model, lambda: stage1.step(model, batch, states, stage1.Weights()))
     assert values[-1]["mask"] < 0.7 * values[0]["mask"]
+
+
+def test_questions_are_of_what_is_there_and_of_what_is_not():
+    drawn = items(sample(), sample(64, 64))
+    scenes = [Scene(item.photo, knowledge.load()) for item in drawn]
+    batch = stage1.phrase_batch(drawn, PARSING, 1, np.random.default_rng(0), asked=3)
+    for photo, shown in enumerate(scenes):
+        of = [(q, bool(is_there)) for q, at, is_there in
+              zip(batch.questions, batch.photo_Q.tolist(), batch.there_Q, strict=True) if at == photo]  # fmt: skip
+        names = {name for target in shown.targets for name in said(target)}
+        gone = {name for phrases in shown.absent for phrase in phrases for name in said(shown.missing(phrase))}
+        assert {q for q, is_there in of if is_there} <= names
+        assert {q for q, is_there in of if not is_there} <= gone
+        assert sum(is_there for _, is_there in of) == min(3, len(shown.targets) - 1)
+        assert sum(not is_there for _, is_there in of) == min(3, sum(map(len, shown.absent)))
+
+
+def said(target):
+    return {stage1.wording(target, np.random.default_rng(seed)) for seed in range(200)}
+
+
+def test_presence_is_learnt_from_questions():
+    model = build("miras-tiny")
+    batch = stage1.phrase_batch(items(sample(), sample(64, 64)), PARSING, 2, np.random.default_rng(0), asked=3)
+    states = stage1.PhraseStates(model.eval())
+    model.instruction.requires_grad_(False)
+    alone = stage1.Weights(mask=0, iou=0, align=0, prior=0, patch=0, presence=1.0)
+    values = learn(model, lambda: stage1.step(model, batch, states, alone), 40)
+    assert values[-1]["presence"] < 0.7 * values[0]["presence"]
 
 
 def test_phrases_read_together_have_the_states_they_have_alone():
@@ -242,6 +272,17 @@ def test_probes_name_what_is_not_there():
     for batch in batches:
         own = torch.arange(len(batch.phrases))
         assert not batch.absent_RB[own, batch.regions.photo_R].any()
+
+
+@pytest.mark.parametrize(("probes", "expected"), [(0, {0}), (1, {2}), (1.5, {2, 3, 4})])
+def test_each_photo_has_as_many_probes_as_asked_for(probes, expected):
+    model = build("miras-tiny")
+    found = set()
+    for seed in range(8):
+        drawn, rng = items(sample(), sample(64, 64), seed=seed), np.random.default_rng(seed)
+        batch = dialogue_batch(drawn, model.grammar, "chatml", PARSING, rng, probes=probes)
+        found.add(len(batch.probes.photo_P))
+    assert found <= expected and (len(found) > 1) == (len(expected) > 1)
 
 
 def test_moving_average_stands_in_and_goes():

@@ -16,7 +16,7 @@ import numpy as np
 from pycocotools import mask as rle_tools
 
 from miras.core.masks import decode_rle
-from miras.core.types import AnnotatedPhoto, Annotation, Mask, Rle
+from miras.core.types import AnnotatedPhoto, Mask, Rle
 from miras.data.knowledge import Entry, Knowledge
 from miras.data.words import mirror, plural
 
@@ -119,6 +119,11 @@ class Scene:
                 easy.append(entry.phrase)
         return hard, easy
 
+    def missing(self, phrase: str) -> Target:
+        """One of `absent` as a target without annotations, with the names a person may use for it."""
+        entry = next((e for e in self.knowledge.entries.values() if e.phrase == phrase), None)
+        return Target(phrase, _spoken(phrase, entry), frozenset(), "one", phrase.split()[-1], entry)
+
     def _count(self, target: Target) -> int:
         label = self.photo.annotations[next(iter(target.members))].label
         return sum(a.label == label for a in self.photo.annotations)
@@ -139,10 +144,10 @@ class Scene:
         if len(indices) == 1:
             if label in (self.knowledge.many or {}).get(self.photo.source, ()):
                 phrase = plural(first.phrase)
-                return [Target(phrase, (phrase, *_spoken(first, entry)), frozenset(indices), "one", noun, entry)]
-            return [
-                Target(first.phrase, _spoken(first, entry), frozenset(indices), "one", noun, entry, first.instructions)
-            ]
+                spoken = (phrase, *_spoken(first.phrase, entry))
+                return [Target(phrase, spoken, frozenset(indices), "one", noun, entry)]
+            spoken = _spoken(first.phrase, entry)
+            return [Target(first.phrase, spoken, frozenset(indices), "one", noun, entry, first.instructions)]
         several = first.phrase if first.instructions else plural(first.phrase)
         spoken = (several, f"all {several}") if not first.instructions else (several,)
         targets = [Target(several, spoken, frozenset(indices), "all", noun, entry, first.instructions)]
@@ -198,10 +203,10 @@ class Scene:
 _SAID = {"upper": "top", "lower": "bottom", "larger": "bigger", "smaller": "small", "largest": "biggest"}
 
 
-def _spoken(annotation: Annotation, entry: Entry | None) -> tuple[str, ...]:
+def _spoken(phrase: str, entry: Entry | None) -> tuple[str, ...]:
     """Bare names a person may use, the canonical one first."""
-    names = [annotation.phrase]
-    part, joint, thing = annotation.phrase.partition(" of the ")
+    names = [phrase]
+    part, joint, thing = phrase.partition(" of the ")
     if joint:
         short = part if thing == "car" else f"{thing} {part}"
         names += [short, f"{thing}'s {part}", f"{part} on the {thing}", f"{part} of this {thing}"]

@@ -142,8 +142,8 @@ class Miras(PreTrainedModel):
         """Logit that photo `index` shows what a span names, seen by the words and pixels alone."""
         words = torch.ones(1, span_SE.shape[0], dtype=torch.bool)
         prompts, match = self.alignment(span_SE[None], words)
-        pixels = features.select(torch.tensor([index])).pixels_BChw
-        return float(self.alignment.presence(prompts, match, pixels))
+        photo = torch.tensor([index], device=match.device)
+        return float(self.alignment.presence(prompts, match, features.pixels_BChw, photo))
 
     def verdict(self, presence: float, refusal: float) -> float:
         """Probability that a thing is to be selected, not refused.

@@ -134,17 +134,18 @@ class RegionAlignment(nn.Module):
         logits = self.prior_scale.exp() * cosine + self.prior_bias
         return logits * words_R[:, None, None]
 
-    def presence(self, prompts_RPC: Tensor, match_words_RE: Tensor, pixels_RChw: Tensor) -> Tensor:
-        """Logits (R,) that the photo shows what the words name at all.
+    def presence(self, prompts_RPC: Tensor, match_words_RE: Tensor, pixels_BChw: Tensor, photo_R: Tensor) -> Tensor:
+        """Logits (R,) that photo photo_R shows what the words name at all.
 
         The words look at the pixels that fit them best; what they find is compared with them. Prompts
         and match embedding are those of the words alone, without memory. The question is GRES's
         (Liu et al. 2023, "no target").
         """
-        pixels = self.match(pixels_RChw.movedim(1, -1)).flatten(1, 2)
-        cosine = torch.einsum("rle,re->rl", pixels, match_words_RE)
-        weight = (self.prior_scale.exp() * cosine).softmax(-1).to(pixels_RChw.dtype)
-        found = torch.einsum("rcl,rl->rc", pixels_RChw.flatten(2), weight)
+        rows = torch.arange(len(photo_R), device=photo_R.device)
+        pixels = self.match(pixels_BChw.movedim(1, -1)).flatten(1, 2)
+        cosine = torch.einsum("ble,re->brl", pixels, match_words_RE)[photo_R, rows]
+        weight = (self.prior_scale.exp() * cosine).softmax(-1).to(pixels_BChw.dtype)
+        found = torch.einsum("bcl,rl->brc", pixels_BChw.flatten(2), weight)[photo_R, rows]
         asked = prompts_RPC.mean(1).to(found.dtype)
         best = cosine.topk(min(PRESENCE_TOP, cosine.shape[1]), -1).values
         facts = torch.stack([best[:, 0], best.mean(1), cosine.mean(1)], 1).to(found.dtype)

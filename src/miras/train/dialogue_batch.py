@@ -27,8 +27,6 @@ from miras.model.visual_parsing import Views, VisualParsing
 from miras.train.photos import Item
 from miras.train.targets import Prompted, Regions, collate, cover, no_points, prompt, spoil
 
-PROBED = 0.5
-"""How often a photo gets a probe."""
 Reader = Callable[[NDArray[np.uint8]], Sequence[Inscription]]
 """The lines of text in a photo (H, W, 3) uint8 RGB."""
 
@@ -101,11 +99,12 @@ class DialogueBatch:
 
 def dialogue_batch(
     items: Sequence[Item], grammar: Encoder, template: str, parsing: VisualParsing, rng: np.random.Generator,
-    history: History = History(), read: Reader | None = None,
+    history: History = History(), read: Reader | None = None, probes: float = 0.5,
 ) -> DialogueBatch:  # fmt: skip
     """Photos with their conversations as tensors; masks on a grid of a quarter of the detail view.
 
-    read: finds the lines of text that stand in the openings; None: nothing stands there. Probes have bare openings.
+    read: finds the lines of text that stand in the openings; None: nothing stands there. probes: of a photo, on
+    average; they have bare openings.
     """
     side = parsing.detail_size // 4
     rows = _Rows()
@@ -137,7 +136,7 @@ def dialogue_batch(
         torch.tensor(rows.row, dtype=torch.long),
         torch.tensor([place.obj for place in rows.places], dtype=torch.long),
         torch.tensor([place.seg for place in rows.places], dtype=torch.long),
-        _probes(items, missing, grammar, template, rng),
+        _probes(items, missing, grammar, template, rng, probes),
         torch.tensor([[phrase in names for names in absent] for phrase in rows.phrases]).reshape(-1, len(items)).bool(),
         _grids(rows.slots, side),
         torch.tensor(rows.blank, dtype=torch.bool),
@@ -211,13 +210,17 @@ def _add_regions(
 
 def _probes(
     items: Sequence[Item], missing: list[tuple[list[str], list[str]]], grammar: Encoder, template: str,
-    rng: np.random.Generator,
+    rng: np.random.Generator, probes: float,
 ) -> Probes:  # fmt: skip
+    """probes: of a photo, on average."""
     rows = []
     for photo, item in enumerate(items):
-        wanted = item.photo is not None and rng.random() < PROBED
-        talk = dialogues.probe(item.photo, missing[photo], rng) if item.photo and wanted else None
-        if talk is not None:
+        if item.photo is None:
+            continue
+        for _ in range(int(probes) + (rng.random() < probes % 1)):
+            talk = dialogues.probe(item.photo, missing[photo], rng)
+            if talk is None:
+                break
             written = grammar.encode(render(talk, TEMPLATES[template]))
             (place,) = written.places
             rows.append((written.ids[: place.seg + 1], photo, place.obj, place.seg))

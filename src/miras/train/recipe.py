@@ -56,14 +56,18 @@ class Data:
 
 @dataclass(frozen=True)
 class Batch:
-    """Sizes of one step. photos: on each device. regions: phrases a photo (stage 1). conversations: about each
-    photo, which share its encoding (stage 2). accumulate: micro-batches a step. detail: side of the detail view,
+    """Sizes of one step. photos: on each device. regions: phrases a photo (stage 1); asked: most further ones for their
+    presence alone, of things that are there and of things that are not. conversations: about each photo, which share
+    its encoding (stage 2); probes: on average, answers about each photo that name what is not there.
+    accumulate: micro-batches a step. detail: side of the detail view,
     0 = the model's own; coarse, coarse_until: another side until that share of the run is done. workers: processes
     that prepare batches."""
 
     photos: int = 8
     regions: int = 4
+    asked: int = 0
     conversations: int = 1
+    probes: float = 0.5
     accumulate: int = 1
     detail: int = 0
     coarse: int = 0
@@ -335,6 +339,9 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
     for key in ("detail", "coarse"):
         if getattr(recipe.batch, key) % 16:
             yield f"batch.{key}: a multiple of 16 (got {getattr(recipe.batch, key)})"
+    for key in ("asked", "probes"):
+        if getattr(recipe.batch, key) < 0:
+            yield f"batch.{key}: at least 0 (got {getattr(recipe.batch, key)})"
     for pattern, rate in recipe.optimiser.rates.items():
         if rate < 0:
             yield f"optimiser.rates.{pattern}: at least 0 (got {rate})"

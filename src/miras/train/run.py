@@ -141,10 +141,12 @@ class Collate:
         drawn = [item for _, item in numbered]
         parsing = self.parsing(first)
         if self.recipe.stage == 1:
-            return {"batch": stage1.phrase_batch(drawn, parsing, self.recipe.batch.regions, rng), "first": first}
+            sizes = self.recipe.batch
+            return {"batch": stage1.phrase_batch(drawn, parsing, sizes.regions, rng, sizes.asked), "first": first}
         template = self.config.template
         read = reading.read if self.config.reads else None
-        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read)
+        probes = self.recipe.batch.probes
+        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read, probes)
         return {"batch": batch, "first": first}
 
     def parsing(self, item: int) -> VisualParsing:

@@ -160,7 +160,8 @@ class _InStep:
         batch: PhraseBatch | DialogueBatch = named["batch"] if "batch" in named else inputs[0]
         with torch.no_grad(), self._precision():
             if isinstance(batch, PhraseBatch):
-                unknown = [phrase for phrase in batch.phrases if phrase not in self.student.states.known]
+                known = self.student.states.known
+                unknown = [phrase for phrase in batch.phrases + batch.questions if phrase not in known]
                 gathered: list[list[str]] = [[] for _ in range(dist.get_world_size())]
                 dist.all_gather_object(gathered, unknown)
                 if phrases := sorted({phrase for own in gathered for phrase in own}):

@@ -76,7 +76,8 @@ class PhraseStates:
 
 @dataclass
 class PhraseBatch:
-    """Photos as views, the phrases of their regions, and the regions. absent_RB: region r is surely not on photo b."""
+    """Photos as views, the phrases of their regions, and the regions. absent_RB: region r is surely not on photo b.
+    questions: further phrases, asked of photo_Q for their presence alone; there_Q: whether it shows them."""
 
     views: Views
     phrases: list[str]
@@ -85,6 +86,9 @@ class PhraseBatch:
     absent_RB: Tensor
     regions: Regions
     names: list[str]
+    questions: list[str]
+    photo_Q: Tensor
+    there_Q: Tensor
 
 
 def wording(target: Target, rng: np.random.Generator) -> str:
@@ -101,18 +105,25 @@ def wording(target: Target, rng: np.random.Generator) -> str:
     return str(options[rng.integers(len(options))])
 
 
-def phrase_batch(samples: Sequence[Item], parsing: VisualParsing, limit: int, rng: np.random.Generator) -> PhraseBatch:
-    """Up to `limit` targets of each photo, masks on a grid of a quarter of the detail view."""
+def phrase_batch(
+    samples: Sequence[Item], parsing: VisualParsing, limit: int, rng: np.random.Generator, asked: int = 0
+) -> PhraseBatch:
+    """Up to `limit` targets of each photo, masks on a grid of a quarter of the detail view.
+
+    asked: most phrases a photo that are asked for their presence alone, of each kind: further targets, and things that
+    are surely not there.
+    """
     side = parsing.detail_size // 4
     index, targets, prompts, phrases, labels, present = [], [], [], [], [], []
     named: list[str] = []
     names: list[str] = []
     missing: list[set[str]] = []
+    questions: list[tuple[str, int, bool]] = []
     for photo, sample in enumerate(samples):
         if sample.photo is None:
             raise InputError("photos with annotations in stage 1", "one without")
         scene = Scene(sample.photo, knowledge.load())
-        order = rng.permutation(len(scene.targets))[:limit]
+        order, others_there = np.split(rng.permutation(len(scene.targets)), [limit])
         covers = {int(i): cover(scene.mask(scene.targets[i]), side) for i in order}
         for i, grid in covers.items():
             if grid.max() < 0.5:
@@ -126,11 +137,28 @@ def phrase_batch(samples: Sequence[Item], parsing: VisualParsing, limit: int, rn
             labels.append(frozenset(sample.photo.annotations[m].label for m in scene.targets[i].members))
         present.append({note.label for note in sample.photo.annotations})
         missing.append({name for absent in scene.absent for name in absent})
+        further = [scene.targets[i] for i in others_there[:asked]]
+        questions += [(wording(target, rng), photo, True) for target in further]
+        if asked:
+            questions += [(wording(target, rng), photo, False) for target in _missing(scene, asked, rng)]
         names.append(sample.photo.id)
     absent = torch.tensor([[name in gone for gone in missing] for name in named])
     views = parsing([sample.pixels for sample in samples])
     regions = collate(index, targets, prompts, side)
-    return PhraseBatch(views, phrases, labels, present, absent.reshape(-1, len(samples)), regions, names)
+    return PhraseBatch(
+        views, phrases, labels, present, absent.reshape(-1, len(samples)), regions, names,
+        [phrase for phrase, *_ in questions],
+        torch.tensor([photo for _, photo, _ in questions], dtype=torch.long),
+        torch.tensor([is_there for *_, is_there in questions], dtype=torch.bool),
+    )  # fmt: skip
+
+
+def _missing(scene: Scene, count: int, rng: np.random.Generator) -> list[Target]:
+    """Things that are surely not there: what the photo might well show before what it hardly would."""
+    hard, easy = (rng.permutation(sorted(set(names))).tolist() for names in scene.absent)
+    few = -(-count // 4)
+    kept = hard[: count - min(few, len(easy))]
+    return [scene.missing(phrase) for phrase in kept + easy[: count - len(kept)]]
 
 
 def step(model: Miras, batch: PhraseBatch, states: PhraseStates, weights: Weights) -> dict[str, Tensor]:
@@ -138,7 +166,7 @@ def step(model: Miras, batch: PhraseBatch, states: PhraseStates, weights: Weight
     regions = batch.regions
     span, words = states(batch.phrases)
     features = model.image_encoder(batch.views)
-    seen, there = _presence(model, batch, features, span, words)
+    seen, there = _presence(model, batch, features, states)
     words = words & regions.words_R[:, None]
     prompts, match_words = model.alignment(span, words)
     chosen = features.select(regions.photo_R)
@@ -179,18 +207,18 @@ def _matches(
     }
 
 
-def _presence(
-    model: Miras, batch: PhraseBatch, features: ImageFeatures, span_RSE: Tensor, words_RS: Tensor
-) -> tuple[Tensor, Tensor]:
+def _presence(model: Miras, batch: PhraseBatch, features: ImageFeatures, states: PhraseStates) -> tuple[Tensor, Tensor]:
     """Presence logits (N,) and whether the thing is there (N,): each phrase on its own photo and on a few
-    of those that surely do not show it."""
-    prompts, match = model.alignment(span_RSE, words_RS)
+    of those that surely do not show it, and each question on its photo."""
+    prompts, match = model.alignment(*states(batch.phrases + batch.questions))
+    count, device = len(batch.phrases), match.device
     region, photo = batch.absent_RB.nonzero().unbind(1)
-    chosen = torch.randperm(len(region), device=region.device)[: 2 * len(prompts)]
-    at = torch.cat([torch.arange(len(prompts), device=region.device), region[chosen]])
-    photos = torch.cat([batch.regions.photo_R, photo[chosen]])
-    there = (torch.arange(len(at), device=at.device) < len(prompts)).float()
-    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw[photos]), there
+    chosen = torch.randperm(len(region), device=device)[: 2 * count]
+    order = torch.arange(len(prompts), device=device)
+    at = torch.cat([order[:count], region[chosen], order[count:]])
+    photos = torch.cat([batch.regions.photo_R, photo[chosen], batch.photo_Q])
+    there = torch.cat([torch.ones(count, device=device), torch.zeros(len(chosen), device=device), batch.there_Q])
+    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos), there
 
 
 def patch_targets(batch: PhraseBatch, kept: Tensor, tokens: int) -> tuple[Tensor, Tensor]:

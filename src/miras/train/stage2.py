@@ -262,7 +262,7 @@ def _presence(model: Miras, batch: DialogueBatch, features: ImageFeatures, drawn
         prompts, match = torch.cat([prompts, probed[0]]), torch.cat([match, probed[1]])
     at, photos = torch.cat(asked), torch.cat(on)
     there = (torch.arange(len(at), device=device) < len(drawn.span_RSE)).float()
-    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw[photos]), there
+    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos), there
 
 
 def _memory(earlier_RM: Tensor, tokens_RKD: Tensor) -> tuple[Tensor, Tensor]:
