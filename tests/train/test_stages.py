@@ -78,6 +78,17 @@ def test_questions_are_of_what_is_there_and_of_what_is_not():
         assert sum(not is_there for _, is_there in of) == min(3, sum(map(len, shown.absent)))
 
 
+def test_a_question_after_what_is_missing_never_names_what_is_there(monkeypatch):
+    (item,) = items(sample())
+    shown = Scene(item.photo, knowledge.load())
+    name = sorted(shown.present)[0]
+    monkeypatch.setattr(stage1, "_missing", lambda *_: [replace(shown.missing("handle of the hairbrush"), phrase=name,
+                                                                spoken=(name,))])  # fmt: skip
+    for seed in range(20):
+        batch = stage1.phrase_batch([item], PARSING, 1, np.random.default_rng(seed), asked=1)
+        assert batch.there_Q.all()
+
+
 def said(target):
     return {stage1.wording(target, np.random.default_rng(seed)) for seed in range(200)}
 

@@ -140,7 +140,8 @@ def phrase_batch(
         further = [scene.targets[i] for i in others_there[:asked]]
         questions += [(wording(target, rng), photo, True) for target in further]
         if asked:
-            questions += [(wording(target, rng), photo, False) for target in _missing(scene, asked, rng)]
+            gone = [wording(target, rng) for target in _missing(scene, asked, rng)]
+            questions += [(name, photo, False) for name in gone if not _is_shown(name, scene)]
         names.append(sample.photo.id)
     absent = torch.tensor([[name in gone for gone in missing] for name in named])
     views = parsing([sample.pixels for sample in samples])
@@ -151,6 +152,11 @@ def phrase_batch(
         torch.tensor([photo for _, photo, _ in questions], dtype=torch.long),
         torch.tensor([is_there for *_, is_there in questions], dtype=torch.bool),
     )  # fmt: skip
+
+
+def _is_shown(name: str, scene: Scene) -> bool:
+    """Whether the name of what is missing is also that of something there: "handle", of a hairbrush and of a cup."""
+    return name.removeprefix("the ") in scene.present
 
 
 def _missing(scene: Scene, count: int, rng: np.random.Generator) -> list[Target]:
