@@ -234,13 +234,13 @@ def patch_targets(batch: PhraseBatch, kept: Tensor, tokens: int) -> tuple[Tensor
     """
     grid = int(tokens**0.5)
     own = torch.nn.functional.adaptive_avg_pool2d(batch.regions.target_Rss[kept][:, None], grid).flatten(1)
-    photo = batch.regions.photo_R[kept]
+    own_RN, photos = own.cpu(), batch.regions.photo_R[kept].tolist()
     cover_BRN = torch.zeros(len(batch.present), len(kept), tokens)
     known = torch.zeros(len(batch.present), len(kept), dtype=torch.bool)
-    for r, region in enumerate(kept.tolist()):
+    for r, (region, photo) in enumerate(zip(kept.tolist(), photos, strict=True)):
         for b, present in enumerate(batch.present):
-            known[b, r] = b == int(photo[r]) or not batch.labels[region] & present
-        cover_BRN[photo[r], r] = own[r].cpu()
+            known[b, r] = b == photo or not batch.labels[region] & present
+        cover_BRN[photo, r] = own_RN[r]
     return cover_BRN.to(own.device), known.to(own.device)
 
 
