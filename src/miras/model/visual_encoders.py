@@ -152,9 +152,7 @@ class ImageEncoder(nn.Module):
         semantic = self.semantic_tower.channels[3] if self.config.use_semantic_tower else 0
         return semantic + (2 * self.detail_tower.channels[3] if self.config.use_detail_tower else 0)
 
-    def _detail(
-        self, maps: list[Tensor], views: Views, stride16: int
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _detail(self, maps: list[Tensor], views: Views, stride16: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         if maps:
             return self.detail_8(maps[1]), self.detail_4(maps[0]), self.detail_32(maps[3]), self.detail_16(maps[2])
         batch, width = views.detail_B3SS.shape[0], self.config.width

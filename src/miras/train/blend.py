@@ -19,9 +19,9 @@ from miras.model.miras import Miras
 
 @torch.no_grad()
 def blend(folder: Path, origin: str, share: float) -> None:
-    """Write `share` of the model in `folder` and 1 - `share` of `origin` (a name or folder) into `folder`; a tagger stays.
+    """Write `share` of the model in `folder` and 1 - `share` of `origin` (a name or folder) into `folder`.
 
-    share: 0..1. Raises WeightsError for an origin without saved weights or of another architecture.
+    A tagger stays. share: 0..1. Raises WeightsError for an origin without saved weights or of another architecture.
     """
     place = find(origin)
     if place is None:

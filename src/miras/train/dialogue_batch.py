@@ -105,8 +105,8 @@ def dialogue_batch(
 ) -> DialogueBatch:  # fmt: skip
     """Photos with their conversations as tensors; masks on a grid of a quarter of the detail view.
 
-    read, tag: find the lines of text and the tags that stand in the openings; None: nothing stands there. probes: of a photo, on
-    average; they have bare openings.
+    read, tag: find the lines of text and the tags that stand in the openings; None: nothing stands there. probes: of a
+    photo, on average; they have bare openings.
     """
     side = parsing.detail_size // 4
     rows = _Rows()

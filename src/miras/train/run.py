@@ -132,6 +132,8 @@ def tags(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> tagging
     if recipe.stage == 1 or not (recipe.start.tags or model.tagger):
         return None
     look = tagging.Look(model, student.is_half)
+    if sharding.is_first() and not (out / TAGS).exists():
+        print(f"{recipe.name}: the tagger is fitted first ({len(corpus.photos)} photos)", file=sys.stderr, flush=True)
     folds = tagging.learn(model, look, corpus.phrases().photos, data.shares or SHARES, data.other, out / TAGS)
     return tagging.Tags(look, folds) if folds else None
 
