@@ -150,7 +150,7 @@ def test_conversations_that_share_a_photo_have_the_loss_they_have_apart():
     assert len(batches[0].views.sizes) == 1 and len(batches[1].views.sizes) == 3
 
 
-def test_lines_of_text_stand_in_the_opening_of_every_conversation():
+def test_tags_and_lines_of_text_stand_in_the_opening_of_every_conversation():
     """As in a session: the same ids, and the mask slots in reading order."""
     model = build("miras-tiny").eval()
     model.config.reads = True
@@ -161,7 +161,7 @@ def test_lines_of_text_stand_in_the_opening_of_every_conversation():
     rng = np.random.default_rng(0)
     batch = dialogue_batch(
         drawn, model.grammar, "chatml", PARSING, rng, History(),
-        lambda pixels: lines if pixels.shape == drawn[0].pixels.shape else (),
+        lambda pixels: lines if pixels.shape == drawn[0].pixels.shape else (), lambda pixels, name: ("cup", "rim"),
     )  # fmt: skip
     assert batch.line_photo_W.tolist() == [0, 0] and batch.line_W1ss.flatten(1).any(1).all()
     regions = [len(talk.regions) for item in drawn for talk in item.conversations]
@@ -171,7 +171,7 @@ def test_lines_of_text_stand_in_the_opening_of_every_conversation():
     assert batch.slots_S.tolist() == [number for row in expected for number in row]
     assert (batch.ids_CL == model.grammar.id("<mask>")).sum() == len(batch.slots_S) * model.config.mask_tokens
     written = tuple(Region(-n, line.title, line.mask((9, 9)), -1) for n, line in enumerate(lines))
-    context = Context(model.grammar, TEMPLATES["chatml"], 2048, written)
+    context = Context(model.grammar, TEMPLATES["chatml"], 2048, written, ("cup", "rim"))
     assert tuple(batch.ids_CL[0, : len(context.prefix)].tolist()) == context.prefix
     with torch.no_grad():
         parts = stage2.step(model, batch, EVERYTHING)

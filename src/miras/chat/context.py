@@ -31,25 +31,26 @@ class Run:
 
 @dataclass(frozen=True)
 class Context:
-    """Writes runs. limit: tokens the model can hold. written: lines of text in the photo, as regions; they stand in
-    the opening."""
+    """Writes runs. limit: tokens the model can hold. In the opening stand written, lines of text in the photo, as
+    regions, and tags, names of what it seems to show."""
 
     grammar: Encoder
     template: Template
     limit: int
     written: tuple[Region, ...] = ()
+    tags: tuple[str, ...] = ()
 
-    def opened(self, written: tuple[Region, ...]) -> Context:
-        """The same with as many lines of text in the opening as a quarter of the limit holds."""
-        while written and len(replace(self, written=written).prefix) > self.limit // 4:
+    def opened(self, written: tuple[Region, ...], tags: tuple[str, ...] = ()) -> Context:
+        """The same with all tags, and as many lines of text in the opening as a quarter of the limit holds."""
+        while written and len(replace(self, written=written, tags=tags).prefix) > self.limit // 4:
             written = written[:-1]
-        return replace(self, written=written)
+        return replace(self, written=written, tags=tags)
 
     @cached_property
     def prefix(self) -> tuple[int, ...]:
         """The photo's place, before every turn."""
         texts = [region.phrase for region in self.written]
-        return tuple(self.grammar.encode(render_prefix(self.template, texts)).ids)
+        return tuple(self.grammar.encode(render_prefix(self.template, texts, self.tags)).ids)
 
     @cached_property
     def closing(self) -> tuple[int, ...]:

@@ -102,6 +102,7 @@ class Engine:
         start = time.perf_counter()
         with torch.inference_mode():
             self.features = model.encode_image([photo])
+            self.tags = model.tags(self.features, 0)
         self.encode_seconds = time.perf_counter() - start
         self.size: tuple[int, int] = (photo.shape[0], photo.shape[1])
         self.past = Past(model, self.features)

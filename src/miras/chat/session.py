@@ -60,9 +60,8 @@ class ChatSession:
         self.path = os.fspath(photo) if isinstance(photo, (str, os.PathLike)) else None
         self.photo: NDArray[np.uint8] = read_photo(photo)
         self._engine = Engine(model, self.photo)
-        self._context = Context(model.grammar, TEMPLATES[model.config.template], model.config.max_tokens)
-        if model.config.reads:
-            self._context = self._context.opened(self._opening())
+        context = Context(model.grammar, TEMPLATES[model.config.template], model.config.max_tokens)
+        self._context = context.opened(self._opening() if model.config.reads else (), self.tags)
         self._events: tuple[Event, ...] = ()
         self._state = State()
 
@@ -87,6 +86,12 @@ class ChatSession:
     def selection(self) -> Selection:
         """What is selected now; an empty mask when nothing is."""
         return self._state.selection(self.size)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of what the photo seems to show, the likeliest first: guesses that the language model reads before
+        anything is asked. Empty for a model without a tagger."""
+        return self._engine.tags
 
     @property
     def inscriptions(self) -> tuple[Inscription, ...]:

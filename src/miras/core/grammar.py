@@ -75,10 +75,10 @@ class Span:
     turn: int | None = None
 
 
-def render_prefix(template: Template = CHATML, written: Sequence[str] = ()) -> list[Span]:
-    """The photo's place, before every turn: it stays when old turns are dropped. written: lines of text that were read
-    in the photo; each stands there as a region does, but carries no number."""
-    lines: list[Span] = []
+def render_prefix(template: Template = CHATML, written: Sequence[str] = (), tags: Sequence[str] = ()) -> list[Span]:
+    """The photo's place, before every turn: it stays when old turns are dropped. tags: names of what it seems to show.
+    written: lines of text that were read in the photo; each stands there as a region does, but carries no number."""
+    lines: list[Span] = [Span("text", " " + ", ".join(tags))] if tags else []
     for text in written:
         lines += [Span("special", OBJ), Span("text", f" '{text}'"), Span("special", SEG), Span("special", MASK)]
     return [
@@ -128,10 +128,11 @@ def render(
     *,
     supervised_turns: frozenset[int] | None = None,
     written: Sequence[str] = (),
+    tags: Sequence[str] = (),
 ) -> list[Span]:
-    """The whole conversation. supervised_turns: turn indices with loss; None = every reply. written: see
+    """The whole conversation. supervised_turns: turn indices with loss; None = every reply. written, tags: see
     `render_prefix`."""
-    spans = render_prefix(template, written)
+    spans = render_prefix(template, written, tags)
     for index, turn in enumerate(conversation.turns):
         supervise = supervised_turns is None or index in supervised_turns
         spans += render_turn(turn, index, template, supervise=supervise)

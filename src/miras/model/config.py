@@ -29,7 +29,8 @@ class MirasConfig(PreTrainedConfig):
     the alignment reads. language_tuned: the language model's own weights were trained too and are saved with the
     rest. score_calibration: slope and shift of the predicted IoU's logit, and the weight of the log chance of
     the name, fitted on photos that were not trained on. reads: the lines of text that are read in the photo stand
-    in the opening of every conversation; for a language model that was trained with them. The four `use_*`
+    in the opening of every conversation; for a language model that was trained with them. tags: the names that the
+    tagger knows; those that a photo seems to show stand there too. The four `use_*`
     switches are the paper's ablations. zero_fusion: what the semantic tower adds to the detail tower's maps goes
     through layers that start at zero, so that training starts as if that tower were not there. `paper_bugs` does
     two things as the official code does: `[SEG]` is read 320 tokens too early, so at a visual token, which no word of
@@ -62,6 +63,7 @@ class MirasConfig(PreTrainedConfig):
         max_tokens: int = 2048,
         language_tuned: bool = False,
         reads: bool = False,
+        tags: Sequence[str] = (),
         score_calibration: Sequence[float] = (1.0, 0.0, 0.0),
         use_semantic_tower: bool = True,
         use_detail_tower: bool = True,
@@ -93,6 +95,7 @@ class MirasConfig(PreTrainedConfig):
         self.max_tokens = max_tokens
         self.language_tuned = language_tuned
         self.reads = reads
+        self.tags = list(tags)
         self.score_calibration = [*score_calibration, 0.0][:3]
         self.use_semantic_tower = use_semantic_tower
         self.use_detail_tower = use_detail_tower

@@ -30,6 +30,7 @@ from miras.model.language import LanguageTokenizer, load_language
 from miras.model.llama import fastest_dtype
 from miras.model.region_alignment import RegionAlignment
 from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, TOP_LEFT, MaskDecoder, without_specks
+from miras.model.tagging import Tagger
 from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
 from miras.model.visual_parsing import VisualParsing, box_to_view, logits_to_photo, mask_to_view, points_to_view
 
@@ -71,6 +72,9 @@ class Miras(PreTrainedModel):
         self.mask_encoder = MaskEncoder(config, width)
         self.alignment = RegionAlignment(config, width)
         self.decoder = MaskDecoder(config)
+        self.tagger: Tagger | None = None
+        if config.tags:
+            self.learn_tags(config.tags)
         self.encoded_photos = 0
         self.image_dtype = torch.float32
         self.continuations: dict[tuple[int, ...], tuple[tuple[int, float], ...]] = {}
@@ -93,6 +97,16 @@ class Miras(PreTrainedModel):
         with torch.autocast("cpu", self.image_dtype, enabled=self.image_dtype is not torch.float32):
             features = self.image_encoder(views)
         return features.float32()
+
+    def learn_tags(self, names: Sequence[str]) -> Tagger:
+        """A tagger for these names from now on; its weights are to be filled."""
+        self.config.tags = list(names)
+        self.tagger = Tagger(names, self.image_encoder.pooled_width)
+        return self.tagger
+
+    def tags(self, features: ImageFeatures, index: int) -> tuple[str, ...]:
+        """What photo `index` seems to show, by name, the likeliest first; nothing without a tagger."""
+        return () if self.tagger is None else self.tagger.tags(features.pooled_BF[index])
 
     def encode_fast(self, dtype: torch.dtype | None = None) -> None:
         """From now on photos are encoded on the CPU channels last, in `dtype` (None: what this processor is fastest

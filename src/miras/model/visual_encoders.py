@@ -28,20 +28,22 @@ class ImageFeatures:
     """Everything later boxes need of the photos; computed once per photo.
 
     visual_BND: tokens for the language model. pixels_BChw: decoder width, stride 16 of the detail
-    view. fine8_BChw, fine4_BChw: thin maps at strides 8 and 4. sizes: the photos' (H, W).
+    view. fine8_BChw, fine4_BChw: thin maps at strides 8 and 4. pooled_BF: what the towers see, over the whole photo.
+    sizes: the photos' (H, W).
     """
 
     visual_BND: Tensor
     pixels_BChw: Tensor
     fine8_BChw: Tensor
     fine4_BChw: Tensor
+    pooled_BF: Tensor
     sizes: tuple[tuple[int, int], ...]
 
     def select(self, index: Tensor) -> ImageFeatures:
         """Features of these photos, in this order (an index may repeat)."""
         return ImageFeatures(
             self.visual_BND[index], self.pixels_BChw[index], self.fine8_BChw[index], self.fine4_BChw[index],
-            tuple(self.sizes[i] for i in index.tolist()),
+            self.pooled_BF[index], tuple(self.sizes[i] for i in index.tolist()),
         )  # fmt: skip
 
     def float32(self) -> ImageFeatures:
@@ -51,6 +53,7 @@ class ImageFeatures:
             self.pixels_BChw.float(),
             self.fine8_BChw.float(),
             self.fine4_BChw.float(),
+            self.pooled_BF.float(),
             self.sizes,
         )
 
@@ -114,12 +117,12 @@ class ImageEncoder(nn.Module):
         """Views of B photos to their features."""
         grid = self.config.semantic_size // 32
         stride16 = views.detail_B3SS.shape[-1] // 16
-        fine8, fine4, coarse, middle = self._detail(views, stride16)
+        semantic_maps, detail_maps = self.towers(views)
+        fine8, fine4, coarse, middle = self._detail(detail_maps, views, stride16)
         fused = None
-        if self.config.use_semantic_tower:
-            maps = self.semantic_tower(views.semantic_B3ss)
-            semantic = self.semantic_in(maps[3])
-            middle = middle + _resize(self.semantic_mid(maps[2]), stride16)
+        if semantic_maps:
+            semantic = self.semantic_in(semantic_maps[3])
+            middle = middle + _resize(self.semantic_mid(semantic_maps[2]), stride16)
             fused = semantic.flatten(2).transpose(1, 2)
             if self.config.use_detail_tower:
                 fused = self.fusion(semantic, middle)
@@ -135,11 +138,22 @@ class ImageEncoder(nn.Module):
         pooled = F.adaptive_avg_pool2d(middle, grid).flatten(2).transpose(1, 2)
         tokens = pooled if fused is None else fused + pooled
         visual = self.token_norm(self.to_language(tokens)) * self.token_scale + self.token_position
-        return ImageFeatures(visual, middle, fine8, fine4, views.sizes)
+        return ImageFeatures(visual, middle, fine8, fine4, pool_maps(semantic_maps, detail_maps), views.sizes)
 
-    def _detail(self, views: Views, stride16: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        if self.config.use_detail_tower:
-            maps = self.detail_tower(views.detail_B3SS)
+    def towers(self, views: Views) -> tuple[list[Tensor], list[Tensor]]:
+        """The four maps of the semantic tower, then of the detail tower; none of a tower that is not used."""
+        semantic = self.semantic_tower(views.semantic_B3ss) if self.config.use_semantic_tower else []
+        detail = self.detail_tower(views.detail_B3SS) if self.config.use_detail_tower else []
+        return semantic, detail
+
+    @property
+    def pooled_width(self) -> int:
+        """F, the length of `pool_maps`."""
+        semantic = self.semantic_tower.channels[3] if self.config.use_semantic_tower else 0
+        return semantic + (2 * self.detail_tower.channels[3] if self.config.use_detail_tower else 0)
+
+    def _detail(self, maps: list[Tensor], views: Views, stride16: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if maps:
             return self.detail_8(maps[1]), self.detail_4(maps[0]), self.detail_32(maps[3]), self.detail_16(maps[2])
         batch, width = views.detail_B3SS.shape[0], self.config.width
 
@@ -158,6 +172,12 @@ class ImageEncoder(nn.Module):
         for layer in self.context:
             tokens = layer(tokens, positions)
         return tokens.transpose(1, 2).unflatten(2, (height, width))
+
+
+def pool_maps(semantic_maps: list[Tensor], detail_maps: list[Tensor]) -> Tensor:
+    """(B, F): the mean of the last semantic map, the mean and the maximum of the last detail map."""
+    means = [maps[3].mean((2, 3)) for maps in (semantic_maps, detail_maps) if maps]
+    return torch.cat([*means, *(maps[3].amax((2, 3)) for maps in [detail_maps] if maps)], 1)
 
 
 def _zero(part: nn.Conv2d | nn.Linear) -> None:

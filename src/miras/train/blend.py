@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from miras.chat.load import find
 from miras.core.errors import WeightsError
@@ -20,13 +21,13 @@ from miras.model.miras import Miras
 def blend(folder: Path, origin: str, share: float) -> None:
     """Write `share` of the model in `folder` and 1 - `share` of `origin` (a name or folder) into `folder`.
 
-    share: 0..1. Raises WeightsError for an origin without saved weights or of another architecture.
+    A tagger stays. share: 0..1. Raises WeightsError for an origin without saved weights or of another architecture.
     """
     place = find(origin)
     if place is None:
         raise WeightsError("saved weights to blend with", f"the preset {origin}", "start from trained ones, or blend=1")
     model = Miras.from_pretrained(folder)
-    ours, theirs = model.own_state_dict(), Miras.from_pretrained(place).own_state_dict()
+    ours, theirs = (_without_tagger(one) for one in (model, Miras.from_pretrained(place)))
     strange = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
     if strange or len(ours) != len(theirs):
         raise WeightsError(f"weights of one architecture in {folder} and {origin}", f"{len(strange)} differ", "blend=1")
@@ -34,3 +35,8 @@ def blend(folder: Path, origin: str, share: float) -> None:
         if value.is_floating_point():
             value.lerp_(theirs[name].to(value.dtype), 1 - share)
     model.save_pretrained(folder)
+
+
+def _without_tagger(model: Miras) -> dict[str, Tensor]:
+    """It is fitted, to names of its own."""
+    return {name: value for name, value in model.own_state_dict().items() if not name.startswith("tagger.")}

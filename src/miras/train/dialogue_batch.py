@@ -29,6 +29,8 @@ from miras.train.targets import Prompted, Regions, collate, cover, no_points, pr
 
 Reader = Callable[[NDArray[np.uint8]], Sequence[Inscription]]
 """The lines of text in a photo (H, W, 3) uint8 RGB."""
+Tag = Callable[[NDArray[np.uint8], str], Sequence[str]]
+"""Names of what a view (H, W, 3) uint8 RGB of the photo of this name seems to show."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,12 @@ class DialogueBatch:
 
 def dialogue_batch(
     items: Sequence[Item], grammar: Encoder, template: str, parsing: VisualParsing, rng: np.random.Generator,
-    history: History = History(), read: Reader | None = None, probes: float = 0.5,
+    history: History = History(), read: Reader | None = None, tag: Tag | None = None, probes: float = 0.5,
 ) -> DialogueBatch:  # fmt: skip
     """Photos with their conversations as tensors; masks on a grid of a quarter of the detail view.
 
-    read: finds the lines of text that stand in the openings; None: nothing stands there. probes: of a photo, on
-    average; they have bare openings.
+    read, tag: find the lines of text and the tags that stand in the openings; None: nothing stands there. probes: of a
+    photo, on average; they have bare openings.
     """
     side = parsing.detail_size // 4
     rows = _Rows()
@@ -117,10 +119,11 @@ def dialogue_batch(
         rows.lines += [cover(line.mask((item.pixels.shape[0], item.pixels.shape[1])), side) for line in written]
         rows.line_photos += [photo] * len(written)
         titles = [line.title for line in written]
+        tags = tag(item.pixels, item.name) if tag else ()
         for talk in item.conversations:
             rows.talks.append(talk)
             rows.photos.append(photo)
-            rows.encoded.append(grammar.encode(render(talk, TEMPLATES[template], written=titles)))
+            rows.encoded.append(grammar.encode(render(talk, TEMPLATES[template], written=titles, tags=tags)))
             rows.order += [(True, line) for line in range(first, len(rows.lines))]
             rows.order += [(False, len(rows.targets) + number) for number in range(len(talk.regions))]
             _add_regions(rows, talk, side, rng, history, own)
@@ -150,7 +153,7 @@ def dialogue_batch(
         torch.tensor([is_line * len(rows.row) + number for is_line, number in rows.order], dtype=torch.long),
         rows.phrases,
         rows.talks,
-        [item.photo.id if item.photo else "a recorded photo" for item in items],
+        [item.name for item in items],
     )
 
 

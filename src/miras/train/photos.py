@@ -42,11 +42,12 @@ _ORDER, _ITEM, _SOURCE = 0, 1, 2
 @dataclass(frozen=True, slots=True)
 class Item:
     """A photo as augmented. pixels: (H, W, 3) uint8 RGB; conversations: about it, masks (H, W); photo: its annotations,
-    changed alike; None where there are none, so that nothing is known to be absent."""
+    changed alike; None where there are none, so that nothing is known to be absent. name: source/id."""
 
     pixels: NDArray[np.uint8]
     conversations: Sequence[Conversation]
     photo: AnnotatedPhoto | None
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,8 @@ class Photos(Dataset[Item]):
             for _ in range(mix.conversations - len(talks)):
                 example = dialogues.sample(sample.photo, rng, turns=mix.turns, kinds=mix.kinds)
                 talks.append(example.conversation)
-        return Item(sample.pixels, talks, sample.photo if sample.photo.annotations else None)
+        shown = sample.photo if sample.photo.annotations else None
+        return Item(sample.pixels, talks, shown, f"{file.photo.source}/{file.photo.id}")
 
     def _file(self, files: Sequence[RecordedPhoto], rng: np.random.Generator) -> tuple[RecordedPhoto, float]:
         """One of the files of a photograph, and the share of recorded conversations in its items. Over all files

@@ -25,13 +25,15 @@ class Start:
     """Where the weights come from. weights: "" = ImageNet towers and a fresh head, "miras-mini", or a folder of
     a saved model. preset, config: of a model from nothing. operators: `[ADD]` and its like start from the
     embeddings of the words they stand for, as after stage 1. reads: what is written in a photo stands in the opening
-    of its conversations from now on."""
+    of its conversations from now on; tags: names of what the photo seems to show, by a tagger that is fitted first
+    (a model that has one is given a new fit in any case)."""
 
     weights: str = ""
     preset: str = "miras-mini"
     config: dict[str, Any] = field(default_factory=dict)
     operators: bool = False
     reads: bool = False
+    tags: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,17 +27,20 @@ from miras.model import reading
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
 from miras.model.visual_parsing import VisualParsing
-from miras.train import card, sharding, stage1, validation
+from miras.train import card, sharding, stage1, tagging, validation
 from miras.train import corpus as corpora
 from miras.train.blend import blend
 from miras.train.callbacks import Average, Progress, Validation
 from miras.train.corpus import Corpus
-from miras.train.dialogue_batch import History, dialogue_batch
+from miras.train.dialogue_batch import History, Tag, dialogue_batch
 from miras.train.finish import finish
-from miras.train.photos import Item, Items
+from miras.train.photos import SHARES, Item, Items
 from miras.train.recipe import Chain, Recipe
-from miras.train.student import Student, build, parts
+from miras.train.student import Student, build, is_half, parts, rate_of
 from miras.train.trainer import MODEL, MirasTrainer, Validate, arguments, place
+
+TAGS = "tags.safetensors"
+"""The fits of the tagger, in the run's folder."""
 
 
 def train(
@@ -72,6 +75,8 @@ def train(
         last = chain.recipes[-1]
         corpus = corpus or corpora.read([Path(p) for p in last.data.paths] or list(paths), last.data)
         unseen, recorded = corpus.calibration, corpus.recorded
+        if chain.blend < 1 or any(recipe.stage == 2 and _moves_towers(recipe) for recipe in chain.recipes):
+            retag(out / MODEL, corpus, last)
         result["finish"] = finish(out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded)
     if corpus is not None and sharding.is_first():
         card.write(out / MODEL, chain, corpus, result)
@@ -87,13 +92,15 @@ def run(
     with sharding.said_once(), sharding.first_alone():
         student = build(recipe)
     checkpoint = sharding.agreed(lambda: place(recipe, out, resume))
+    with sharding.said_once(), sharding.first_alone():
+        tag = tags(recipe, corpus, student, out)
     kept = spread(corpus.kept, recipe.check.photos)
     validate = validate or (lambda model: validation.phrases(model, kept))
     shown = spread(corpus.kept, recipe.check.overlays)
     average, progress = Average(), Progress(recipe.name)
     checks = Validation(recipe.check, validate, lambda model, file: validation.sheet(model, shown, file))
     callbacks = [average, progress, *([checks] if kept else [])]
-    collate = Collate(student.model, recipe)
+    collate = Collate(student.model, recipe, tag)
     trainer = MirasTrainer(student, recipe, out, items(recipe, corpus), collate, callbacks)
     average.trainer = checks.trainer = trainer
     collate.processes = trainer.args.world_size
@@ -119,6 +126,31 @@ def items(recipe: Recipe, corpus: Corpus) -> Items:
     return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count)
 
 
+def tags(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> tagging.Tags | None:
+    """What tags the photos of stage 2, for a model that has a tagger or gets one; it is fitted first."""
+    data, model = recipe.data, student.model
+    if recipe.stage == 1 or not (recipe.start.tags or model.tagger):
+        return None
+    look = tagging.Look(model, student.is_half)
+    if sharding.is_first() and not (out / TAGS).exists():
+        print(f"{recipe.name}: the tagger is fitted first ({len(corpus.photos)} photos)", file=sys.stderr, flush=True)
+    folds = tagging.learn(model, look, corpus.phrases().photos, data.shares or SHARES, data.other, out / TAGS)
+    return tagging.Tags(look, folds) if folds else None
+
+
+def retag(folder: Path, corpus: Corpus, recipe: Recipe) -> None:
+    """Fit the tagger of a saved model anew, to its towers as they are now; nothing for one without."""
+    model = Miras.from_pretrained(folder)
+    if model.tagger is not None:
+        look, data = tagging.Look(model, is_half(recipe)), recipe.data
+        tagging.learn(model, look, corpus.phrases().photos, data.shares or SHARES, data.other)
+        model.save_pretrained(folder)
+
+
+def _moves_towers(recipe: Recipe) -> bool:
+    return any(rate_of(f"image_encoder.{tower}_tower._blocks", recipe) > 0 for tower in ("semantic", "detail"))
+
+
 class Collate:
     """Numbered items to {"batch": ..., "first": number}: deterministic, so that a resumed run sees the same batches.
 
@@ -126,12 +158,12 @@ class Collate:
     the run that is done.
     """
 
-    def __init__(self, model: Miras, recipe: Recipe) -> None:
+    def __init__(self, model: Miras, recipe: Recipe, tag: Tag | None = None) -> None:
         config = model.config
         assert isinstance(config, MirasConfig)
         self.config = config
         self.grammar: Encoder = model.grammar
-        self.recipe, self.processes = recipe, 1
+        self.recipe, self.processes, self.tag = recipe, 1, tag
         self.history = History(**recipe.history)
 
     def __call__(self, numbered: list[tuple[int, Item]]) -> dict[str, Any]:
@@ -146,7 +178,7 @@ class Collate:
         template = self.config.template
         read = reading.read if self.config.reads else None
         probes = self.recipe.batch.probes
-        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read, probes)
+        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read, self.tag, probes)
         return {"batch": batch, "first": first}
 
     def parsing(self, item: int) -> VisualParsing:
