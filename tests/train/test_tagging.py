@@ -96,6 +96,8 @@ def test_kept_fits_are_read_again(tmp_path):
 def test_a_run_learns_tags_and_saves_them(tmp_path):
     corpus = tiny.corpus(tmp_path / "photos")
     recipe = tiny.recipe("stage2", "start.tags=true", "steps=2")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / run.TAGS).write_bytes(b"of a run that was stopped")
     run.run(recipe, corpus, tmp_path / "run")
     model = Miras.from_pretrained(tmp_path / "run" / "model")
     shown = {name for photo in corpus.photos for name in tagging.names_of(photo)}

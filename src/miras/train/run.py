@@ -92,6 +92,8 @@ def run(
     with sharding.said_once(), sharding.first_alone():
         student = build(recipe)
     checkpoint = sharding.agreed(lambda: place(recipe, out, resume))
+    if not resume and sharding.is_first():
+        (out / TAGS).unlink(missing_ok=True)  # of a run that was stopped before its first checkpoint
     with sharding.said_once(), sharding.first_alone():
         tag = tags(recipe, corpus, student, out)
     kept = spread(corpus.kept, recipe.check.photos)

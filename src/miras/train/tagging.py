@@ -110,7 +110,9 @@ def learn(
     model.learn_tags(names).load_state_dict(fits[0].state_dict())
     if file is not None:
         state = {f"{k}.{name}": value for k, one in enumerate(fits) for name, value in one.state_dict().items()}
-        save_file(state, file, metadata={"names": json.dumps(names)})
+        staging = file.with_suffix(".part")
+        save_file(state, staging, metadata={"names": json.dumps(names)})
+        staging.replace(file)
     return fits[1:]
 
 
