@@ -26,7 +26,8 @@ class Start:
     a saved model. preset, config: of a model from nothing. operators: `[ADD]` and its like start from the
     embeddings of the words they stand for, as after stage 1. reads: what is written in a photo stands in the opening
     of its conversations from now on; tags: names of what the photo seems to show, by a tagger that is fitted first
-    (a model that has one is given a new fit in any case)."""
+    (a model that has one is given a new fit in any case). imagenet: the semantic tower becomes ImageNet's own, with its
+    classifier, where the weights have another one (`train.imagenet`)."""
 
     weights: str = ""
     preset: str = "miras-mini"
@@ -34,6 +35,7 @@ class Start:
     operators: bool = False
     reads: bool = False
     tags: bool = False
+    imagenet: bool = False
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ class Weights:
     patch: float = 0.5
     presence: float = 0.3
     boundary: float = 0.0
+    heat: float = 0.0
 
 
 class PhraseStates:
@@ -179,12 +180,15 @@ def step(model: Miras, batch: PhraseBatch, states: PhraseStates, weights: Weight
     dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
     real = words.any(1)
     prior = model.alignment.prior(match_words, chosen.pixels_BChw, real)
+    heat = model.heat(chosen, span, words)
     logits, iou = model.decoder(
-        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3
+        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3, heat
     )
     mask_loss, iou_loss = losses.candidates(logits.float(), iou, regions.target_Rss)
     parts = {"mask": mask_loss, "iou": iou_loss, "prior": losses.prior(prior, regions.target_Rss, real)}
     parts["presence"] = losses.presence(seen, there)
+    if heat is not None and weights.heat:
+        parts["heat"] = losses.prior(heat, regions.target_Rss, real)
     if weights.boundary:
         parts["boundary"] = losses.mean(losses.boundary(logits[:, 0], regions.target_Rss))
     if real.sum() > 1:
@@ -216,7 +220,8 @@ def _matches(
 def _presence(model: Miras, batch: PhraseBatch, features: ImageFeatures, states: PhraseStates) -> tuple[Tensor, Tensor]:
     """Presence logits (N,) and whether the thing is there (N,): each phrase on its own photo and on a few
     of those that surely do not show it, and each question on its photo."""
-    prompts, match = model.alignment(*states(batch.phrases + batch.questions))
+    span, words = states(batch.phrases + batch.questions)
+    prompts, match = model.alignment(span, words)
     count, device = len(batch.phrases), match.device
     region, photo = batch.absent_RB.nonzero().unbind(1)
     chosen = torch.randperm(len(region), device=device)[: 2 * count]
@@ -224,7 +229,8 @@ def _presence(model: Miras, batch: PhraseBatch, features: ImageFeatures, states:
     at = torch.cat([order[:count], region[chosen], order[count:]])
     photos = torch.cat([batch.regions.photo_R, photo[chosen], batch.photo_Q])
     there = torch.cat([torch.ones(count, device=device), torch.zeros(len(chosen), device=device), batch.there_Q])
-    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos), there
+    known = model.known(features, photos, span[at], words[at])
+    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos, known), there
 
 
 def patch_targets(batch: PhraseBatch, kept: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
