@@ -1,8 +1,9 @@
 """COCO: instance JSON (polygons, RLE) and panoptic JSON with PNGs of segment ids.
 
 In: the JSON and the folders of its photos and PNGs. Out: one `AnnotatedPhoto` per photo, one
-annotation per instance or segment. Crowds are left out and never called absent. Knows no data set
-by name. Source: cocodataset.org/#format-data.
+annotation per instance or segment. Crowds are left out and never called absent, nor is what `unsure`
+of an image record names (labels that may be there without a mask). Knows no data set by name.
+Source: cocodataset.org/#format-data.
 """
 
 from __future__ import annotations
@@ -145,7 +146,8 @@ def _open(json_path: Path, image_root: Path, faults: Faults) -> _File:
             path = inside(image_root, name)
             size = photo_size(path)
             same_size(f"{path.name}", (field(record, "height", int), field(record, "width", int)), size)
-            photos[image_id] = _Photo(PurePosixPath(name).with_suffix("").as_posix(), path, size)
+            unsure = {words(field({"unsure": said}, "unsure", str)) for said in record.get("unsure", ())}
+            photos[image_id] = _Photo(PurePosixPath(name).with_suffix("").as_posix(), path, size, unsure=unsure)
     return _File(photos, known, names, annotations)
 
 

@@ -17,6 +17,7 @@ from pycocotools import mask as rle_tools
 
 from miras.core.masks import decode_rle
 from miras.core.types import AnnotatedPhoto, Mask, Rle
+from miras.data import coverage
 from miras.data.knowledge import Entry, Knowledge
 from miras.data.words import mirror, plural
 
@@ -98,7 +99,7 @@ class Scene:
         """Phrases of things that are surely not there: (hard, easy).
 
         Hard: labels looked for everywhere in the photo, and parts of objects looked for. Easy: things of places
-        that do not go with this photo's.
+        that do not go with this photo's, and that its set shows nowhere without a label.
         """
         looked = self.photo.vocabulary - {a.label for a in self.photo.annotations}
         thing = next((e.object for e in self._entries if e is not None and e.object), "")
@@ -109,7 +110,8 @@ class Scene:
             phrase = entry.phrase if entry else label
             if phrase not in near:
                 hard.append(phrase)
-        apart = self.knowledge.apart(self.groups)
+        known = coverage.of(self.photo.source)
+        apart = (self.knowledge.apart(self.groups) if known.apart is None else known.apart) - known.unsure
         for entry in self.knowledge.entries.values():
             if entry.phrase in near or entry.object in near:
                 continue
@@ -147,7 +149,11 @@ class Scene:
                 spoken = (phrase, *_spoken(first.phrase, entry))
                 return [Target(phrase, spoken, frozenset(indices), "one", noun, entry)]
             spoken = _spoken(first.phrase, entry)
+            if coverage.of(self.photo.source).joined:  # one flower or a bed of them
+                spoken = (*spoken, plural(first.phrase))
             return [Target(first.phrase, spoken, frozenset(indices), "one", noun, entry, first.instructions)]
+        if not coverage.of(self.photo.source).each:
+            return []  # others may be in sight, so these are not all, and which is leftmost is not known
         several = first.phrase if first.instructions else plural(first.phrase)
         spoken = (several, f"all {several}") if not first.instructions else (several,)
         targets = [Target(several, spoken, frozenset(indices), "all", noun, entry, first.instructions)]

@@ -31,7 +31,11 @@ if TYPE_CHECKING:
     from miras.train.corpus import Corpus
     from miras.train.recipe import Recipe
 
-SHARES: Mapping[str, float] = {"instructpart": 0.45, "ccp": 0.18, "car-parts": 0.14, "coco128": 0.16, "camvid": 0.07}
+SHARES: Mapping[str, float] = {
+    "instructpart": 0.3, "coco-more": 0.17, "coco128": 0.12, "ccp": 0.09, "car-parts": 0.07, "furniture": 0.045,
+    "tools": 0.04, "facades": 0.035, "camvid": 0.03, "pantry": 0.025, "animals": 0.02, "faces": 0.015, "beasts": 0.01,
+    "pets": 0.01, "bottles": 0.01, "flowers": 0.005, "nails": 0.005,
+}  # fmt: skip
 """How often each of our sources is drawn."""
 QUALITY = 95
 """Of the JPEG in which a photo is held: 640 x 427 pixels take about 0.15 MB instead of 0.8."""

@@ -78,12 +78,13 @@ class PhraseStates:
 @dataclass
 class PhraseBatch:
     """Photos as views, the phrases of their regions, and the regions. absent_RB: region r is surely not on photo b.
+    labels: of each region; gone: names of what is surely not on each photo.
     questions: further phrases, asked of photo_Q for their presence alone; there_Q: whether it shows them."""
 
     views: Views
     phrases: list[str]
     labels: list[frozenset[str]]
-    present: list[set[str]]
+    gone: list[set[str]]
     absent_RB: Tensor
     regions: Regions
     names: list[str]
@@ -115,7 +116,7 @@ def phrase_batch(
     are surely not there.
     """
     side = parsing.detail_size // 4
-    index, targets, prompts, phrases, labels, present = [], [], [], [], [], []
+    index, targets, prompts, phrases, labels = [], [], [], [], []
     named: list[str] = []
     names: list[str] = []
     missing: list[set[str]] = []
@@ -136,7 +137,6 @@ def phrase_batch(
             phrases.append(wording(scene.targets[i], rng))
             named.append(scene.targets[i].phrase)
             labels.append(frozenset(sample.photo.annotations[m].label for m in scene.targets[i].members))
-        present.append({note.label for note in sample.photo.annotations})
         missing.append({name for absent in scene.absent for name in absent})
         further = [scene.targets[i] for i in others_there[:asked]]
         questions += [(wording(target, rng), photo, True) for target in further]
@@ -148,7 +148,7 @@ def phrase_batch(
     views = parsing([sample.pixels for sample in samples])
     regions = collate(index, targets, prompts, side)
     return PhraseBatch(
-        views, phrases, labels, present, absent.reshape(-1, len(samples)), regions, names,
+        views, phrases, labels, missing, absent.reshape(-1, len(samples)), regions, names,
         [phrase for phrase, *_ in questions],
         torch.tensor([photo for _, photo, _ in questions], dtype=torch.long),
         torch.tensor([is_there for *_, is_there in questions], dtype=torch.bool),
@@ -236,16 +236,16 @@ def _presence(model: Miras, batch: PhraseBatch, features: ImageFeatures, states:
 def patch_targets(batch: PhraseBatch, kept: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """Cover (B, R, N) of the kept phrases on every photo, and where it is known (B, R).
 
-    A phrase of another photo covers nothing here, unless its label is annotated here as well.
+    A phrase of another photo covers nothing here where what it names is surely absent; what has no mask may be there.
     """
     grid = int(tokens**0.5)
     own = torch.nn.functional.adaptive_avg_pool2d(batch.regions.target_Rss[kept][:, None], grid).flatten(1)
     own_RN, photos = own.cpu(), batch.regions.photo_R[kept].tolist()
-    cover_BRN = torch.zeros(len(batch.present), len(kept), tokens)
-    known = torch.zeros(len(batch.present), len(kept), dtype=torch.bool)
+    cover_BRN = torch.zeros(len(batch.gone), len(kept), tokens)
+    known = torch.zeros(len(batch.gone), len(kept), dtype=torch.bool)
     for r, (region, photo) in enumerate(zip(kept.tolist(), photos, strict=True)):
-        for b, present in enumerate(batch.present):
-            known[b, r] = b == photo or not batch.labels[region] & present
+        for b, gone in enumerate(batch.gone):
+            known[b, r] = b == photo or bool(batch.absent_RB[region, b]) or batch.labels[region] <= gone
         cover_BRN[photo, r] = own_RN[r]
     return cover_BRN.to(own.device), known.to(own.device)
 
