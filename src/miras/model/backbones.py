@@ -147,6 +147,7 @@ class LiteHead(nn.Module):
         self._conv_head = nn.Conv2d(_channels(STAGES[-1][-1], SPECS[name].width), inner, 1, bias=False)
         self._bn1 = _norm(inner)
         self._fc = nn.Linear(inner, classes)
+        self.eval()
 
     @property
     def features(self) -> int:
