@@ -13,6 +13,7 @@ _PLURALS = {
     "broccoli": "broccoli", "tooth": "teeth", "foot": "feet", "food": "pieces of food", "fruit": "pieces of fruit",
     "man": "men",
     "skis": "pairs of skis", "scissors": "pairs of scissors", "hair": "hair", "paper": "papers", "leaf": "leaves",
+    "vegetation": "vegetation",
 }  # fmt: skip
 _PLURAL_WORDS = frozenset({"people", "feet", "teeth", "mice", "knives", "men", "leaves", "shelves"})
 _SINGULAR_WORDS = frozenset({"lens", "gas", "canvas"})
@@ -20,7 +21,8 @@ _MASS = frozenset({
     "hair", "skin", "snow", "sand", "water", "grass", "gravel", "dirt", "paper", "food", "fruit", "cardboard",
     "broccoli", "sky", "sea", "accessories", "intimate", "clothing", "pavement", "traffic", "swimwear", "bread",
     "footwear", "underwear", "jewellery", "headwear", "lingerie", "knitwear", "foliage", "masonry", "brickwork",
-    "parquet", "cattle", "flooring", "asphalt", "soil", "earth", "mesh", "netting", "lawn", "shade",
+    "parquet", "cattle", "flooring", "asphalt", "soil", "earth", "mesh", "netting", "lawn", "shade", "vegetation",
+    "furniture",
 })  # fmt: skip
 _VOWEL = re.compile(r"^(?!uni|use|one|eu)[aeiou]", re.IGNORECASE)
 _SIDE = re.compile(

@@ -175,8 +175,9 @@ class Collate:
         drawn = [item for _, item in numbered]
         parsing = self.parsing(first)
         if self.recipe.stage == 1:
-            sizes = self.recipe.batch
-            return {"batch": stage1.phrase_batch(drawn, parsing, sizes.regions, rng, sizes.asked), "first": first}
+            sizes, referring = self.recipe.batch, self.recipe.data.referring
+            phrases = stage1.phrase_batch(drawn, parsing, sizes.regions, rng, sizes.asked, referring)
+            return {"batch": phrases, "first": first}
         template = self.config.template
         read = reading.read if self.config.reads else None
         probes = self.recipe.batch.probes
