@@ -109,12 +109,10 @@ class Knowledge:
     def _related(self, first: str, second: str) -> bool:
         if first == second or first.endswith(f" {second}") or second.endswith(f" {first}"):
             return True
-        found = [self.find(name, name) for name in (first, second)]
-        one, other = (
-            {name, *(entry.also if entry else ())} for name, entry in zip((first, second), found, strict=True)
-        )
+        names = [entry.also if (entry := self.find(name, name)) else () for name in (first, second)]
         kinds = self.kinds or {}
-        return bool(one & other) or second in kinds.get(first, ()) or first in kinds.get(second, ())
+        also = second in names[0] or first in names[1]
+        return also or second in kinds.get(first, ()) or first in kinds.get(second, ())
 
     def apart(self, groups: Iterable[str]) -> frozenset[str]:
         """Groups not met in a photo that shows all of `groups`."""
