@@ -66,6 +66,7 @@ def test_things_are_absent_and_stuff_is_not(name: str, absent: bool) -> None:
     [
         ("furniture", ("chair",), {"chair"}),
         ("furniture", ("chair", "chair"), set()),
+        ("bottles", ("bottle", "bottle"), {"bottles"}),
         ("coco-more", ("chair", "chair"), {"chairs", "left chair", "right chair"}),
         ("beasts", ("horse",), {"horse"}),
     ],

@@ -35,7 +35,10 @@ def test_mirror_twice_is_the_same_text(words: list[str]) -> None:
         ("person", "people"), ("knife", "knives"), ("sheep", "sheep"), ("bus", "buses"), ("wine glass", "wine glasses"),
         ("couch", "couches"), ("shoes", "shoes"), ("bakery", "bakeries"), ("toy", "toys"),
         ("computer mouse", "computer mice"),
-        ("wheel of the car", "wheels of the car"), ("pants", "pants"),
+        ("wheel of the car", "wheels of the car"), ("pants", "pants"), ("vegetation", "vegetation"),
+        ("tomato", "tomatoes"), ("bread", "pieces of bread"), ("tiger lily", "tiger lilies"), ("iris", "irises"),
+        ("lily-of-the-valley", "lilies-of-the-valley"), ("needle-nose pliers", "needle-nose pliers"),
+        ("rhinoceros", "rhinoceroses"), ("bell pepper", "bell peppers"), ("black pepper", "black pepper"),
     ],
 )  # fmt: skip
 def test_plural(one: str, many: str) -> None:

@@ -63,8 +63,9 @@ def evaluate(
 
     --out RUN: samples.jsonl, run.json, summary.json, report.html; a run that was stopped goes on when the same command
     is given again, and no answer is paid twice. The key of a server is read from OPENAI_API_KEY and written nowhere.
-    --format: any that `miras data` reads. Two more ways: instructpart without --out asks every item in a session of
-    its own; dialogues: PATH holds the training sets, --dialogues are sampled from their photos.
+    --format: any that `miras data` reads. Three more ways: instructpart without --out asks every item in a session of
+    its own; dialogues: PATH holds the training sets, --dialogues are sampled from their photos; phrases: everything in
+    these photos is asked for by its name, and a few things that are surely not there.
     """
     endpoint = {
         "base_url": base_url, "max_side": max_side, "temperature": temperature, "max_tokens": max_tokens, "rpm": rpm,

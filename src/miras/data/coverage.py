@@ -16,12 +16,14 @@ class Coverage:
     """looked: labels that were looked for in every photo; None = all that the reader says. apart: groups of the
     knowledge base that are never in sight in this set, labelled or not; None = those that do not go with what is
     labelled. unsure: groups that may be in sight without a label, taken from these. each: whether every instance of
-    a kind that has a mask has one. joined: whether one mask joins all of a kind."""
+    a kind that has a mask has one, sides: so surely that one may be told by its place or size among them. joined:
+    whether one mask joins all of a kind."""
 
     looked: frozenset[str] | None = None
     apart: frozenset[str] | None = None
     unsure: frozenset[str] = frozenset()
     each: bool = True
+    sides: bool = True
     joined: bool = False
 
 
@@ -45,10 +47,10 @@ def _groups(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-def _only(apart: str, *, looked: str = "", each: bool = True, joined: bool = False) -> Coverage:
+def _only(apart: str, *, looked: str = "", each: bool = True, sides: bool = True, joined: bool = False) -> Coverage:
     """A set that labels one kind of thing. apart: groups, with spaces between; looked: labels, with commas between."""
     labels = frozenset(looked.split(", ")) if looked else frozenset[str]()
-    return Coverage(labels, _groups(apart), each=each, joined=joined)
+    return Coverage(labels, _groups(apart), each=each, sides=sides, joined=joined)
 
 
 _FULL = Coverage()
@@ -59,17 +61,19 @@ COVERAGE: Mapping[str, Coverage] = {
             "accessory bedding building clothing food furniture ground nature opening sport surface textile toy"
         )
     ),
-    "tools": _only("animal bath bedding food kitchen pet transport vehicle"),
+    "tools": _only("animal bath bedding flower food kitchen pet transport vehicle"),
     "furniture": _only("animal car street tool transport", each=False),
     "facades": _only(
         "animal appliance bath bedding electronics food kitchen sport tool", looked="window, balcony railing, car"
     ),
-    "pantry": _only("animal bath bedding car electronics pet street tool transport vehicle", each=False),
+    "pantry": _only("animal bath bedding car electronics pet street tool transport vehicle", sides=False),
     "animals": _only("appliance bath bedding car electronics kitchen tool"),
-    "faces": _only("animal appliance bath bedding car food garden kitchen pet sport street tool transport vehicle"),
+    "faces": _only(
+        "animal appliance bath bedding car flower food garden kitchen pet sport street tool transport vehicle"
+    ),
     "beasts": _only("appliance bath bedding electronics kitchen tool", joined=True),
     "pets": _only("animal car street tool transport", joined=True),
-    "bottles": _only("animal transport"),
+    "bottles": _only("animal transport", sides=False),
     "flowers": _only(
         "animal appliance bath bedding car electronics kitchen pet sport tool transport vehicle", joined=True
     ),

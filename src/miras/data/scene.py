@@ -183,7 +183,7 @@ class Scene:
         several = first.phrase if first.instructions else plural(first.phrase)
         spoken = (several, f"all {several}") if not first.instructions else (several,)
         targets = [Target(several, spoken, frozenset(indices), "all", noun, entry, first.instructions)]
-        if not first.instructions:
+        if not first.instructions and coverage.of(self.photo.source).sides:
             targets += self._sides(first.phrase.partition(" of the ")[0], indices, entry, noun)
         return targets
 

@@ -93,7 +93,8 @@ def figures(held: Sequence[Talk]) -> dict[str, Any]:
     """`giou` and its like in per cent, over all turns that change the selection; rates from 0 to 1.
 
     `final`: dialogues of two exchanges and more whose last reply names one target. `gap`: gIoU of the
-    target asked alone minus gIoU after the dialogue, `gap_interval` its 95% bootstrap interval.
+    target asked alone minus gIoU after the dialogue, `gap_interval` its 95% bootstrap interval; `intervals`: the
+    same of gIoU and of the rates, photos drawn whole.
     """
     turns = [said for talk in held for said in talk.turns]
     edits = {op: [op in said.said for said in turns if op in said.wanted] for op in EDITS}
@@ -108,6 +109,7 @@ def figures(held: Sequence[Talk]) -> dict[str, Any]:
         "operators_obeyed": _share([flag for obeyed in edits.values() for flag in obeyed]),
         "refusals": {"n": len(refused), "right": _share(refused)},
         "false_refusals": {"n": len(wrongly), "rate": _share(wrongly)},
+        "intervals": _intervals(held),
         "giou_by_turn": _by_turn(held),
         "giou_by_move": _grouped((said.move, said.overlap) for said in turns),
         "giou_by_source": _grouped((talk.source, said.overlap) for talk in held for said in talk.turns),
@@ -188,6 +190,20 @@ def _final(held: Sequence[Talk]) -> dict[str, Any]:
     own, alone = giou([pair[0] for pair in pairs]), giou([pair[1] for pair in pairs])
     low, high = _interval([100 * (b.iou - a.iou) for a, b, _ in pairs], [photo for _, _, photo in pairs])
     return {"n": len(pairs), "giou_own": own, "giou_alone": alone, "gap": alone - own, "gap_interval": [low, high]}
+
+
+def _intervals(held: Sequence[Talk]) -> dict[str, list[float]]:
+    turns = [(said, f"{talk.source}/{talk.photo}") for talk in held for said in talk.turns]
+    values: dict[str, list[tuple[float, str]]] = {
+        "giou": [(100 * said.overlap.iou, photo) for said, photo in turns if said.overlap is not None],
+        "operators_obeyed": [(op in said.said, photo) for said, photo in turns for op in EDITS if op in said.wanted],
+        "refusals": [(Operator.REJECT in said.said, photo) for said, photo in turns if Operator.REJECT in said.wanted],
+        "false_refusals": [(Operator.REJECT in said.said, photo) for said, photo in turns if said.wants_mask],
+    }
+    return {
+        name: list(_interval([value for value, _ in pairs], [photo for _, photo in pairs]))
+        for name, pairs in values.items()
+    }
 
 
 def _interval(values: Sequence[float], clusters: Sequence[str], rounds: int = 2000) -> tuple[float, float]:

@@ -293,4 +293,6 @@ def patch_targets(batch: PhraseBatch, kept: Tensor, tokens: int) -> tuple[Tensor
 
 
 def _same(labels: list[frozenset[str]]) -> Tensor:
-    return torch.tensor([[bool(a & b) for b in labels] for a in labels])
+    """(R, R) True where the labels may name the same thing: a sofa is no counterexample of a couch."""
+    known = knowledge.load()
+    return torch.tensor([[any(known.may_be(x, y) for x in a for y in b) for b in labels] for a in labels])

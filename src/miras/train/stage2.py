@@ -19,6 +19,7 @@ from torch import Tensor
 
 from miras.core.grammar import IGNORE, REJ, SEG
 from miras.core.types import Conversation
+from miras.data import knowledge
 from miras.model.miras import Miras
 from miras.model.visual_encoders import ImageFeatures, pool_by_mask
 from miras.train import losses, reasoning_losses
@@ -191,9 +192,10 @@ def _redrawn(talk: Conversation, grids_Rss: NDArray[np.bool_]) -> Conversation:
 
 
 def _same(batch: DialogueBatch) -> Tensor:
-    """(R, R) True where two regions carry the same phrase, or cover much the same of the same photo."""
+    """(R, R) True where two regions carry phrases of what may be the same, or cover much the same of the same photo."""
+    may_be = knowledge.load().may_be
     phrases = (
-        torch.tensor([[a == b for b in batch.phrases] for a in batch.phrases])
+        torch.tensor([[may_be(a, b) for b in batch.phrases] for a in batch.phrases])
         .reshape(len(batch.phrases), len(batch.phrases))
         .bool()
     )
