@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from miras.chat.engine import Engine
-from miras.chat.past import ranks
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.core.grammar import SPECIAL_TOKENS
+from miras.core.recall import ranks
 from miras.core.types import Alternative, Mark, Name, Operator, Region, Turn
 from miras.model import presets
 from miras.model.config import MirasConfig

@@ -69,11 +69,12 @@ class Written:
 class Evidence:
     """What a reply was decided by. presence: logit that the photo shows the first thing it would name, None
     when it names none. refusal: log odds of `[REJ]` by the language model where the reply begins. naming: log
-    probability of that name."""
+    probability of that name. again: it was named before, and is meant again."""
 
     presence: float | None
     refusal: float
     naming: float = 0.0
+    again: bool = False
 
 
 @dataclass
@@ -146,7 +147,8 @@ class Engine:
             except StopIteration as done:
                 written = done.value
         if written is None:
-            self.evidence = Evidence(self._presence, refusal, self._naming)
+            again = isinstance(held[-1], Region) and held[-1].id < job.first_region
+            self.evidence = Evidence(self._presence, refusal, self._naming, again)
             passed = self.model.verdict(self._presence, refusal)
         elif written.failed:
             self.evidence = Evidence(self._presence, refusal, self._naming)

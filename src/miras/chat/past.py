@@ -23,6 +23,7 @@ from miras.chat.decoding import ReplyRules
 from miras.chat.lookahead import Guess, Phrase, guesses
 from miras.core.errors import InputError
 from miras.core.grammar import MASK, OBJ, REF, SEG
+from miras.core.recall import ranks
 from miras.core.types import Region
 from miras.model.miras import Miras
 from miras.model.visual_encoders import ImageFeatures
@@ -121,6 +122,7 @@ class Past:
         known = {slot.start: slot for slot in before}
         for (at, region), tokens_KD in zip(places, tokens, strict=True):
             opening = _last(run.ids, self.grammar.id(OBJ), at)
+            span: Tensor | None
             if opening >= start:
                 words = hidden_LE[opening - start : at - start].clone()
                 span = self.read(words)
@@ -286,13 +288,6 @@ class Past:
     def span(self, region_id: int) -> Tensor | None:
         """States (S, E) of a region's words; None when it has left the context or was pointed at."""
         return next((slot.span_SE for slot in self.slots if slot.region.id == region_id), None)
-
-
-def ranks(mentioned: Sequence[int]) -> tuple[list[int], list[int]]:
-    """For each mention, given by its region: the place of that region, from 0, among the regions by their first
-    mention, and by their last one from the newest."""
-    first, newest = list(dict.fromkeys(mentioned)), list(dict.fromkeys(reversed(mentioned)))
-    return [first.index(one) for one in mentioned], [newest.index(one) for one in mentioned]
 
 
 def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,8 @@ class Item:
 class Mix:
     """What an item is made of. conversations: about each photo, 0 = phrases are all that is wanted. recorded: share of
     recorded ones where a photo has both. turns, kinds: of sampled ones, see `dialogues.sample`. longest: photos are
-    held with this longer side, in pixels. shares, other: how often a source is drawn. strength: of augmentation."""
+    held with this longer side, in pixels. shares, other: how often a source is drawn. strength: of augmentation.
+    points, complements: what sampled ones may do, see `dialogues.sample`."""
 
     conversations: int = 1
     recorded: float = 0.5
@@ -64,6 +65,8 @@ class Mix:
     shares: Mapping[str, float] | None = None
     other: float = 0.1
     strength: Strength = DEFAULT
+    points: bool = False
+    complements: bool = False
 
 
 class Draw:
@@ -209,7 +212,9 @@ class Photos(Dataset[Item]):
             sample = sample if dialogues.askable(sample.photo) else held
         if askable and dialogues.askable(sample.photo):
             for _ in range(mix.conversations - len(talks)):
-                example = dialogues.sample(sample.photo, rng, turns=mix.turns, kinds=mix.kinds)
+                example = dialogues.sample(
+                    sample.photo, rng, turns=mix.turns, kinds=mix.kinds, points=mix.points, complements=mix.complements
+                )
                 talks.append(example.conversation)
         shown = sample.photo if sample.photo.annotations else None
         return Item(sample.pixels, talks, shown, f"{file.photo.source}/{file.photo.id}")
@@ -240,8 +245,11 @@ class Photos(Dataset[Item]):
 class Items(Dataset[tuple[int, Item]]):
     """The items of a whole run with their numbers."""
 
-    def __init__(self, corpus: Corpus, recipe: Recipe, count: int) -> None:
-        """count: items of all steps and processes. Raises InputError for unknown keys of `recipe.augment`, and for a
+    def __init__(
+        self, corpus: Corpus, recipe: Recipe, count: int, *, points: bool = False, complements: bool = False
+    ) -> None:
+        """count: items of all steps and processes. points, complements: what the model can do.
+        Raises InputError for unknown keys of `recipe.augment`, and for a
         corpus that holds nothing for the stage."""
         data, batch = recipe.data, recipe.batch
         known = [field.name for field in fields(Strength)]
@@ -249,7 +257,7 @@ class Items(Dataset[tuple[int, Item]]):
             raise InputError(f"augment of {', '.join(known)}", ", ".join(unknown), "see docs/training.md for every key")
         mix = Mix(
             batch.conversations if recipe.stage == 2 else 0, data.recorded, data.turns, data.kinds or None,
-            data.longest, data.shares, data.other, Strength(**recipe.augment),
+            data.longest, data.shares, data.other, Strength(**recipe.augment), points, complements,
         )  # fmt: skip
         photographs = [
             versions(photo, corpus.records.get(f"{photo.source}/{photo.id}", ()) if mix.conversations else ())

@@ -26,7 +26,8 @@ class Start:
     a saved model. preset, config: of a model from nothing. operators: `[ADD]` and its like start from the
     embeddings of the words they stand for, as after stage 1. reads: what is written in a photo stands in the opening
     of its conversations from now on; tags: names of what the photo seems to show, by a tagger that is fitted first
-    (a model that has one is given a new fit in any case)."""
+    (a model that has one is given a new fit in any case). points: what was named before and is meant again is pointed
+    at from now on; complements: all but (`[NOT]`) is learnt. What the weights can do already, they go on doing."""
 
     weights: str = ""
     preset: str = "miras-mini"
@@ -34,6 +35,8 @@ class Start:
     operators: bool = False
     reads: bool = False
     tags: bool = False
+    points: bool = False
+    complements: bool = False
 
 
 @dataclass(frozen=True)
