@@ -19,7 +19,7 @@ import numpy as np
 
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
-from miras.core.selection import Steps, advance
+from miras.core.selection import follow
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mask, Name, Piece, Region, Turn, Words
 from miras.data import knowledge
 from miras.data.checks import SHOWN_FAULTS
@@ -267,13 +267,7 @@ def _stays(part: Mask, full: Mask, least: float) -> bool:
 
 def _emptied(conversation: Conversation) -> bool:
     """Whether some step selects nothing."""
-    steps: Steps = ()
-    for turn in conversation.turns:
-        if turn.role == "assistant":
-            steps = advance(steps, turn)
-            if steps and not steps[-1].mask.any():
-                return True
-    return False
+    return any(bool(steps) and not steps[-1].mask.any() for _, steps in follow(conversation.turns))
 
 
 def _target(photo: AnnotatedPhoto, talks: Sequence[Talk], rng: np.random.Generator) -> AnnotatedPhoto:
