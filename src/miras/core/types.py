@@ -170,6 +170,7 @@ class AnnotatedPhoto:
 
     vocabulary: labels that were looked for everywhere in this photo, so that one of them that
     is not among the annotations is really absent; empty when the dataset labels only some things.
+    content: the photo's file where it is embedded in its dataset; the path is only its name then.
     """
 
     id: str
@@ -178,6 +179,12 @@ class AnnotatedPhoto:
     annotations: tuple[Annotation, ...]
     source: str
     vocabulary: frozenset[str] = frozenset()
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def file(self) -> Path | bytes:
+        """What `core.photo.read_photo` reads."""
+        return self.path if self.content is None else self.content
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,8 @@ import difflib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,11 @@ from miras.core.errors import InputError
 from miras.data.checks import OnFault, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
+from miras.data.identity import named
+from miras.data.places import split_folders, split_of
 from miras.data.record import Record, regions_of
-from miras.data.single import records_of, split_folders, split_of
+from miras.data.single import records_of
+from miras.data.stream import keys
 
 __all__ = ["FORMATS", "Format", "Report", "guess_format", "read_records", "write_records"]
 
@@ -64,7 +68,8 @@ class Report:
 def read_records(
     path: Path | str, format: str, on_fault: OnFault | None = None, *, instruction: int = 0
 ) -> Iterator[Record]:
-    """The records at `path`, in the order of the files; photos as absolute paths.
+    """The records at `path`, in the order of the files; photos as absolute paths, each with an `image_id` of its own
+    in its source (`identity`).
 
     instruction: which of an InstructPart item's six the user says; all stay in `meta`. Faulty records are left
     out and told to `on_fault`; without it InputError names them, at the latest after the last good one. Raises
@@ -74,7 +79,7 @@ def read_records(
     path = Path(path)
     if not path.exists():
         raise InputError(f"{format} data", f"no file or folder {path}")
-    return _reader(format, instruction)(path, on_fault)
+    return named(_reader(format, instruction)(path, on_fault))
 
 
 def write_records(
@@ -96,7 +101,7 @@ def write_records(
     first = next(records, None)
     if first is None:
         raise InputError("at least one record to write", "none")
-    records = chain([first], records)
+    records = named(chain([first], records))
     if format in ("miras", "jsonl", "prist"):
         return _write_talk(records, out, format, photos, on_fault)
     lost = Losses()
@@ -145,34 +150,65 @@ def _writer(format: str) -> Writer:
 def _instances(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import coco_stream
 
-    for file in _jsons(path, "instances"):
-        yield from coco_stream.read(file, on_fault=on_fault)
+    seen: dict[tuple[str, str], int] = {}
+    for file, source, split in _jsons(path, "instances"):
+        yield from coco_stream.read(file, on_fault=on_fault, source=source, split=split, seen=seen)
 
 
 def _panoptic(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data.read import read
 
-    for file in _jsons(path, "panoptic"):
-        yield from records_of(read(file, "coco-panoptic", on_fault), split_of(file.stem))
+    seen: dict[tuple[str, str], int] = {}
+    for file, source, split in _jsons(path, "panoptic"):
+        photos = read(file, "coco-panoptic", on_fault)
+        photos = [replace(photo, source=source) for photo in photos] if source else photos
+        yield from records_of(photos, split or split_of(file.stem), seen=seen)
 
 
-def _jsons(path: Path, kind: str) -> list[Path]:
-    """The JSON files of COCO at a path: itself, the only one of the folder, or those named after their kind."""
+def _jsons(path: Path, kind: str) -> list[tuple[Path, str, str]]:
+    """(file, source, split) of the JSON files of COCO at a path; source and split "" where the file itself tells them.
+
+    The file itself, the only one of the folder, or those named after their kind; and those in folders of splits.
+    """
     if path.is_file():
-        return [path]
-    folder = path if any(path.glob("*.json")) else path / "annotations"
-    files = sorted(folder.glob("*.json"))
+        return [(path, "", "")]
+    here = path if any(path.glob("*.json")) else path / "annotations"
+    has = partial(_has_coco, kind)
+    found = [(file, "", "") for file in _of_kind(here, kind)] if any(here.glob("*.json")) else []
+    inside = [(folder, split) for folder, split in split_folders(path, None if found else has) if folder != path]
+    for folder, split in inside:
+        if has(folder):
+            found += [(file, path.resolve().name, split) for file in _of_kind(folder, kind)]
+    return found or [(file, "", "") for file in _of_kind(here, kind)]  # raises: there is none
+
+
+def _of_kind(folder: Path, kind: str) -> list[Path]:
+    files = sorted(file for file in folder.glob("*.json") if not file.name.startswith("."))
     named = [file for file in files if file.name.startswith(kind)]
     if len(files) != 1 and not named:
         got = ", ".join(file.name for file in files[:5]) or "none"
-        raise InputError(f"one JSON file, or {kind}_*.json, in {path}", got, "name the file itself")
+        raise InputError(f"one JSON file, or {kind}_*.json, in {folder}", got, "name the file itself")
     return named or files
+
+
+def _has_coco(kind: str, folder: Path) -> bool:
+    """Whether a folder itself holds a COCO JSON with masks of this kind."""
+    wanted = {"images", "annotations", "segmentation" if kind == "instances" else "segments_info"}
+    return any(wanted <= keys(file) for file in sorted(folder.glob("*.json")) if not file.name.startswith("."))
+
+
+def _has_indexed(folder: Path) -> bool:
+    return (folder / "labels.txt").is_file() and (folder / "masks").is_dir()
+
+
+def _has_parts(folder: Path) -> bool:
+    return any(folder.glob("data_*.json")) and (folder / "masks").is_dir()
 
 
 def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import indexed_png
 
-    for folder, split in split_folders(path):
+    for folder, split in split_folders(path, _has_indexed):
         # Specks too: a copy holds what the original holds.
         photos = indexed_png.read(folder, path.resolve().name, min_share=0.0, on_fault=on_fault)
         yield from records_of(photos, split)
@@ -181,7 +217,7 @@ def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
     from miras.data import instructpart
 
-    for folder, split in split_folders(path):
+    for folder, split in split_folders(path, _has_parts):
         photos = instructpart.read(folder, on_fault)
         file = next(folder.glob("data_*.json"))
         told = _told(load_json(file, list))
