@@ -20,7 +20,7 @@ from miras.core.errors import InputError
 from miras.data.checks import OnFault, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
-from miras.data.identity import named
+from miras.data.identity import File, named
 from miras.data.places import split_folders, split_of
 from miras.data.record import Record, regions_of
 from miras.data.single import records_of
@@ -197,18 +197,15 @@ def _has_coco(kind: str, folder: Path) -> bool:
     return any(wanted <= keys(file) for file in sorted(folder.glob("*.json")) if not file.name.startswith("."))
 
 
-def _has_indexed(folder: Path) -> bool:
-    return (folder / "labels.txt").is_file() and (folder / "masks").is_dir()
-
-
-def _has_parts(folder: Path) -> bool:
-    return any(folder.glob("data_*.json")) and (folder / "masks").is_dir()
+def _has_masks(folder: Path) -> bool:
+    """Whether a folder holds something of indexed PNG or InstructPart."""
+    return (folder / "masks").is_dir() or (folder / "labels.txt").is_file() or any(folder.glob("data_*.json"))
 
 
 def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import indexed_png
 
-    for folder, split in split_folders(path, _has_indexed):
+    for folder, split in split_folders(path, _has_masks):
         # Specks too: a copy holds what the original holds.
         photos = indexed_png.read(folder, path.resolve().name, min_share=0.0, on_fault=on_fault)
         yield from records_of(photos, split)
@@ -217,7 +214,7 @@ def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
     from miras.data import instructpart
 
-    for folder, split in split_folders(path, _has_parts):
+    for folder, split in split_folders(path, _has_masks):
         photos = instructpart.read(folder, on_fault)
         file = next(folder.glob("data_*.json"))
         told = _told(load_json(file, list))
@@ -254,27 +251,26 @@ def _write_talk(
         count = jsonl.write_jsonl(passed, out)
     else:
         file = out if out.suffix == ".json" else out / "test.json"
-        count = prist.write(passed, file, on_fault=told)
+        names = prist.PhotoNames()
+        count = prist.write(passed, file, on_fault=told, names=names)
         if photos != "reference":
-            _place(passed.photos, file.parent / "images", photos)
+            _place(names.taken, file.parent / "images", photos)
     return Report(count, passed.regions, passed.lost)
 
 
 class _Passed:
-    """The records on their way to a writer: how many regions, what is lost, which photos; less those it refuses."""
+    """The records on their way to a writer: how many regions, what is lost; less those it refuses."""
 
     def __init__(self, records: Iterator[Record], format: str, on_fault: OnFault | None) -> None:
         self._records, self._on_fault, self._prist = records, on_fault, format == "prist"
         self._last, self._last_lost = 0, Losses()
         self.regions, self.lost = 0, Losses()
-        self.photos: dict[str, bytes | None] = {}
 
     def __iter__(self) -> Iterator[Record]:
         for record in self._records:
             self._last = sum(1 for _ in regions_of(record))
             self.regions += self._last
             if self._prist:
-                self.photos.setdefault(record["image"], record.get("image_bytes"))
                 self._last_lost = Losses({
                     "kind and hops of {} conversations": int(record["kind"] != "progressive"),
                     "split of {} conversations": int(record["split"] not in ("", "test")),
@@ -291,13 +287,12 @@ class _Passed:
             self._on_fault(fault)
 
 
-def _place(held: dict[str, bytes | None], folder: Path, photos: Photos) -> None:
+def _place(held: dict[str, File], folder: Path, photos: Photos) -> None:
     """Photos under the names that PRIST has for them."""
     album = Album(photos)
-    for path, data in ((Path(image), data) for image, data in held.items()):
-        if data is not None or path.is_file():
-            placed = folder / album.place(Picture(path, path.stem, path, (0, 0), data), folder, path.stem)
-            placed.replace(folder / path.name)
+    for name, (path, data) in held.items():
+        placed = folder / album.place(Picture(path, name, path, (0, 0), data), folder, Path(name).stem)
+        placed.replace(folder / name)
 
 
 def _in_whole(out: Path, write: Writer, pictures: list[Picture], album: Album, lost: Losses) -> int:

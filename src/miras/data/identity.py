@@ -81,7 +81,9 @@ class Contents:
 class Names:
     """Gives every photo an id of its own, in the order in which they come; see the rules above."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, opened: bool = True) -> None:
+        """opened: whether files may be; otherwise all files of one name are one photo."""
+        self._opened = opened
         self._of_name: dict[tuple[str, str], _Name] = {}
         self._versions: dict[tuple[str, str], int] = {}
 
@@ -89,6 +91,8 @@ class Names:
         """name: the dataset's id of the photo. path: its file; content: the file's bytes, where they are embedded."""
         same = self._of_name.get((source, name))
         if same is not None and content is None and same.path == str(path) and not same.first.digest:
+            return same.known[0]
+        if same is not None and not self._opened:
             return same.known[0]
         look = _Look(Path(path), content)
         if same is None:
@@ -169,30 +173,30 @@ def told_apart(path: Path, other: Path) -> tuple[str, ...]:
 
 
 class FileNames:
-    """A file's name for each photo of a folder: its own, where need be with the folder that tells it apart, or a number."""
+    """A file's name for each photo, that no other has: its own, else with the folders in its id, else with a number."""
 
     def __init__(self, *, stems: bool = False) -> None:
         """stems: whether names must differ without their endings, too."""
         self._stems = stems
-        self._taken: dict[str, Path] = {}
+        self._taken: set[str] = set()
         self._names: dict[Hashable, str] = {}
 
-    def __call__(self, photo: Hashable, path: Path, name: str, folder: str = "") -> str:
-        """photo: what tells it from others; name: what it is called by itself; folder: put before, with its "/"."""
+    def __call__(self, photo: Hashable, name: str, id: str, folder: str = "") -> str:
+        """photo: what tells it from others; name: of its file; id: its own; folder: put before, with its "/"."""
         if photo not in self._names:
-            self._names[photo] = self._new(path, name, folder)
+            self._names[photo] = self._new(name, id, folder)
+            self._taken.add(self._key(self._names[photo]))
         return self._names[photo]
 
-    def _new(self, path: Path, name: str, folder: str) -> str:
+    def _new(self, name: str, id: str, folder: str) -> str:
         stem, ending = os.path.splitext(name)
-        found, number = folder + name, 1
-        first = self._taken.get(self._key(found))
-        if first is not None and (apart := "-".join(told_apart(path, first))):
-            found = f"{folder}{apart}-{name}"
+        parts, number = id.split("/"), 1
+        found = folder + name
+        if self._key(found) in self._taken and parts[-1] in (stem, name):
+            found = folder + "-".join((*parts[:-1], name))
         while self._key(found) in self._taken:
             number += 1
             found = f"{folder}{stem}-{number}{ending}"
-        self._taken[self._key(found)] = path
         return found
 
     def _key(self, name: str) -> str:

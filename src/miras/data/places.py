@@ -6,6 +6,7 @@ hidden files are passed over. Knows no file format.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,21 +40,18 @@ def split_of(name: str) -> str:
 def split_folders(path: Path, has: Has | None = None) -> list[tuple[Path, str]]:
     """The folders of splits inside a folder, train, val and test; else the folder itself, undivided.
 
-    has: then the folder itself and its other folders come last, undivided, those of them that hold data.
+    has: of all of them those that hold data; and the folder itself and its other folders where they do, undivided.
     """
     inside = folders(path)
     found = [(folder, split) for split in SPLITS for folder in inside if split_named(folder.name) == split]
-    if not found:
-        found = [(path, "")] if has is None or has(path) else []
-    elif has is not None and has(path):
-        found.append((path, ""))
     if has is not None:
-        found += [(folder, "") for folder in inside if not split_named(folder.name) and has(folder)]
+        found += [(folder, "") for folder in (path, *inside) if not split_named(folder.name) or folder == path]
+        found = [(folder, split) for folder, split in found if has(folder)] or [one for one in found if one[1]]
     return found or [(path, "")]
 
 
 def split_places(path: Path, word: str) -> list[Path]:
-    """The folders inside a folder, or inside its `images`, that are called like a split ("val2017", "valid"), if it is one."""
+    """The folders in a folder, or in its `images`, that are called like a split; word: "val2017", "valid", or no split."""
     split = split_named(word.rstrip("0123456789"))
     words = dict.fromkeys([word, *(name for name, of in SPLIT_WORDS.items() if of == split)] if split else ())
     return [place for top in (path, path / "images") for name in words if (place := top / name).is_dir()]
@@ -112,7 +110,8 @@ def the_one(photos: list[Path], of: str, what: str = "photo") -> Path | None:
         if not any(same_file(File(photo), File(other)) for other in different):
             different.append(photo)
     if len(different) > 1:
-        got = " and ".join(photo.name for photo in different)
+        top = os.path.commonpath([photo.parent for photo in different])
+        got = " and ".join(photo.relative_to(top).as_posix() for photo in different)
         raise InputError(f"one {what} for {of}", f"{got}, which differ", "take away or rename the other")
     return different[0] if different else None
 

@@ -92,7 +92,7 @@ def learn(
     names = sorted(found | set(model.config.tags))
     if not names:
         return []
-    looks_NF = torch.stack([look(read_photo(photo.path)) for photo in photos])
+    looks_NF = torch.stack([look(read_photo(photo.file)) for photo in photos])
     there_NT = torch.tensor([[name in here for name in names] for here in shown]).float()
     weights_N = _weights(photos, shares, other)
     fold_N = torch.tensor([fold(f"{photo.source}/{photo.id}") for photo in photos])

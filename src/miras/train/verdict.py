@@ -79,7 +79,7 @@ def _sampled(photos: Sequence[AnnotatedPhoto], count: int, seed: int) -> Iterato
     for index in range(count):
         photo = photos[int(rng.integers(len(photos)))]
         drawn = dialogues.sample(photo, np.random.default_rng([seed, index]), turns=(1, 3), kinds=kinds)
-        yield photo.path, drawn.conversation
+        yield photo.file, drawn.conversation
 
 
 def _drawn(records: Sequence[Record], count: int, seed: int) -> Iterator[tuple[Path | bytes, Conversation]]:
