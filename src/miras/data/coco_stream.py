@@ -41,8 +41,8 @@ def read(
     """A record for each instance. image_root: looked for beside the file when None.
 
     source, split: told by the names of the file's folder and of the file ("instances_val.json") when empty. seen: how
-    many annotations a photo of a split has had, where a dataset has several files. Faulty records are left out and told to
-    `on_fault`; without it they raise InputError after the last good one.
+    many annotations a photo of a split has had, where a dataset has several files. Faulty records are left out and
+    told to `on_fault`; without it they raise InputError after the last good one.
     """
     faults = Faults(json_path, on_fault)
     image_root = image_root or photos_beside(json_path)

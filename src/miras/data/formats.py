@@ -20,7 +20,7 @@ from miras.core.errors import InputError
 from miras.data.checks import OnFault, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
-from miras.data.identity import File, named
+from miras.data.identity import File, Folders, named
 from miras.data.places import split_folders, split_of
 from miras.data.record import Record, regions_of
 from miras.data.single import records_of
@@ -214,8 +214,9 @@ def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
     from miras.data import instructpart
 
+    told_apart = Folders()
     for folder, split in split_folders(path, _has_masks):
-        photos = instructpart.read(folder, on_fault)
+        photos = told_apart(instructpart.read(folder, on_fault), folder)
         file = next(folder.glob("data_*.json"))
         told = _told(load_json(file, list))
         metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -145,10 +145,48 @@ def united(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
     return list(found.values())
 
 
+class Folders:
+    """Tells the photos of a dataset's folders apart where each folder has a list of names of its own."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[Path, list[File]]] = {}
+
+    def __call__(self, photos: Sequence[AnnotatedPhoto], folder: Path) -> list[AnnotatedPhoto]:
+        """The photos of one more folder; it goes into the ids of those whose name stands for other bytes elsewhere."""
+        here: dict[str, list[File]] = {}
+        for photo in photos:
+            here.setdefault(photo.id, []).append(File(photo.path, photo.content))
+        ids: dict[str, str] = {}
+        for id, files in here.items():
+            first, others = self._first.setdefault(id, (folder, files))
+            if first != folder and not any(same_file(one, other) for one in files for other in others):
+                ids[id] = "/".join((*told_apart(folder / id, first / id), id))
+        return [replace(photo, id=ids.get(photo.id, photo.id)) for photo in photos]
+
+
 def copies(files: Iterable[File]) -> list[int]:
     """For each file the place of the first with the same bytes, mostly its own."""
     contents, first = Contents(), dict[int, int]()
     return [first.setdefault(contents(file), place) for place, file in enumerate(files)]
+
+
+class Parted:
+    """Finds copies that a split puts on two sides: the same bytes under two names, "b (val) is a copy of a (train)"."""
+
+    def __init__(self) -> None:
+        self._contents = Contents()
+        self._first: dict[int, tuple[str, str]] = {}
+        self._seen: set[tuple[str, str]] = set()
+        self.lines: list[str] = []
+
+    def add(self, photo: str, split: str, file: File) -> None:
+        """photo: its name, by which it is told. Photos of no split are passed over; so is one that came before."""
+        if not split or (photo, split) in self._seen or (file.content is None and not file.path.is_file()):
+            return
+        self._seen.add((photo, split))
+        first, side = self._first.setdefault(self._contents(file), (photo, split))
+        if side != split and first != photo:
+            self.lines.append(f"{photo} ({split}) is a copy of {first} ({side})")
 
 
 def same_file(one: File, other: File) -> bool:

@@ -51,7 +51,7 @@ def split_folders(path: Path, has: Has | None = None) -> list[tuple[Path, str]]:
 
 
 def split_places(path: Path, word: str) -> list[Path]:
-    """The folders in a folder, or in its `images`, that are called like a split; word: "val2017", "valid", or no split."""
+    """The folders in a folder, or in its `images`, that are called like a split; word: "val2017", or no split."""
     split = split_named(word.rstrip("0123456789"))
     words = dict.fromkeys([word, *(name for name, of in SPLIT_WORDS.items() if of == split)] if split else ())
     return [place for top in (path, path / "images") for name in words if (place := top / name).is_dir()]

@@ -4,7 +4,8 @@ In: `test.json`, a list of {"img_id", "dialogue": [{"from": "human"|"gpt", "valu
 the last reply; where they are to be had, photos and a LabelMe file `{stem of img_id}.json` for each (of photos with one
 stem it is that of its folder and its `imagePath`). Out: `Record` values, and both kinds of files again: the JSON byte
 for byte as it was released. A shape belongs to a dialogue when its label is the focus after normalisation, never by
-a part of it (the official code takes "sign text" for "sign"). Source: PixelRIST, ACL 2025.acl-long.864, and its repository.
+a part of it (the official code takes "sign text" for "sign"). Source: PixelRIST, ACL 2025.acl-long.864, and its
+repository.
 """
 
 from __future__ import annotations

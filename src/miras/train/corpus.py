@@ -19,7 +19,7 @@ from miras.data.checks import SHOWN_FAULTS
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
 from miras.data.guess import guess_format
-from miras.data.identity import File, Names, copies, named_photos, same_file, united
+from miras.data.identity import File, Folders, Names, Parted, named_photos, same_file, united
 from miras.data.places import split_folders
 from miras.data.read import FORMATS as ANNOTATED
 from miras.data.read import SOURCES, read_sources
@@ -145,8 +145,9 @@ def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
     faults: list[str] = []
     photos: list[AnnotatedPhoto] = []
     whole = path.is_file() or any(path.glob("*.json")) or (path / "labels.txt").is_file()
+    told_apart = Folders()
     for folder, given in [(path, "")] if whole else split_folders(path):
-        found = read_annotations(folder, format, faults.append)
+        found = told_apart(read_annotations(folder, format, faults.append), folder)
         source = f"{path.resolve().name}@{given}" if given else ""
         photos += [replace(photo, source=source or photo.source) for photo in found]
     if faults:
@@ -297,10 +298,11 @@ def _given(photos: list[AnnotatedPhoto], by_photo: dict[str, list[Record]]) -> d
     names = {side: {key(_plain(photo)) for photo in some} for side, some in sides.items()}
     if twice := sorted(names["train"] & (names["val"] | names["test"]) | names["val"] & names["test"]):
         raise InputError("each photograph in one split", f"{twice[0]} in several", MEND)
-    flat = [(side, photo) for side, some in sides.items() for photo in some]
-    for (side, photo), first in zip(flat, copies(File(p.path, p.content) for _, p in flat), strict=True):
-        if flat[first][0] != side:
-            log.warning("%s (%s) is a copy of %s (%s)", key(photo), side, key(flat[first][1]), flat[first][0])
+    parted = Parted()
+    for side, photo in ((side, photo) for side, some in sides.items() for photo in some):
+        parted.add(key(_plain(photo)), side, File(photo.path, photo.content))
+    for line in parted.lines:
+        log.warning("%s", line)
     return sides
 
 
