@@ -186,6 +186,7 @@ class AnnotatedPhoto:
     is not among the annotations is really absent; empty when the dataset labels only some things.
     uncounted: labels of which more is in sight than the annotations show (a crowd, what a crop cut off), so that
     nothing is counted or compared among them.
+    content: the photo's file where it is embedded in its dataset; the path is only its name then.
     """
 
     id: str
@@ -195,6 +196,12 @@ class AnnotatedPhoto:
     source: str
     vocabulary: frozenset[str] = frozenset()
     uncounted: frozenset[str] = frozenset()
+    content: bytes | None = field(default=None, repr=False)
+
+    @property
+    def file(self) -> Path | bytes:
+        """What `core.photo.read_photo` reads."""
+        return self.path if self.content is None else self.content
 
 
 @dataclass(frozen=True, slots=True, eq=False)

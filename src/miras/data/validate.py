@@ -20,6 +20,7 @@ from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle, rle_area
 from miras.core.types import Operator
 from miras.data.checks import photo_size, same_size
+from miras.data.identity import Names
 from miras.data.record import KINDS, SPLITS, PieceRecord, Record, RleRecord, TurnRecord, turn_of
 
 ROLES = ("user", "assistant")
@@ -56,17 +57,18 @@ def validate(records: Iterable[Record], *, photos: bool = True) -> Iterator[Faul
     size; conversations without turns, roles out of order, no reply at the end, empty utterances, text that
     is not its content; region ids that are not 1, 2, ... in reading order, regions not named exactly
     once in their turn, or by another phrase; names of regions that neither their turn nor an earlier one has; unknown
-    operators, kinds, splits; hops under 1; a
-    focus that no standing step of the selection names; an id given twice; a photograph in two splits.
+    operators, kinds, splits; hops under 1; a focus that no standing step of the selection names; an id given twice; a
+    photograph in two splits (two photos of one name are two, see `identity`).
     """
     seen: set[str] = set()
-    split_of: dict[str, str] = {}
+    names, split_of = Names(opened=photos), dict[tuple[str, str], str]()
     for number, record in enumerate(records):
         found = [*_head(record), *_photo(record, photos), *_turns(record), *_focus(record)]
         if record["id"] in seen:
             found.append(_fault("an id of its own", "one that an earlier record has"))
         seen.add(record["id"])
-        first = split_of.setdefault(record["image_id"], record["split"])
+        known = names(record["source"], record["image_id"], record["image"], record.get("image_bytes"))
+        first = split_of.setdefault((record["source"], known.id), record["split"])
         if first != record["split"]:
             got = f"photograph {record['image_id']!r} in {record['split']!r} and before in {first!r}"
             found.append(_fault("each photograph in one split", got))

@@ -135,7 +135,7 @@ class Album:
 
     def _read(self, file: RecordedPhoto) -> tuple[bytes, AnnotatedPhoto]:
         photo = file.photo
-        pixels = read_photo(photo.path if file.content is None else file.content)
+        pixels = read_photo(photo.file if file.content is None else file.content)
         if pixels.shape[:2] != photo.size:
             got = f"{pixels.shape[1]} x {pixels.shape[0]} in {photo.path}"
             raise InputError(f"a photo of {photo.size[1]} x {photo.size[0]} (W x H), as its masks", got)

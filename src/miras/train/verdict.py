@@ -94,7 +94,7 @@ def _sampled(
             photo, np.random.default_rng([seed, index]), turns=(1, 3), kinds=kinds, points=points,
             complements=complements,
         )  # fmt: skip
-        yield photo.path, drawn.conversation
+        yield photo.file, drawn.conversation
 
 
 def _drawn(records: Sequence[Record], count: int, seed: int) -> Iterator[tuple[Path | bytes, Conversation]]:
