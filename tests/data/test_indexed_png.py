@@ -14,7 +14,7 @@ from miras.core.errors import InputError
 from miras.core.masks import decode_rle
 from miras.core.types import AnnotatedPhoto
 from miras.data import indexed_png
-from miras.data.vocabulary import NULL_NAMES, looked_for, words
+from miras.data.vocabulary import NULL_NAMES, coco_words, looked_for
 
 LABELS = "null\nhair\nleft_shoe\nhat\n"
 
@@ -148,12 +148,12 @@ def test_no_masks(folder: Path) -> None:
         ("wall-brick", "brick wall"), ("floor-wood", "wooden floor"), ("tree-merged", "tree"),
         ("sky-other-merged", "sky"), ("door-stuff", "door"), ("water-other", "water"),
         ("playingfield", "playing field"), ("back_left_door", "back left door"), ("t-shirt", "t-shirt"),
-        (" Traffic  Light ", "traffic light"), ("person", "person"),
+        (" Traffic  Light ", "traffic light"), ("person", "person"), ("mouse", "computer mouse"),
     ],
 )  # fmt: skip
-def test_words_of_a_name(name: str, spoken: str) -> None:
-    assert words(name) == spoken
-    assert words(spoken) == spoken
+def test_words_of_a_name_of_coco(name: str, spoken: str) -> None:
+    assert coco_words(name) == spoken
+    assert coco_words(spoken) == spoken
 
 
 SIDES = {"left mirror", "right mirror"}

@@ -47,6 +47,8 @@ SHAPES: dict[str, tuple[dict[str, Any], np.ndarray[Any, Any]]] = {
     "polygon over the border": (shape([[-5, -5], [2, -5], [2, 1], [-5, 1]]), drawn("##")),
     "rectangle": (shape([[6, 5], [2, 3]], "rectangle"), BLOCK),
     "rectangle of 4 corners": (shape(SQUARE, "rectangle"), BLOCK),
+    "turned rectangle": (shape(SQUARE, "rotation", direction=0.0), BLOCK),
+    "rectangle in any direction": (shape(SQUARE, "oriented_rectangle"), BLOCK),
     "circle": (shape([[5, 5], [5, 6.6]], "circle"), drawn(".##.", "####", "####", ".##.", at=(3, 3))),
     "mask": ({**PNG, "group_id": None}, MASKS["hole"]),
 }
@@ -77,7 +79,7 @@ def test_a_mask_reads_back(tmp_path: Path, name: str, always_mask: bool) -> None
 
 FAULTS: dict[str, tuple[Any, str]] = {
     "a polygon with 2 points": (shape(SQUARE[:2]), r"shape 0 \(lid\): .*at least 3 points, got 2"),
-    "a line": (shape(SQUARE[:2], "line"), "got a line"),
+    "a turned rectangle of 3 corners": (shape(SQUARE[:3], "rotation"), "a rotation of 4 corners, got 3"),
     "no label": (shape(label=" "), "shape 0: .*a label"),
     "a group that is a list": (shape(group_id=[1]), "shape 0: .*group_id"),
     "a point of text": (shape([["a", 1], [2, 3], [4, 5]]), r"points \(x, y\)"),
@@ -109,7 +111,7 @@ def test_faulty_files_of_a_folder_are_named(tmp_path: Path) -> None:
         "data": {"imagePath": "gone.jpg", "imageData": "aGVsbG8="},
     }.items():  # fmt: skip
         write(tmp_path, shape(), name=name, **changes)
-    (tmp_path / "latin.json").write_bytes(b'{"caf\xe9": 1}')
+    (tmp_path / "latin.json").write_bytes(b'{"caf\x81": 1}')
     heard: list[str] = []
     assert [r["image_id"] for r in labelme.read(tmp_path, heard.append)] == ["b"]
     assert [line.split(": ")[1] for line in heard] == [

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from miras.core.errors import InputError
-from miras.data.checks import OnFault, load_json
+from miras.core.types import AnnotatedPhoto
+from miras.data.checks import Faults, OnFault, files_in, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
+from miras.data.left_out import LeftOut
 from miras.data.record import Record, regions_of
 from miras.data.single import records_of, split_folders, split_of
 
@@ -145,27 +147,40 @@ def _writer(format: str) -> Writer:
 def _instances(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import coco_stream
 
-    for file in _jsons(path, "instances"):
+    for file in _jsons(path, "instances", on_fault):
         yield from coco_stream.read(file, on_fault=on_fault)
 
 
 def _panoptic(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data.read import read
 
-    for file in _jsons(path, "panoptic"):
-        yield from records_of(read(file, "coco-panoptic", on_fault), split_of(file.stem))
+    for file in _jsons(path, "panoptic", on_fault):
+        photos = read(file, "coco-panoptic", on_fault)
+        _count_bare(photos, on_fault)
+        yield from records_of(photos, split_of(file.stem))
 
 
-def _jsons(path: Path, kind: str) -> list[Path]:
+def _count_bare(photos: Iterable[AnnotatedPhoto], on_fault: OnFault | None) -> None:
+    """Photos that give no record are left out."""
+    for photo in photos:
+        if not photo.annotations:
+            LeftOut.of(on_fault).leave("photos", "photos without annotations", photo.path.name, was_read=True)
+
+
+def _jsons(path: Path, kind: str, on_fault: OnFault | None) -> list[Path]:
     """The JSON files of COCO at a path: itself, the only one of the folder, or those named after their kind."""
     if path.is_file():
         return [path]
-    folder = path if any(path.glob("*.json")) else path / "annotations"
-    files = sorted(folder.glob("*.json"))
+    folder = path if files_in(path, "*.json") else path / "annotations"
+    faults = Faults(path, on_fault)
+    files = faults.files(folder, "*.json")
     named = [file for file in files if file.name.startswith(kind)]
     if len(files) != 1 and not named:
         got = ", ".join(file.name for file in files[:5]) or "none"
         raise InputError(f"one JSON file, or {kind}_*.json, in {path}", got, "name the file itself")
+    for file in files if named else ():
+        if file not in named:
+            faults.leave("files", f"JSON files that are not called {kind}", file.name)
     return named or files
 
 
@@ -174,8 +189,10 @@ def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
 
     for folder, split in split_folders(path):
         # Specks too: a copy holds what the original holds.
-        photos = indexed_png.read(folder, path.resolve().name, min_share=0.0, on_fault=on_fault)
-        yield from records_of(photos, split)
+        found = list(indexed_png.photos(folder, path.resolve().name, min_share=0.0, on_fault=on_fault))
+        photos = [photo for photo, _ in found]
+        _count_bare(photos, on_fault)
+        yield from records_of(photos, split, metas=[{} if void is None else {"ignore": void} for _, void in found])
 
 
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
@@ -183,7 +200,7 @@ def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Ite
 
     for folder, split in split_folders(path):
         photos = instructpart.read(folder, on_fault)
-        file = next(folder.glob("data_*.json"))
+        (file,) = files_in(folder, "data_*.json")
         told = _told(load_json(file, list))
         metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]
         yield from records_of(photos, split or split_of(file.stem), instruction, metas)

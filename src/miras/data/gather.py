@@ -22,6 +22,7 @@ from miras.core.errors import InputError
 from miras.core.photo import read_photo
 from miras.core.types import Operator, Rle
 from miras.data.checks import OnFault
+from miras.data.left_out import LeftOut
 from miras.data.record import Record
 from miras.data.single import request
 
@@ -105,6 +106,8 @@ def gather(
             elif (again := (key, shown.split, shown.phrase, shown.rle["counts"])) not in seen:
                 seen.add(again)
                 picture.shown.append(shown)
+            else:
+                LeftOut.of(on_fault).leave("masks", "masks given twice (photo, words and pixels)", record["id"])
     return [picture for picture in pictures.values() if picture.shown], count
 
 

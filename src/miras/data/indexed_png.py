@@ -1,27 +1,37 @@
 """Indexed PNG: one label a pixel, and `labels.txt` that names the indices.
 
 In: a folder with `images/`, `masks/*.png` of the same stems and `labels.txt` (line number, from 0,
-= index). Out: one `AnnotatedPhoto` per mask, one annotation per label present. Instances are
-not told apart: the format has none. A mask without any label says that nobody drew it, not that the
-photo is empty: its vocabulary is empty. Knows no data set by name.
+= index; a first line `__ignore__`, as LabelMe writes it, is index -1). Out: one `AnnotatedPhoto` per mask, one
+annotation per label present. Instances are not told apart: the format has none. A mask without any label says that
+nobody drew it, not that the photo is empty: its vocabulary is empty. 255 (65535 in masks of 16 bits) is void where it
+has no label: neither a label nor background. Knows no data set by name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
-from miras.core.types import AnnotatedPhoto, Annotation
-from miras.data.checks import Faults, OnFault, index_image, photo_size
-from miras.data.vocabulary import is_null, looked_for, words
+from miras.core.text import read_text
+from miras.core.types import AnnotatedPhoto, Annotation, Mask, Rle
+from miras.data.checks import Faults, OnFault, files_in, index_image, photo_size
+from miras.data.vocabulary import NULL_NAMES, is_null, labels_of, looked_for, words
 
 MIN_SHARE = 0.0002
 """A label on fewer of a photo's pixels than this is a speck: left out, and not called absent."""
+SEAM = 9
+"""Pixels of void in each direction in which something may hide; the seam that VOC draws around things is narrower."""
+_IGNORE = "ignore"
+"""In words, what LabelMe calls index -1."""
+_VOID = NULL_NAMES - {"background", "null", "none", ""}
+"""Names of what nobody labelled, rather than of the background."""
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -33,31 +43,45 @@ def read(
     Raises InputError when `labels.txt` or the masks are missing, and for faulty records (photo or
     index without counterpart, another size) unless `on_fault` takes them.
     """
+    return [photo for photo, _ in photos(folder, source, min_share, on_fault)]
+
+
+def photos(
+    folder: Path | str, source: str | None = None, min_share: float = MIN_SHARE, on_fault: OnFault | None = None
+) -> Iterator[tuple[AnnotatedPhoto, Rle | None]]:
+    """The same one by one, each with its void pixels as run lengths, None where there are none."""
     folder = Path(folder)
     labels = read_labels(folder / "labels.txt")
-    masks = sorted((folder / "masks").glob("*.png"))
+    faults = Faults(folder / "labels.txt", on_fault)
+    masks = faults.files(folder / "masks", "*.png")
     if not masks:
         raise InputError(f"PNG masks in {folder / 'masks'}", "none")
-    faults = Faults(folder / "labels.txt", on_fault)
-    photos = _by_stem(folder / "images")
-    found: list[AnnotatedPhoto] = []
+    others = [file for file in files_in(folder / "masks", "*") if file not in masks]
+    faults.leave("files", "files in masks/ that are no PNG", others[0].name if others else "", len(others))
+    by_stem = _by_stem(folder / "images")
     for mask in masks:
-        with faults.of(f"masks/{mask.name}"):
-            path = photos.pop(mask.stem, folder / "images" / f"{mask.stem}.jpg")
-            found.append(_photo(path, mask, labels, source or folder.resolve().name, min_share))
-    for stem, path in photos.items():
-        faults.add(f"images/{path.name}", f"expected masks/{stem}.png, got no such file")
+        with faults.of(f"masks/{mask.name}", "photos"):
+            paths = by_stem.pop(mask.stem, [folder / "images" / f"{mask.stem}.jpg"])
+            if len(paths) > 1:
+                got = ", ".join(path.name for path in paths)
+                raise InputError(f"one photo for masks/{mask.name}", got, "keep the one that it was drawn on")
+            yield _photo(paths[0], mask, labels, source or folder.resolve().name, min_share, faults)
+    for stem, paths in by_stem.items():
+        for path in paths:
+            faults.add(f"images/{path.name}", f"expected masks/{stem}.png, got no such file", "photos")
     faults.finish()
-    return found
 
 
 def read_labels(path: Path) -> list[str]:
     """The label of each index, in words. Raises InputError when missing, empty or with a name twice."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, ValueError) as error:
+        lines = read_text(path).rstrip().splitlines()
+    except OSError as error:
         raise InputError("labels.txt, one label a line", f"{path} ({error})") from error
-    labels = [words(line) for line in lines]
+    if lines and words(lines[0]) == _IGNORE:
+        del lines[0]
+    found = labels_of(dict(enumerate(lines)))
+    labels = [found[i] or words(line) for i, line in enumerate(lines)]
     named = [label for label in labels if not is_null(label)]
     twice = sorted({label for label in named if named.count(label) > 1})
     if not named or twice:
@@ -65,15 +89,22 @@ def read_labels(path: Path) -> list[str]:
     return labels
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {file.stem: file for file in files if file.suffix.lower() in _SUFFIXES}
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for file in files_in(folder, "*"):
+        if file.suffix.lower() in _SUFFIXES:
+            found.setdefault(file.stem, []).append(file)
+    return found
 
 
-def _photo(path: Path, mask: Path, labels: list[str], source: str, min_share: float) -> AnnotatedPhoto:
+def _photo(
+    path: Path, mask: Path, labels: list[str], source: str, min_share: float, faults: Faults
+) -> tuple[AnnotatedPhoto, Rle | None]:
     size = photo_size(path)
     indices = np.asfortranarray(index_image(mask, size))
     counts = _counts(indices)
+    index = 255 if max(counts) <= 255 else 65535
+    void = indices == index if index >= len(labels) and counts.pop(index, 0) else None
     unknown = sorted(set(counts) - set(range(len(labels))))
     if unknown:
         raise InputError(f"indices 0 to {len(labels) - 1} (labels.txt)", f"{unknown[:5]}")
@@ -82,9 +113,30 @@ def _photo(path: Path, mask: Path, labels: list[str], source: str, min_share: fl
     vocabulary = looked_for(
         (label for label in labels if not is_null(label)) if kept else (),
         (labels[i] for i in kept),
-        (labels[i] for i in counts if i not in kept),
+        (labels[i] for i in counts if i not in kept) if void is None or not _may_hide(void) else labels,
     )
-    return AnnotatedPhoto(mask.stem, path, size, annotations, source, vocabulary)
+    _count(kept, counts, labels, void is not None, faults, f"masks/{mask.name}")
+    photo = AnnotatedPhoto(mask.stem, path, size, annotations, source, vocabulary)
+    return photo, None if void is None else encode_rle(void)
+
+
+def _may_hide(void: Mask) -> bool:
+    """Whether void is so wide somewhere that a thing may be under it."""
+    narrowed = Image.fromarray(void.astype(np.uint8)).filter(ImageFilter.MinFilter(SEAM))
+    return min(void.shape) < SEAM or bool(np.asarray(narrowed).any())
+
+
+def _count(
+    kept: list[int], counts: dict[int, int], labels: list[str], has_void: bool, faults: Faults, name: str
+) -> None:  # fmt: skip
+    """Tell the tally which labels of a mask are read."""
+    faults.tally.read["labels"] += len(kept)
+    for index in counts:
+        if labels[index] in _VOID:
+            faults.leave("labels", "labels that name nothing", f"{name}, {labels[index]!r}")
+        elif index not in kept and not is_null(labels[index]):
+            faults.leave("labels", "labels on too few pixels", f"{name}, {labels[index]!r}")
+    faults.leave("labels", "labels that are void (255 without a name)", name, int(has_void))
 
 
 def _counts(indices: NDArray[Any]) -> dict[int, int]:

@@ -15,7 +15,7 @@ from typing import Any
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import Faults, OnFault, field, index_image, inside, load_json, photo_size
+from miras.data.checks import Faults, OnFault, field, files_in, index_image, inside, load_json, photo_size
 
 INSTRUCTIONS = 6
 PHRASE = 4
@@ -33,10 +33,12 @@ def read(folder: Path | str, on_fault: OnFault | None = None) -> list[AnnotatedP
     faults = Faults(file, on_fault)
     photos: list[AnnotatedPhoto] = []
     for index, record in enumerate(load_json(file, list)):
-        with faults.of(f"record {index}"):
+        parts = record.get("part_list") if isinstance(record, dict) else None
+        count = len(parts) if isinstance(parts, list) else 1
+        with faults.of(f"record {index}", "parts", count, apart=True):
             name = field(record, "image_path", str)
             for number, part in enumerate(field(record, "part_list", list)):
-                with faults.of(f"record {index} ({name}), part {number}"):
+                with faults.of(f"record {index} ({name}), part {number}", "parts"):
                     photos.append(_item(folder, Path(name).stem, part))
     faults.finish()
     return photos
@@ -53,7 +55,7 @@ def merge(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
 
 
 def _data_file(folder: Path) -> Path:
-    files = sorted(folder.glob("data_*.json"))
+    files = files_in(folder, "data_*.json")
     if len(files) != 1:
         got = "none" if not files else ", ".join(f.name for f in files)
         raise InputError(f"one data_*.json in {folder}", got, "name the folder of one split")

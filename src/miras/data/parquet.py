@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from miras.core.errors import InputError
 from miras.data.card import front_matter, ordered
-from miras.data.checks import Faults, OnFault
+from miras.data.checks import Faults, OnFault, files_in
 from miras.data.jsonl import checked, located, relative
 from miras.data.record import SPLITS, Record
 
@@ -122,8 +122,8 @@ def files_of(path: Path, split: str | None = None) -> list[Path]:
     if path.is_file():
         return [path]
     folder = path / "data" if (path / "data").is_dir() else path
-    files = [file for name in (*SPLITS, "all") for file in sorted(folder.glob(f"{name}-*.parquet"))]
-    files = files or sorted(folder.glob("*.parquet"))
+    files = [file for name in (*SPLITS, "all") for file in files_in(folder, f"{name}-*.parquet")]
+    files = files or files_in(folder, "*.parquet")
     if not files:
         got = f"a folder without {folder.name}/*.parquet" if path.exists() else f"no file or folder {path}"
         raise InputError("a miras dataset (Parquet)", got)
@@ -305,7 +305,7 @@ def _rows(file: Path, root: Path, on_fault: OnFault | None) -> Iterator[Record]:
             for batch in parquet.iter_batches(batch_size=64, columns=list(COLUMNS)):
                 table = pa.Table.from_batches([batch]).select(COLUMNS).cast(schema())
                 for row in table.to_pylist():
-                    with faults.of(f"record {number} ({row['id']!r})"):
+                    with faults.of(f"record {number} ({row['id']!r})", "records"):
                         yield located(_record(row), root)
                     number += 1
     except OSError as error:

@@ -41,13 +41,14 @@ def read(path: Path, on_fault: OnFault | None = None) -> Iterator[Record]:
     after the last good record.
     """
     faults = Faults(path, on_fault)
-    files = [(path, "")] if path.is_file() else [
-        (file, split) for folder, split in split_folders(path) for file in sorted(folder.glob("*.json"))
-    ]  # fmt: skip
-    if not files:
+    folders = [] if path.is_file() else split_folders(path)
+    files = [(file, split) for folder, split in folders for file in faults.files(folder, "*.json")] or [(path, "")]
+    if not files[0][0].is_file():
         raise InputError(f"ReasonSeg JSON files in {path}", "none")
+    if folders:
+        faults.unread(path, [folder for folder, _ in folders], "*.json")
     for file, split in files:
-        with faults.of(file.name if path.is_file() else file.relative_to(path).as_posix()):
+        with faults.of(file.name if path.is_file() else file.relative_to(path).as_posix(), "files"):
             yield _record(file, split, path.resolve().stem)
     faults.finish()
 
@@ -137,11 +138,16 @@ def _texts(group: Sequence[Shown]) -> tuple[list[str], bool]:
 
 
 def _record(file: Path, split: str, source: str) -> Record:
-    document = _load(file)
+    document = load_json(file, dict, prefer="cp1252")  # the official files are partly UTF-8, partly cp1252
     texts = field(document, "text", list)
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise InputError("at least one text", f"{texts!r:.60}")
-    photo = next((p for end in _SUFFIXES if (p := file.with_suffix(end)).is_file()), file.with_suffix(".jpg"))
+    there = [p for end in _SUFFIXES if (p := file.with_suffix(end)).is_file()]
+    beside = list({photo.stat().st_ino: photo for photo in there}.values())  # "a.jpg" may be "a.JPG", on some systems
+    if len(beside) > 1:
+        got = ", ".join(photo.name for photo in beside)
+        raise InputError(f"one photo beside {file.name}", got, "keep the one that it was drawn on")
+    photo = beside[0] if beside else file.with_suffix(".jpg")
     size = photo_size(photo)
     target, ignored = draw(field(document, "shapes", list), size)
     if not target.any():
@@ -155,22 +161,6 @@ def _record(file: Path, split: str, source: str) -> Record:
         photo, size, phrase, encode_rle(target), ask=texts[0] if sentence else request(phrase), meta=meta, split=split,
         id=id_of(source, split, file.stem), image_id=file.stem, source=source,
     )  # fmt: skip
-
-
-def _load(file: Path) -> dict[str, Any]:
-    """The official files are partly UTF-8, partly cp1252."""
-    try:
-        return load_json(file, dict)
-    except InputError as error:
-        if not isinstance(error.__cause__, UnicodeDecodeError):
-            raise
-    try:
-        document = json.loads(file.read_text(encoding="cp1252"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError("JSON in UTF-8 or cp1252", f"{file}: {error}") from error
-    if not isinstance(document, dict):
-        raise InputError(f"a JSON object in {file}", f"a {type(document).__name__}")
-    return document
 
 
 def _corner(point: Any) -> tuple[int, int]:

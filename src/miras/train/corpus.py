@@ -18,6 +18,7 @@ from miras.data.checks import SHOWN_FAULTS
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
 from miras.data.guess import guess_format
+from miras.data.left_out import LeftOut
 from miras.data.read import FORMATS as ANNOTATED
 from miras.data.read import SOURCES, read_sources
 from miras.data.read import read as read_annotations
@@ -36,7 +37,7 @@ MEND = "mend or delete what is named (docs/own_data.md)"
 class Corpus:
     """photos: trained on, those without annotations are for their records alone. records: recorded conversations of
     training photos by `key`. kept: for validation, talks: recorded conversations about these; calibration: for the few
-    numbers fitted afterwards, recorded: recorded conversations about these."""
+    numbers fitted afterwards, recorded: recorded conversations about these. left: what was left out, and why."""
 
     photos: list[AnnotatedPhoto] = field(default_factory=list)
     records: dict[str, list[Record]] = field(default_factory=dict)
@@ -44,6 +45,7 @@ class Corpus:
     calibration: list[AnnotatedPhoto] = field(default_factory=list)
     talks: list[Record] = field(default_factory=list)
     recorded: list[Record] = field(default_factory=list)
+    left: LeftOut = field(default_factory=LeftOut)
 
     def summary(self) -> dict[str, int]:
         """Numbers for the log."""
@@ -70,37 +72,39 @@ def read(paths: Sequence[Path], data: Data) -> Corpus:
         raise InputError("data to train on", "none", "name folders with --data")
     photos: list[AnnotatedPhoto] = []
     records: list[Record] = []
+    left = LeftOut()
     for path in paths:
         if not path.exists():
             raise InputError("data to train on", f"no file or folder {path}")
         if path.is_dir() and any((path / where).exists() for where, _ in SOURCES.values()):
-            photos += read_sources(path)
+            photos += read_sources(path, left)
         else:
-            more, talks = _formatted(path)
+            more, talks = _formatted(path, left)
             photos += more
             records += talks
     if not photos and not records:
         got = "none in " + ", ".join(map(str, paths))
-        raise InputError("photos with masks to train on", got, "outline something in each photo and save it")
+        cure = "outline something in each photo and save it"
+        raise left.explained(InputError("photos with masks to train on", got, cure))
     _add_recorded(photos, records)
-    corpus = _divide(photos, records, data)
+    corpus = replace(_divide(photos, records, data, left), left=left)
     if not corpus.photos:
         raise InputError("photos to train on", f"none of {len(photos)} on the training side", "see data.split")
     return corpus
 
 
-def _formatted(path: Path) -> tuple[list[AnnotatedPhoto], list[Record]]:
+def _formatted(path: Path, left: LeftOut) -> tuple[list[AnnotatedPhoto], list[Record]]:
     """Annotations as photos, conversations and questions in a person's own words as records."""
     format = _format(path)
     if format in ANNOTATED:
-        return _annotations(path, format), []
+        return _annotations(path, format, left), []
     try:
-        records = conversations.read(path, format)
+        records = conversations.read(path, format, left=left)
     except InputError as error:
         raise InputError(error.expected, error.got, "; ".join(filter(None, (MEND, error.cure)))) from error
     plain = [record for record in records if record["kind"] == "single" and _is_plain(record)]
     talks = [record for record in records if record["kind"] != "single" or not _is_plain(record)]
-    pictures, _ = gather(plain, Losses())
+    pictures, _ = gather(plain, Losses(), on_fault=left)
     splits = {(r["source"], r["image_id"]): r["split"] for r in plain}
     return [_annotated(picture, splits) for picture in pictures], talks
 
@@ -113,9 +117,11 @@ def _format(path: Path) -> str:
         raise InputError(f"photos with masks in {path}", error.got, cure) from error
 
 
-def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
+def _annotations(path: Path, format: str, left: LeftOut) -> list[AnnotatedPhoto]:
     faults: list[str] = []
-    photos = read_annotations(path, format, faults.append)
+    tally = LeftOut(faults.append)
+    photos = read_annotations(path, format, tally)
+    left.add(tally)
     if faults:
         more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         cure = f"{MEND}; `miras data validate {path} --format {format}` lists them all"
@@ -196,7 +202,7 @@ def _add_recorded(photos: list[AnnotatedPhoto], records: Iterable[Record]) -> No
             photos.append(AnnotatedPhoto(id, Path(record["image"]), size, (), record["source"]))
 
 
-def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> Corpus:
+def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data, left: LeftOut) -> Corpus:
     by_photo: dict[str, list[Record]] = {}
     for record in records:
         by_photo.setdefault(name_of(record), []).append(record)
@@ -209,7 +215,10 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> 
         sides = _given(photos, by_photo)
         train, kept, calibration = sides["train"], sides["val"], sides["val"]
     train, kept, calibration = ([_plain(photo) for photo in side] for side in (train, kept, calibration))
-    train = [photo for photo in train if askable(photo) or key(photo) in by_photo]
+    given, train = train, [photo for photo in train if askable(photo) or key(photo) in by_photo]
+    kept_names = {photo.path for photo in train}
+    idle = [photo.path.name for photo in given if photo.path not in kept_names]
+    left.leave("photos to train on", "training photos with nothing to ask for", "".join(idle[:1]), len(idle))
     mine = {key(photo) for photo in train}
     talks = {name: rows for name, rows in by_photo.items() if name in mine}
     held = [row for photo in kept for row in by_photo.get(key(photo), ())]
