@@ -70,6 +70,7 @@ def test_convert_one_split_and_count_what_is_lost(call, capsys, tmp_path):
         "format": "coco", "out": str(tmp_path / "one"), "records": 9, "regions": 10, "faults": 0,
         "losses": ["1 edits (add, cut, undo)", "1 refusals", "history of 1 conversations",
                    "questions of 1 conversations"],
+        "read": {"lines": 9, "conversations": 9}, "left_out": [],
     }  # fmt: skip
     assert call("convert", path, tmp_path / "two", "--to", "coco", "--from", "jsonl", "--split", "test", "--json") == 0
     assert last(capsys)["records"] == 8
@@ -103,7 +104,10 @@ def test_validate(call, capsys, tmp_path, folder):
     assert lines[-1].endswith(f"16 records, 1 that cannot be read, {len(lines) - 1} faults")
     assert call("validate", tmp_path / "a.jsonl", "--json") == 1
     report = last(capsys)
-    assert (report["records"], report["left_out"], report["ok"], report["faults"]) == (16, 1, False, lines[:-1])
+    assert (report["records"], report["unread"], report["ok"], report["faults"]) == (16, 1, False, lines[:-1])
+    assert report["left_out"] == [
+        {"reason": "lines with faults", "count": 1, "first": "a.jsonl: line 17", "unit": "lines"}
+    ]  # fmt: skip
 
 
 def test_stats(call, capsys, tmp_path, folder):

@@ -100,7 +100,7 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
             print(line)
         unread = f", {len(told)} that cannot be read" if told else ""
         print(f"{path}: {seen} records{unread}, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
-        _tell(heard)
+        _tell(heard, faults=False)
     return FAULTY if faults else 0
 
 
@@ -154,9 +154,9 @@ def _code(heard: LeftOut) -> int:
     return FAULTY if heard.faults else 0
 
 
-def _tell(heard: LeftOut) -> None:
-    """What was left out, in one line."""
-    if line := heard.line():
+def _tell(heard: LeftOut, faults: bool = True) -> None:
+    """What was left out, in one line. faults: see `LeftOut.line`."""
+    if line := heard.line(faults):
         print(line)
 
 

@@ -149,17 +149,17 @@ def _is_latin(text: str) -> bool:
 
 
 def _is_accented(letter: str) -> bool:
-    return "\u00c0" <= letter <= "\u017e"
+    return "\u00c0" <= letter <= "\u017e" and letter != "\u00ff"  # byte 0xff, of which binary files are full
 
 
 def _of_script(letters: str) -> Callable[[str], bool]:
-    """Words of one script, not mixed with plain letters."""
+    """Words of one script, not mixed with plain letters; one letter alone says nothing."""
     inside = re.compile(f"[{letters}]+")
 
     def is_plausible(text: str) -> bool:
         words = _words(text)
         known = all(inside.fullmatch(word) and _is_cased(word) for word in words)
-        return bool(words) and known and _is_set_as_text(text)
+        return any(len(word) > 1 for word in words) and known and _is_set_as_text(text)
 
     return is_plausible
 

@@ -15,6 +15,7 @@ from miras.core.errors import InputError
 
 SHOWN = 8
 """Reasons that one line names."""
+_FAULTY = "{} with faults"
 
 
 class Reason(TypedDict):
@@ -60,13 +61,13 @@ class LeftOut:
         """A fault, for which `count` of `unit` are left out; of nothing, it is a record's. first: see `leave`."""
         self.faults += 1
         unit, count = (unit, count) if count else ("records", 1)
-        self.leave(unit, f"{unit} with faults", first or line, count, was_read)
+        self.leave(unit, _FAULTY.format(unit), first or line, count, was_read)
         if self.on_fault is not None:
             self.on_fault(line)
 
     def faulty(self, lines: Sequence[str], unit: str) -> None:
         """One of `unit` with all its faults."""
-        self.leave(unit, f"{unit} with faults", lines[0])
+        self.leave(unit, _FAULTY.format(unit), lines[0])
         self.faults += len(lines)
         if self.on_fault is not None:
             for line in lines:
@@ -104,9 +105,9 @@ class LeftOut:
         """ "read" (unit -> count) and "left_out", for JSON."""
         return {"read": {unit: count for unit, count in self.read.items() if count}, "left_out": self.to_list()}
 
-    def line(self) -> str:
-        """See `line`."""
-        return line(self.to_list())
+    def line(self, faults: bool = True) -> str:
+        """See `line`. faults: also what has faults, where these are not told one by one."""
+        return line([e for e in self.to_list() if faults or e["reason"] != _FAULTY.format(e["unit"])])
 
 
 def line(reasons: Sequence[Reason]) -> str:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from miras.core.errors import InputError
 from miras.data.card import front_matter, ordered
-from miras.data.checks import Faults, OnFault, files_in
+from miras.data.checks import Faults, OnFault, files_in, is_hidden
 from miras.data.jsonl import checked, located, relative
 from miras.data.record import SPLITS, Record
 
@@ -274,7 +274,7 @@ def _refuse_strangers(out: Path) -> None:
     """Nothing that is not ours is replaced."""
     if out.exists() and not out.is_dir():
         raise InputError("a folder to write into", f"the file {out}", "give another place")
-    strange = [path.name for path in (out / "data").glob("*") if not _OURS.fullmatch(path.name)]
+    strange = [path.name for path in (out / "data").glob("*") if not _OURS.fullmatch(path.name) and not is_hidden(path)]
     if strange:
         raise InputError(f"{out} to be empty or a miras dataset", f"data/{sorted(strange)[0]}", "give another place")
 
