@@ -124,3 +124,13 @@ def test_shared_uses_have_no_one_answer() -> None:
         note("cup handle", (0, 0, 9, 9), "handle of the cup"), note("mug handle", (9, 0, 20, 9), "handle of the mug")
     )
     assert "pick up the mug" in twice.shared_uses
+
+
+def test_a_word_of_the_file_s_own_is_no_other_thing_that_is_called_so() -> None:
+    def absent(label: str) -> set[str]:
+        return {
+            name for names in scene(note(label, (0, 0, 20, 20)), note("road", (0, 40, 90, 60))).absent for name in names
+        }
+
+    assert "computer mouse" in absent("cat")
+    assert "computer mouse" not in absent("mouse")

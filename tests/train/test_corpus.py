@@ -108,3 +108,16 @@ def test_bad_input(make, expected: str, cure: str, tmp_path: Path) -> None:
         corpus.read(make(tmp_path / "data"), SHARE)
     assert caught.value.expected.startswith(expected)
     assert cure in caught.value.cure
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos")
+    file = next(folder.glob("coffee.json"))
+    document = json.loads(file.read_text())
+    line = {"label": "edge", "shape_type": "line", "points": [[1, 1], [9, 9]], "group_id": None}
+    file.write_text(json.dumps({**document, "shapes": [*document["shapes"], line, document["shapes"][0]]}))
+    (folder / "._coffee.json").write_bytes(b"\x00")
+    found = corpus.read([folder], SHARE)
+    assert [(entry["reason"], entry["count"]) for entry in found.left.to_list()] == [
+        ("hidden files", 1), ("shapes of the kind line", 1), ("masks given twice (photo, words and pixels)", 1)
+    ]  # fmt: skip

@@ -18,8 +18,12 @@ from typing import BinaryIO
 from miras.core.errors import InputError
 
 _LATIN_PAGES = ("cp1252", "cp1250", "cp1254")
-_OTHER_SCRIPTS = {"cp1251": "\u0400-\u045f", "cp1253": "\u0386\u0388-\u038f\u0391-\u03af\u03b1-\u03ce",
-                  "cp1255": "\u05d0-\u05ea", "cp1256": "\u0621-\u064a"}  # fmt: skip
+_OTHER_SCRIPTS = {
+    "cp1251": r"\u0410-\u044f\u0401\u0451\u0406\u0456\u0407\u0457\u0404\u0454",
+    "cp1253": r"\u0386\u0388-\u038f\u0391-\u03af\u03b1-\u03ce",
+    "cp1255": r"\u05d0-\u05ea", "cp1256": r"\u0621-\u064a",
+}  # fmt: skip
+"""Code page -> letters of its script."""
 _JOINING = "\u2019\u00b7"
 _SIGNS = (
     "\u2018\u201c\u201d\u201a\u201e\u2013\u2014\u2026\u2022\u20ac\u00b0\u00ab\u00bb\u00bf\u00a1\u00a9\u00ae\u2122\u00aa"
@@ -105,9 +109,15 @@ def _unicode(content: bytes) -> str:
 
 
 def _readings(content: bytes) -> dict[str, str]:
-    """Reading of the lines that are not ASCII -> its code page, for the pages that make words of them."""
+    """Reading of the lines that are not ASCII -> its code page, for the pages that make words of them.
+
+    None of UTF-8 that is damaged in a few places.
+    """
     lines = b"\n".join(line for line in content.split(b"\n") if not line.isascii())
     found: dict[str, str] = {}
+    as_utf8 = lines.decode("utf-8", "replace")
+    if sum(not c.isascii() for c in as_utf8) > 2 * as_utf8.count("\ufffd"):
+        return found
     for page, is_plausible in _PAGES.items():
         with suppress(UnicodeDecodeError):
             text = lines.decode(page)
