@@ -27,6 +27,8 @@ OnFault = Callable[[str], None]
 is left out without a fault."""
 
 SHOWN_FAULTS = 3
+LONGEST_NAME = 255
+"""Bytes of a file's name, on the usual file systems."""
 _ORIENTATION = 0x0112
 _TURNED = frozenset({5, 6, 7, 8})
 _SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
@@ -146,15 +148,26 @@ def field(record: Any, key: str, kind: type[T]) -> T:
     value = whole_number(record[key]) if kind is int else record[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise InputError(f'"{key}" to be a {_NAMES.get(kind, kind.__name__)}', f"{_short(value)}")
+    if isinstance(value, str) and not is_valid(value):
+        raise InputError(f'"{key}" in valid Unicode', f"{value!a:.60}")
     return value
 
 
 def key_of(record: Any, key: str) -> Any:
     """An id: a whole number (1.0 is 1) or text. Raises InputError for anything else."""
     value = whole_number(record.get(key)) if isinstance(record, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise InputError(f'a record with "{key}"', f"{record!r:.60}")
+    if isinstance(value, bool) or not isinstance(value, int | str) or not is_valid(str(value)):
+        raise InputError(f'a record with "{key}"', f"{record!a:.60}")
     return value
+
+
+def is_valid(text: str) -> bool:
+    """Whether a text can be written in UTF-8: JSON can hold halves of characters, which nothing can."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def whole_number(value: Any) -> Any:
@@ -169,8 +182,10 @@ def inside(root: Path, name: str) -> Path:
     InputError for one of which nothing does, and for a name with "..".
     """
     plain = PurePath(name.replace("\\", "/"))
-    if not name.strip() or ".." in plain.parts:
-        raise InputError(f"a file name inside {root}", repr(name))
+    if not name.strip() or "\0" in name or ".." in plain.parts:
+        raise InputError(f"a file name inside {root}", ascii(name))
+    if any(len(part.encode("utf-8", "replace")) > LONGEST_NAME for part in plain.parts):
+        raise InputError(f"a file name of at most {LONGEST_NAME} bytes", f"{name!a:.60}")
     if not PurePath(name).is_absolute() and (root / name).is_file():
         return root / name
     if not is_foreign(name):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
-from miras.data.checks import Faults, OnFault, files_in, load_json
+from miras.data.checks import Faults, OnFault, files_in, is_valid, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
 from miras.data.left_out import LeftOut
@@ -174,6 +174,7 @@ def _jsons(path: Path, kind: str, on_fault: OnFault | None) -> list[Path]:
     folder = path if files_in(path, "*.json") else path / "annotations"
     faults = Faults(path, on_fault)
     files = faults.files(folder, "*.json")
+    faults.unread(path, [folder], "*.json")
     named = [file for file in files if file.name.startswith(kind)]
     if len(files) != 1 and not named:
         got = ", ".join(file.name for file in files[:5]) or "none"
@@ -187,7 +188,9 @@ def _jsons(path: Path, kind: str, on_fault: OnFault | None) -> list[Path]:
 def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import indexed_png
 
-    for folder, split in split_folders(path):
+    folders = split_folders(path)
+    Faults(path, on_fault).unread(path, [folder for folder, _ in folders], "labels.txt")
+    for folder, split in folders:
         # Specks too: a copy holds what the original holds.
         found = list(indexed_png.photos(folder, path.resolve().name, min_share=0.0, on_fault=on_fault))
         photos = [photo for photo, _ in found]
@@ -198,7 +201,9 @@ def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
     from miras.data import instructpart
 
-    for folder, split in split_folders(path):
+    folders = split_folders(path)
+    Faults(path, on_fault).unread(path, [folder for folder, _ in folders], "data_*.json")
+    for folder, split in folders:
         photos = instructpart.read(folder, on_fault)
         (file,) = files_in(folder, "data_*.json")
         told = _told(load_json(file, list))
@@ -210,11 +215,12 @@ def _told(items: list[Any]) -> dict[str, dict[str, str]]:
     """Stem of the files of a part -> the words that InstructPart has for it."""
     found: dict[str, dict[str, str]] = {}
     for item in items:
-        for part in (item.get("part_list") or ()) if isinstance(item, dict) else ():
+        parts = item.get("part_list") if isinstance(item, dict) else None
+        for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict) and isinstance(part.get("object"), str) and isinstance(part.get("part"), str):
                 stem = f"{Path(str(item.get('image_path'))).stem}-{part['object']}-{part['part']}".replace(" ", "_")
                 keys = ("object", "part", "affordance", "action")
-                found[stem] = {key: part[key] for key in keys if isinstance(part.get(key), str)}
+                found[stem] = {k: part[k] for k in keys if isinstance(part.get(k), str) and is_valid(part[k])}
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import Faults, OnFault, field, files_in, index_image, inside, load_json, photo_size
+from miras.data.checks import Faults, OnFault, field, files_in, index_image, inside, is_valid, load_json, photo_size
 
 INSTRUCTIONS = 6
 PHRASE = 4
@@ -65,8 +65,9 @@ def _data_file(folder: Path) -> Path:
 def _item(folder: Path, photo: str, part: Any) -> AnnotatedPhoto:
     thing, name = field(part, "object", str), field(part, "part", str)
     instructions = tuple(field(part, "instruction", list))
-    if len(instructions) != INSTRUCTIONS or not all(isinstance(text, str) and text.strip() for text in instructions):
-        raise InputError(f"{INSTRUCTIONS} instructions", f"{len(instructions)} ({instructions!r:.80})")
+    said = [text for text in instructions if isinstance(text, str) and text.strip() and is_valid(text)]
+    if len(instructions) != INSTRUCTIONS or len(said) != INSTRUCTIONS:
+        raise InputError(f"{INSTRUCTIONS} instructions", f"{len(instructions)} ({instructions!a:.80})")
     stem = f"{photo}-{thing}-{name}".replace(" ", "_")
     path = inside(folder / "images", f"{stem}.jpg")
     size = photo_size(path)

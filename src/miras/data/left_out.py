@@ -60,6 +60,7 @@ class LeftOut:
     ) -> None:  # fmt: skip
         """A fault, for which `count` of `unit` are left out; of nothing, it is a record's. first: see `leave`."""
         self.faults += 1
+        line = _plain(line)
         unit, count = (unit, count) if count else ("records", 1)
         self.leave(unit, _FAULTY.format(unit), first or line, count, was_read)
         if self.on_fault is not None:
@@ -79,7 +80,8 @@ class LeftOut:
             return
         if was_read:
             self.read[unit] -= count
-        kept = self._left.setdefault((unit, reason), {"reason": reason, "count": 0, "first": first, "unit": unit})
+        entry: Reason = {"reason": _plain(reason), "count": 0, "first": _plain(first), "unit": unit}
+        kept = self._left.setdefault((unit, reason), entry)
         kept["count"] += count
 
     def add(self, other: LeftOut) -> None:
@@ -116,6 +118,11 @@ def line(reasons: Sequence[Reason]) -> str:
     if len(told) > SHOWN:
         told[SHOWN:] = [f"{len(told) - SHOWN} more reasons (--json names all)"]
     return f"left out: {'; '.join(told)}" if told else ""
+
+
+def _plain(text: str) -> str:
+    """As it can be printed: a file may hold halves of characters."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _short(text: str) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from miras.core.errors import InputError
 from miras.core.masks import Polygon, decode_rle, encode_rle, mask_to_polygons, polygons_to_mask, ring_area
 from miras.core.types import Mask
-from miras.data.checks import Faults, OnFault, field, load_json, photo_size
+from miras.data.checks import Faults, OnFault, field, is_valid, load_json, photo_size
 from miras.data.gather import Album, Losses, Picture, Shown, by_split
 from miras.data.record import Record
 from miras.data.single import id_of, request, single, split_folders
@@ -140,8 +140,8 @@ def _texts(group: Sequence[Shown]) -> tuple[list[str], bool]:
 def _record(file: Path, split: str, source: str) -> Record:
     document = load_json(file, dict, prefer="cp1252")  # the official files are partly UTF-8, partly cp1252
     texts = field(document, "text", list)
-    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise InputError("at least one text", f"{texts!r:.60}")
+    if not texts or not all(isinstance(text, str) and text.strip() and is_valid(text) for text in texts):
+        raise InputError("at least one text, in valid Unicode", f"{texts!a:.60}")
     there = [p for end in _SUFFIXES if (p := file.with_suffix(end)).is_file()]
     beside = list({photo.stat().st_ino: photo for photo in there}.values())  # "a.jpg" may be "a.JPG", on some systems
     if len(beside) > 1:

@@ -158,9 +158,10 @@ def _record(
     split = field(ref, "split", str)
     if not phrase or split not in SPLIT_OF:
         raise InputError("a sentence, and a split of " + ", ".join(SPLIT_OF), f"{phrase!r:.40}, {split!r}")
+    category = whole_number(ref.get("category_id"))
     meta = {
         "sent_id": sent_id, "ref_id": ref.get("ref_id"), "ann_id": ref.get("ann_id"), "split": split,
-        "category": labels.get(whole_number(ref.get("category_id"))) or "",
+        "category": labels.get(category if isinstance(category, int | str) else None) or "",
     }  # fmt: skip
     return single(
         photo.path, photo.size, phrase, rle, id=id_of(source, "", str(sent_id)), image_id=photo.id, source=source,

@@ -104,7 +104,7 @@ class Scene:
         thing = next((e.object for e in self._entries if e is not None and e.object), "")
         near = self.knowledge.near(self.present)
         notes = zip(self.photo.annotations, self._entries, strict=True)
-        unknown = {note.phrase for note, entry in notes if entry is None}  # a "mouse", which is no computer mouse here
+        unknown = {note.phrase for note, entry in notes if entry is None}  # "shears" beside scissors
         hard, easy = [], []
         for label in sorted(looked):
             entry = self.knowledge.find(label, f"{label} of the {thing}")
