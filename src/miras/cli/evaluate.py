@@ -20,6 +20,8 @@ from cyclopts import Parameter
 from miras.cli.output import emit, load, progress, table
 from miras.cli.recorded import Asked, Held, Split, hold, write_questions
 from miras.core.errors import InputError
+from miras.data.left_out import LeftOut
+from miras.data.left_out import line as left_out_line
 
 FAULTY = 1
 """Exit code when some of the data had faults."""
@@ -107,6 +109,8 @@ def run(
         emit(result)
     else:
         print(_shown(result))
+        if line := left_out_line(result["left_out"]):
+            print(line)
     faults = result.get("faults", {})
     return FAULTY if faults.get("data") or faults.get("unread") else 0
 
@@ -117,12 +121,13 @@ def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Pat
 
     result: dict[str, Any]
     side: Any = held.split
+    left = LeftOut()
     limit, seed = held.limit, asked.seed
     if held.format == "instructpart":
         from miras.data.instructpart import read
         from miras.eval import instructpart
 
-        items = side_of(read(held.path), side)[:limit]
+        items = side_of(read(held.path, left), side)[:limit]
         loaded = load(asked.model, asked.threads)
         stream: Iterable[Any] = instructpart.evaluate(loaded, items, held.instruction, seed=seed)
         kept: list[Any] = list(_kept(progress(stream, len(items), "asking"), samples))
@@ -131,13 +136,13 @@ def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Pat
         from miras.data.read import read_sources
         from miras.eval import dialogues
 
-        photos = side_of(read_sources(held.path), side)
+        photos = side_of(read_sources(held.path, left), side)
         loaded = load(asked.model, asked.threads)
         count = count if limit is None else min(count, limit)
         stream = dialogues.talks(loaded, photos, n=count, seed=seed, heldout=heldout, history=held.history)
         kept = list(_kept(progress(stream, count, "talking"), samples))
         result = {**dialogues.figures(kept), "heldout": heldout}
-    return result | {"model": loaded.name, "history": held.history, "seed": seed}
+    return result | {"model": loaded.name, "history": held.history, "seed": seed, **left.to_dict()}
 
 
 def _kept(stream: Iterable[Any], file: Path | None) -> Iterator[Any]:
