@@ -134,6 +134,10 @@ def test_own_history_keeps_a_mistake_and_gold_history_does_not(tmp_path, records
         ({"score": 7.0}, "got 7.0", 1.0),
         (InputError("a message that fits", "a long one"), "a message that fits", 0.0),
         ({"mask": None}, None, 0.0),
+        ({"mask": np.full(SIZE, 0.3)}, "threshold it first", 0.0),
+        ({"mask": np.full(SIZE, np.nan)}, "with NaN", 0.0),
+        ({"mask": MASKS["block"] * np.float32(255)}, None, 1.0),
+        ({"regions": (Region(1, "cup", np.full(SIZE, 0.3), 1),)}, None, 1.0),
     ],
 )
 def test_an_answer_at_fault_is_named_and_counts_as_no_mask(records, change, says, iou):

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miras.core.errors import InputError
+from miras.core.masks import as_mask
 from miras.core.types import Box, Mask
 
 Point = tuple[float, float, int]
@@ -115,9 +116,9 @@ def _box(size: tuple[int, int], box: Sequence[float]) -> Box:
 
 def _mask(size: tuple[int, int], mask: NDArray[np.bool_]) -> Mask:
     array = np.asarray(mask)
-    if array.shape != tuple(size) or array.dtype.kind not in "buif":
+    if array.shape != tuple(size):
         raise InputError(f"a mask of shape {tuple(size)}", f"{array.dtype} of shape {array.shape}", "resize it")
-    return np.array(array != 0, dtype=np.bool_)
+    return np.array(as_mask(array), dtype=np.bool_)
 
 
 def _numbers(values: object, name: str) -> NDArray[np.float32]:

@@ -318,8 +318,9 @@ class ChatSession:
         named = [piece.region for piece in reply.content if isinstance(piece, Name)]
         if not [region.id for region in reply.regions] == named == expected:
             raise InputError(f"regions {expected}, each named once", f"regions {named}", "number them on")
-        for region in reply.regions:
-            gesture(self.size, None, None, region.mask)
+        masks = [gesture(self.size, None, None, region.mask).mask for region in reply.regions]
+        regions = tuple(replace(region, mask=mask) for region, mask in zip(reply.regions, masks, strict=True))
+        reply = replace(reply, regions=regions)
         engine = self._begin() if engine is None else engine
         prompt, ids = self._context.prompt(user), self._context.reply(reply)
         reply = replace(reply, content=parse_reply(ids, engine.grammar, len(self.regions) + 1)[0])

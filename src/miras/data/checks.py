@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miras.core.errors import InputError
+from miras.core.masks import mask_of_picture
+from miras.core.types import Mask
 
 T = TypeVar("T")
 OnFault = Callable[[str], None]
@@ -131,6 +133,21 @@ def index_image(path: Path, size: tuple[int, int], mode: str = "index") -> NDArr
             if mode == "RGB" and image.mode != "RGB":
                 image = image.convert("RGB")  # type: ignore[assignment]
             return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError("a mask image", f"{path} ({error})") from error
+
+
+def mask_image(path: Path, size: tuple[int, int] | None = None) -> Mask:
+    """The mask of a PNG, (H, W) as `size` says where it is given; what is one says `masks.mask_of_picture`.
+
+    Raises InputError for anything else, and for a missing or unreadable file.
+    """
+    if not path.is_file():
+        raise InputError("the mask", f"no file {path}")
+    try:
+        with Image.open(path) as image:
+            same_size(f"a mask ({path.name})", size or (image.height, image.width), (image.height, image.width))
+            return mask_of_picture(image, f"a mask ({path.name})")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("a mask image", f"{path} ({error})") from error
 

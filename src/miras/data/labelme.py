@@ -23,7 +23,16 @@ import numpy as np
 from PIL import Image
 
 from miras.core.errors import InputError
-from miras.core.masks import box_of, decode_rle, encode_rle, mask_to_polygons, polygons_to_mask, ring_area, union
+from miras.core.masks import (
+    box_of,
+    decode_rle,
+    encode_rle,
+    mask_of_picture,
+    mask_to_polygons,
+    polygons_to_mask,
+    ring_area,
+    union,
+)
 from miras.core.types import Mask, Rle
 from miras.data.checks import Faults, OnFault, field, load_json, photo_size, same_size
 from miras.data.gather import Album, Losses, Picture, by_split
@@ -216,7 +225,7 @@ def _pasted(shape: dict[str, Any], points: list[tuple[float, float]], size: Size
         raise InputError("a mask with 2 corners of its box", str(len(points)))
     try:
         with Image.open(io.BytesIO(_decoded(field(shape, "mask", str), "mask"))) as image:
-            crop = np.asarray(image.convert("L")) > 0
+            crop = mask_of_picture(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("a PNG in mask", str(error)) from error
     x, y = (int(n) for n in points[0])

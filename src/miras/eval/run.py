@@ -20,7 +20,7 @@ import numpy as np
 
 from miras.core.answers import EndpointDown
 from miras.core.errors import InputError, MirasError
-from miras.core.masks import encode_rle, union
+from miras.core.masks import as_mask, encode_rle, union
 from miras.core.selection import Steps, advance
 from miras.core.types import Mask, Operator, Region, Turn
 from miras.data.record import Record, turn_of
@@ -213,10 +213,14 @@ def _asked(talk: Talk, row: Row, gold: Turn, wanted: Mask) -> Row:
 
 def _answered(row: Row, answer: Answer, size: tuple[int, ...]) -> tuple[Row, Mask | None]:
     """What the system said; a mask or score that cannot be used is a fault and left out."""
-    mask, score = answer.mask, answer.score
-    if mask is not None and mask.shape != size:
-        row = _with_fault(row, str(InputError(f"a mask of the photo's size {size}", str(mask.shape))))
-        mask = None
+    mask, score = None, answer.score
+    try:
+        if answer.mask is not None:
+            mask = as_mask(answer.mask)
+            if mask.shape != size:
+                raise InputError(f"a mask of the photo's size {size}", str(mask.shape))
+    except InputError as error:
+        row, mask = _with_fault(row, str(error)), None
     if score is not None and not (math.isfinite(score) and 0 <= score <= 1):
         row = _with_fault(row, str(InputError("a score from 0 to 1", str(score))))
         score = None
@@ -239,10 +243,14 @@ def _counted(row: Row, mask: Mask | None, wanted: Mask) -> Row:
 
 
 def _region_iou(got: Sequence[Region], wanted: Sequence[Region], size: tuple[int, ...]) -> float | None:
-    """IoU of what two replies name; None where one of them names nothing, or a mask has another size."""
+    """IoU of what two replies name; None where one of them names nothing, or no mask of the photo's size."""
     if not got or not wanted or any(region.mask.shape != size for region in got):
         return None
-    return overlap(union(*(region.mask for region in got)), union(*(region.mask for region in wanted))).iou
+    try:
+        named = union(*(region.mask for region in got))
+    except InputError:  # what is no mask names nothing
+        return None
+    return overlap(named, union(*(region.mask for region in wanted))).iou
 
 
 def _with_fault(row: Row, fault: str) -> Row:
