@@ -21,7 +21,7 @@ from miras.chat import export, store
 from miras.chat.context import Context
 from miras.chat.decoding import ReplyRules, check_reply
 from miras.chat.engine import Engine, Evidence, Job
-from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture
+from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, Exchange, State, replay
 from miras.core.errors import InputError, NothingToUndo
@@ -318,8 +318,7 @@ class ChatSession:
         named = [piece.region for piece in reply.content if isinstance(piece, Name)]
         if not [region.id for region in reply.regions] == named == expected:
             raise InputError(f"regions {expected}, each named once", f"regions {named}", "number them on")
-        masks = [gesture(self.size, None, None, region.mask).mask for region in reply.regions]
-        regions = tuple(replace(region, mask=mask) for region, mask in zip(reply.regions, masks, strict=True))
+        regions = tuple(replace(region, mask=given_mask(self.size, region.mask)) for region in reply.regions)
         reply = replace(reply, regions=regions)
         engine = self._begin() if engine is None else engine
         prompt, ids = self._context.prompt(user), self._context.reply(reply)

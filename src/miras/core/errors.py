@@ -1,4 +1,4 @@
-"""Errors that say what was expected, what was got, and the cure. Only the CLI prints them."""
+"""Errors that say what was expected, what was got, and the cure; one warning. Only the CLI prints them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,7 @@ class NothingToUndo(MirasError):
     def __reduce__(self) -> tuple[type[MirasError], tuple[str, ...]]:
         """Takes no arguments."""
         return type(self), ()
+
+
+class PhotoWarning(UserWarning):
+    """A photo was read in a way that a person should know of. One line."""

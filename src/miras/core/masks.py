@@ -318,7 +318,7 @@ def _palette(image: Image.Image) -> NDArray[np.uint8]:
 
 def _one_colour(pixels: NDArray[np.uint8], what: str) -> Mask:
     """Where (H, W, 3) is not black, when it is of one colour there."""
-    inside: Mask = pixels.any(axis=2)
+    inside: Mask = np.asarray(pixels.any(axis=2), np.bool_)
     colours = pixels[inside]
     if len(colours) and (colours != colours[0]).any():
         got = f"{len(np.unique(colours, axis=0))} colours on black"

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from miras.core import photo
 from miras.core.errors import InputError
 from miras.core.masks import mask_of_picture
 from miras.core.types import Mask
@@ -25,8 +26,6 @@ OnFault = Callable[[str], None]
 """Called with one line for each record that cannot be used; the record is then left out."""
 
 SHOWN_FAULTS = 3
-_ORIENTATION = 0x0112
-_TURNED = frozenset({5, 6, 7, 8})
 _INDEX_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B"})
 
 
@@ -100,16 +99,10 @@ def inside(root: Path, name: str) -> Path:
 
 
 def photo_size(path: Path) -> tuple[int, int]:
-    """(H, W) as the person sees it (EXIF applied), from the header: no pixel is decoded."""
+    """(H, W) as the person sees it, from the header, as `core.photo` says it to everybody."""
     if not path.is_file():
         raise InputError("the photo", f"no file {path}")
-    try:
-        with Image.open(path) as photo:
-            width, height = photo.size
-            turned = photo.getexif().get(_ORIENTATION, 1) in _TURNED
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError("an image", f"{path} ({error})") from error
-    return (width, height) if turned else (height, width)
+    return photo.photo_size(path)
 
 
 def same_size(what: str, expected: tuple[int, int], got: tuple[int, int]) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from miras.core import photo as core_photo
 from miras.core.errors import InputError
 from miras.core.masks import (
     box_of,
@@ -175,11 +176,9 @@ def _photo(file: Path, document: dict[str, Any]) -> tuple[Path, Size, bytes | No
 
 def _size_of(data: bytes) -> Size:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError("an image in imageData", str(error)) from error
+        return core_photo.photo_size(data)
+    except InputError as error:
+        raise InputError("an image in imageData", error.got, error.cure) from error
 
 
 def _decoded(text: str, what: str) -> bytes:

@@ -7,15 +7,13 @@ the ids and which split each photograph is in, nothing else. Knows no file forma
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from miras.core import photo as core_photo
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle, rle_area
 from miras.core.types import Operator
@@ -222,21 +220,12 @@ def without(record: Record) -> tuple[str, ...]:
 def _size(record: Record) -> tuple[int, int]:
     """(H, W) of the photo as a person sees it."""
     content = record.get("image_bytes")
-    return _size_of_file(record["image"]) if content is None else _size_of_bytes(content)
+    return _size_of_file(record["image"]) if content is None else core_photo.photo_size(content)
 
 
 @lru_cache(maxsize=256)
 def _size_of_file(path: str) -> tuple[int, int]:
     return photo_size(Path(path))
-
-
-def _size_of_bytes(content: bytes) -> tuple[int, int]:
-    try:
-        with Image.open(io.BytesIO(content)) as photo:
-            turned = photo.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (photo.width, photo.height) if turned else (photo.height, photo.width)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError("an embedded photo", str(error)) from error
 
 
 def _kinds_of(content: list[PieceRecord], regions: int) -> str:
