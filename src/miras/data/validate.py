@@ -18,6 +18,7 @@ from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle, rle_area
 from miras.core.types import Operator
 from miras.data.checks import photo_size, same_size
+from miras.data.decoded import decoded
 from miras.data.record import KINDS, SPLITS, PieceRecord, Record, RleRecord, TurnRecord, turn_of
 
 ROLES = ("user", "assistant")
@@ -43,10 +44,11 @@ class Fault:
         return f"{place}: {self.what}"
 
 
-def validate(records: Iterable[Record], *, photos: bool = True) -> Iterator[Fault]:
+def validate(records: Iterable[Record], *, photos: bool = True, decode: bool = False) -> Iterator[Fault]:
     """Every fault of every record, in their order.
 
-    photos: whether photo files are opened (headers only). A record whose `meta["without"]` names "photo" has
+    photos: whether photo files are opened; decode: whether they are decoded, on all cores (only so a file that is cut
+    off is found), or read by their headers. A record whose `meta["without"]` names "photo" has
     none by design (official PRIST): its photo and sizes are not checked; one that names "mask" may lack the
     region of its focus.
 
@@ -58,8 +60,9 @@ def validate(records: Iterable[Record], *, photos: bool = True) -> Iterator[Faul
     """
     seen: set[str] = set()
     split_of: dict[str, str] = {}
-    for number, record in enumerate(records):
-        found = [*_head(record), *_photo(record, photos), *_turns(record), *_focus(record)]
+    sized = decoded(records) if photos and decode else ((record, None) for record in records)
+    for number, (record, size) in enumerate(sized):
+        found = [*_head(record), *_photo(record, photos, size), *_turns(record), *_focus(record)]
         if record["id"] in seen:
             found.append(_fault("an id of its own", "one that an earlier record has"))
         seen.add(record["id"])
@@ -108,7 +111,8 @@ def _head(record: Record) -> Iterator[Fault]:
         yield _fault("hops from 1", str(record["hops"]))
 
 
-def _photo(record: Record, opened: bool) -> Iterator[Fault]:
+def _photo(record: Record, opened: bool, read: tuple[int, int] | InputError | None) -> Iterator[Fault]:
+    """read: (H, W) of the decoded photo, or what is wrong with it; None = its header is asked."""
     if "photo" in without(record):
         return
     size = (record["height"], record["width"])
@@ -117,7 +121,9 @@ def _photo(record: Record, opened: bool) -> Iterator[Fault]:
     if not opened:
         return
     try:
-        same_size("a photo as noted,", size, _size(record))
+        if isinstance(read, InputError):
+            raise read
+        same_size("a photo as noted,", size, _size(record) if read is None else read)
     except InputError as error:
         yield _fault(error.expected, error.got)
 
