@@ -2,8 +2,8 @@
 
     python benchmarks/validate.py [--photos 2000] [--megapixels 1.2] [--format coco] [--repeats 3]
 
-Photos are drawn into a temporary folder: smooth shapes with grain, JPEG of quality 90, sides that vary, the usual mix of
-bytes; two masks each. "decode_seconds" is Pillow's `Image.open(...).load()` over all of them in as many threads as
+Photos are drawn into a temporary folder: smooth shapes with grain, JPEG of quality 90, sides that vary, two masks each.
+"decode_seconds" is Pillow's `Image.open(...).load()` over all of them in as many threads as
 validate uses, with nothing else done; "validate_seconds" is the command in this process: reading annotations, checking
 records and masks, and decoding; "header_seconds" is `--fast`. All run in turn, the least of the repeats counts. "ratio"
 is validate over decode, wanted at most 1.2; "work_ratio" is that of the processor's seconds, which holds on a machine

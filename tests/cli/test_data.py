@@ -88,7 +88,7 @@ def test_faulty_records_are_named_and_the_rest_goes_on(call, capsys, tmp_path):
 
 def test_validate(call, capsys, tmp_path, folder):
     assert call("validate", folder) == 0
-    assert capsys.readouterr().out.splitlines() == [f"{folder}: 8 records, 2 photos decoded, no faults"]
+    assert capsys.readouterr().out.splitlines() == [f"{folder}: 8 records, no faults; 2 photos decoded"]
     records = [*read_records(folder, "coco"), *singles(tmp_path / "photos", "test")]
     records[1]["id"] = records[0]["id"]
     records[2]["hops"] = 0
@@ -100,7 +100,7 @@ def test_validate(call, capsys, tmp_path, folder):
     assert lines[0].startswith("a.jsonl: line 17:")
     assert any("record 1" in line for line in lines)
     assert any("record 2" in line and "hops" in line for line in lines)
-    assert lines[-1].endswith(f"16 records, 1 that cannot be read, 4 photos decoded, {len(lines) - 1} faults")
+    assert lines[-1].endswith(f"16 records, 1 that cannot be read, {len(lines) - 1} faults; 4 photos decoded")
     assert call("validate", tmp_path / "a.jsonl", "--json") == 1
     report = last(capsys)
     assert (report["records"], report["left_out"], report["ok"], report["faults"]) == (16, 1, False, lines[:-1])
@@ -114,7 +114,7 @@ def test_validate_decodes_and_fast_says_that_it_does_not(call, capsys, tmp_path)
     assert call("validate", tmp_path / "a.jsonl", "--fast") == 0
     assert (
         capsys.readouterr().out.strip()
-        == f"{tmp_path / 'a.jsonl'}: 8 records, 2 photos not decoded (--fast), no faults"
+        == f"{tmp_path / 'a.jsonl'}: 8 records, no faults; 2 photos by their headers alone (--fast)"
     )
     assert call("validate", tmp_path / "a.jsonl", "--fast", "--json") == 0
     assert (report := last(capsys))["decoded"] is False and report["photos"] == 2

@@ -12,7 +12,7 @@ from PIL import Image
 
 from miras.core.errors import InputError
 from miras.data import decoded as module
-from miras.data.decoded import decoded, refuse_faulty
+from miras.data.decoded import all_of, decoded, faulty
 from miras.data.validate import validate
 from tests.data.made import SIZE, photo, singles, talk
 
@@ -43,7 +43,7 @@ def test_each_photo_is_decoded_once_whatever_asks(tmp_path: Path, looked: list[A
     assert {size for _, size in found} == {SIZE}
     assert len(looked) == len({record["image"] for record in records}) == 2
     list(decoded(records))
-    assert refuse_faulty([(Path(record["image"]), None, SIZE) for record in records], None, "") == 2
+    assert faulty([(Path(record["image"]), None, SIZE) for record in records]) == {}
     assert len(looked) == 2
     os.utime(records[0]["image"], ns=(1, 1))  # changed since
     list(decoded(records))
@@ -76,22 +76,22 @@ def test_a_header_is_not_enough(tmp_path: Path) -> None:
 
 def test_all_faulty_files_are_named_at_once(tmp_path: Path) -> None:
     photos: list[tuple[Path, bytes | None, tuple[int, int]]] = []
+    found_stems = {f"{number:02}" for number in range(1, 12, 2)} | {"size", "gone"}
     for number in range(12):
         path = tmp_path / f"{number:02}.jpg"
         (cut if number % 2 else photo)(path)
         photos += [(path, None, SIZE)] * 2
     photos.append((photo(tmp_path / "size.png"), None, (5, 5)))
     photos.append((tmp_path / "gone.png", None, SIZE))
+    found = faulty(photos)
+    assert list(found) == [str(path) for path, *_ in dict.fromkeys(photos) if path.stem in found_stems]
     report = tmp_path / "run" / "faults.txt"
-    with pytest.raises(InputError) as caught:
-        refuse_faulty(photos, report, "mend them")
-    said = str(caught.value)
-    assert "got 8 of 14 that cannot be used: " in said and "01.jpg: image file is truncated" in said
-    assert "03.jpg" in said and "07.jpg" not in said and "and 5 more" in said
+    error = all_of(list(found.values()), "photos that can be read", "mend them", report)
+    said = str(error)
+    assert said.startswith("expected photos that can be read, got 8: ") and "01.jpg: image file is truncated" in said
+    assert "03.jpg" in said and "07.jpg" not in said and "and 5 more" in said and "\n" not in said
     assert said.endswith(f"mend them; all of them: {report}")
     lines = report.read_text().splitlines()
-    assert len(lines) == 8
-    assert all(f"{number:02}.jpg" in line for number, line in zip(range(1, 12, 2), lines, strict=False))
-    assert "size.png" in lines[6] and "gone.png" in lines[7]
-    with pytest.raises(InputError, match=r"mend them$"):
-        refuse_faulty(photos, Path(os.devnull) / "no" / "faults.txt", "mend them")
+    assert lines == list(found.values()) and "size.png" in lines[6] and "gone.png" in lines[7]
+    nowhere = Path(os.devnull) / "no" / "faults.txt"
+    assert str(all_of(lines[:1], "photos", "mend them", nowhere)).endswith(f"got 1: {lines[0]}; mend them")

@@ -104,9 +104,9 @@ def validate(
         for line in faults:
             print(line)
         unread = f", {len(told)} that cannot be read" if told else ""
-        looked = "not decoded (--fast)" if fast else "decoded"
         count = f"{len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}"
-        print(f"{path}: {seen} records{unread}, {len(photos)} photos {looked}, {count}")
+        looked = f"{len(photos)} photos {'by their headers alone (--fast)' if fast else 'decoded'}"
+        print(f"{path}: {seen} records{unread}, {count}; {looked}")
     return FAULTY if faults else 0
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from miras.core.errors import InputError, MirasError, PhotoWarning
+from miras.core.errors import InputError, MirasError, MirasWarning
 
 T = TypeVar("T")
 BAD_INPUT = 2
@@ -27,7 +27,7 @@ def quiet() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore")
-    warnings.filterwarnings("always", category=PhotoWarning)
+    warnings.filterwarnings("always", category=MirasWarning)
     told: set[str] = set()
 
     def tell(message: Warning | str, *_: Any, **__: Any) -> None:

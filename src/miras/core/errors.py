@@ -1,4 +1,4 @@
-"""Errors that say what was expected, what was got, and the cure; one warning. Only the CLI prints them."""
+"""Errors that say what was expected, what was got, and the cure; warnings. Only the CLI prints them."""
 
 from __future__ import annotations
 
@@ -35,5 +35,13 @@ class NothingToUndo(MirasError):
         return type(self), ()
 
 
-class PhotoWarning(UserWarning):
-    """A photo was read in a way that a person should know of. One line."""
+class MirasWarning(UserWarning):
+    """What a person should know of, though the work goes on. One line."""
+
+
+class PhotoWarning(MirasWarning):
+    """A photo was read in a way that its file does not ask for."""
+
+
+class DataWarning(MirasWarning):
+    """Some of the data cannot be used."""

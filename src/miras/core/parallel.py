@@ -1,8 +1,8 @@
 """One function over many items on all cores, results in the order of the items.
 
 In: a function that gives the core away while it works (decoding does), items as they come. Out: (item, result) pairs,
-only a few items ahead of who asks. In threads: nothing is copied or pickled, any script may call it. Work that keeps the
-interpreter busy belongs into processes. Knows nothing of photos.
+only a few items ahead of who asks. In threads: nothing is copied or pickled, any script may call it. Work that keeps
+the interpreter busy belongs into processes. Knows nothing of photos.
 """
 
 from __future__ import annotations

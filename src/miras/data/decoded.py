@@ -31,39 +31,33 @@ def decoded(records: Iterable[Record], jobs: int | None = None) -> Iterator[tupl
     yield from in_order(_look_at, records, key=_key_of, known=_known, jobs=jobs)
 
 
-def refuse_faulty(photos: Iterable[tuple[Path, Content, Size]], report: Path | None, cure: str) -> int:
-    """Decode photos, whose (H, W) must be as given, before long work begins; returns how many files these are.
-
-    report: a file that gets a line for every faulty photo. Raises one InputError for all of them: how many, the first
-    few, and where the rest is.
-    """
+def faulty(photos: Iterable[tuple[Path, Content, Size]]) -> dict[str, str]:
+    """Photos, each with the (H, W) that it must have: path -> what is wrong, in their order; {} when all is well."""
     faults: dict[str, str] = {}
-    seen: set[str] = set()
     for (path, _, size), found in in_order(_look, photos, key=_key, known=_known):
-        seen.add(str(path))
         try:
             if isinstance(found, InputError):
                 raise found
             same_size(f"{path}", size, found)
         except InputError as error:
             faults.setdefault(str(path), str(error))
-    if faults:
-        raise all_of(list(faults.values()), len(seen), report, cure)
-    return len(seen)
+    return faults
 
 
-def all_of(faults: Sequence[str], count: int, report: Path | None, cure: str) -> InputError:
-    """One error for many faulty photos of `count`; every one stands in the report, where there can be one."""
-    more = f" | and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+def all_of(faults: Sequence[str], expected: str, cure: str, report: Path | None = None) -> InputError:
+    """One error for many faults: how many, the first few, and where all of them stand.
+
+    report: a file that gets a line for each; where it cannot be written the error goes without it.
+    """
     if report is not None:
         try:
             report.parent.mkdir(parents=True, exist_ok=True)
             report.write_text("\n".join(faults) + "\n", encoding="utf-8")
             cure = f"{cure}; all of them: {report}"
-        except OSError:  # the error itself names the first
+        except OSError:
             pass
-    got = f"{len(faults)} of {count} that cannot be used: " + " | ".join(faults[:SHOWN_FAULTS]) + more
-    return InputError("photos that can be read whole", got, cure)
+    more = f" | and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+    return InputError(expected, f"{len(faults)}: " + " | ".join(faults[:SHOWN_FAULTS]) + more, cure)
 
 
 def _look_at(record: Record) -> Size | InputError:

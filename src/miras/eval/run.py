@@ -1,10 +1,7 @@
 """A run: recorded conversations held with a system, a row of `samples.jsonl` for each turn.
 
 In: records of any format, a `Conversant`, a folder. Out: the folder with samples.jsonl, run.json and summary.json. A
-run that was stopped goes on where it was. Faults are named in the rows and counted, never averaged away: a record
-that is at fault itself (photo missing, mask of another size) is not asked; an answer at fault counts as no mask.
-Knows no file format and no model.
-"""
+run"""
 
 from __future__ import annotations
 
@@ -24,9 +21,8 @@ from miras.core.masks import as_mask, encode_rle, union
 from miras.core.selection import Steps, advance
 from miras.core.types import Mask, Operator, Region, Turn
 from miras.data.record import Record, turn_of
-from miras.data.validate import validate
 from miras.data.words import definite
-from miras.eval import samples, summary
+from miras.eval import precheck, samples, summary
 from miras.eval.metrics import boundaries, overlap
 from miras.eval.protocol import Answer, Conversant, History, Talk, operator_wanted
 from miras.eval.samples import Key, Row
@@ -92,6 +88,7 @@ def evaluate(
     done = _open(out, settings, about)
     missing = {record["id"]: keys(record, history, alone) - done for record in chosen}
     asked = [record for record in chosen if missing[record["id"]]]
+    precheck.look_over(asked, out)
     held = (
         (hold(record, conversant, history=history, seed=seed) for record in asked)
         if holding is None else holding(asked)
@@ -150,8 +147,7 @@ def hold(record: Record, conversant: Conversant, *, history: History = "own", se
     blanks = _blanks(record, conversant.name, history, seed)
     question = alone_question(record) if answers_alone(conversant) else None
     alone = None if question is None else replace(blanks[-1], history="alone", user=question)
-    faults = [f"{fault.what} (turn {fault.turn})" if fault.turn is not None else fault.what
-              for fault in validate([record])]  # fmt: skip
+    faults = precheck.faults_of(record)
     photo: Path | bytes = record.get("image_bytes") or Path(record["image"])
     try:
         if faults:

@@ -22,7 +22,7 @@ from miras.core.masks import encode_rle
 from miras.core.selection import Steps, advance
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mask, Name, Piece, Region, Turn, Words
 from miras.data import knowledge
-from miras.data.checks import SHOWN_FAULTS
+from miras.data.checks import SHOWN_FAULTS, OnFault
 from miras.data.formats import guess_format, read_records
 from miras.data.record import Record, TurnRecord, turn_of
 from miras.data.validate import validate, without
@@ -81,17 +81,22 @@ class RecordedPhoto:
     content: bytes | None = None
 
 
-def read(path: Path, format: str | None = None, *, photos: bool = True) -> list[Record]:
+def read(
+    path: Path, format: str | None = None, on_fault: OnFault | None = None, *, photos: bool = True
+) -> list[Record]:
     """All records at `path`. photos: whether photo files are opened (headers only).
 
-    Raises InputError with the number of faults, the first of them, and the command that lists all, for whatever
-    `miras data validate` calls a fault; and for conversations without photos.
+    Whatever `miras data validate` calls a fault is told to `on_fault`; without it InputError is raised, with the number
+    of faults, the first of them, and the command that lists all. Raises InputError for conversations without photos.
     """
     faults: list[str] = []
     kept: list[Record] = []
     format = format or guess_format(path)
     faults += map(str, validate(_kept(read_records(path, format, faults.append), kept), photos=photos))
-    if faults:
+    if on_fault is not None:
+        for fault in faults:
+            on_fault(fault)
+    elif faults:
         more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         raise InputError(
             f"{path} without faults", f"{len(faults)}: " + "; ".join(faults[:SHOWN_FAULTS]) + more,

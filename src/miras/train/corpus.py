@@ -14,7 +14,7 @@ from pathlib import Path
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import SHOWN_FAULTS
+from miras.data.decoded import all_of, faulty
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
 from miras.data.guess import guess_format
@@ -63,22 +63,58 @@ def key(photo: AnnotatedPhoto) -> str:
     return f"{photo.source}/{photo.id}"
 
 
-def read(paths: Sequence[Path], data: Data) -> Corpus:
-    """Everything at `paths`, split as the recipe says. Raises InputError for no data, for faulty data (with the command
-    that lists every fault) and when a side is left empty."""
+class _Faults:
+    """What is wrong with the data, wherever it lies, and the commands that list it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.commands: dict[str, None] = {}
+
+    def add(self, lines: Sequence[str], path: Path, format: str) -> None:
+        self.lines += lines
+        if lines:
+            self.commands[f"`miras data validate {path} --format {format}`"] = None
+
+    def finish(self, report: Path | None) -> None:
+        """Raise one InputError for all of them; a report of an earlier try goes when there are none."""
+        if report is not None and not self.lines:
+            report.unlink(missing_ok=True)
+        if self.lines:
+            listed = f"{' and '.join(self.commands)} {'list' if len(self.commands) > 1 else 'lists'} them all"
+            cure = f"{MEND}; {listed}" if self.commands else MEND
+            raise all_of(self.lines, "data without faults", cure, report)
+
+
+def read(paths: Sequence[Path], data: Data, report: Path | None = None, *, decode: bool = True) -> Corpus:
+    """Everything at `paths`, split as the recipe says.
+
+    decode: whether every photo is decoded first, on all cores, so that no file that is cut off stops the run later.
+    Raises InputError for no data, when a side is left empty, and for faulty data: all faults of all paths at once, the
+    first few named, each in a line of the file `report`, with the commands that list them.
+    """
     if not paths:
         raise InputError("data to train on", "none", "name folders with --data")
     photos: list[AnnotatedPhoto] = []
     records: list[Record] = []
+    faults = _Faults()
+    if gone := [path for path in paths if not path.exists()]:
+        raise InputError("data to train on", f"no file or folder {gone[0]}")
     for path in paths:
-        if not path.exists():
-            raise InputError("data to train on", f"no file or folder {path}")
         if path.is_dir() and any((path / where).exists() for where, _ in SOURCES.values()):
-            photos += read_sources(path)
+            photos += read_sources(path, faults.lines.append)
         else:
-            more, talks = _formatted(path)
+            more, talks = _formatted(path, faults)
             photos += more
             records += talks
+    if decode:
+        files: list[tuple[Path, bytes | None, tuple[int, int]]] = [
+            (photo.path, None, photo.size)
+            for photo in photos
+            if photo.path.is_file()  # others are embedded
+        ]
+        files += [(Path(r["image"]), r.get("image_bytes"), (r["height"], r["width"])) for r in records]
+        faults.lines += faulty(files).values()
+    faults.finish(report)
     if not photos and not records:
         got = "none in " + ", ".join(map(str, paths))
         raise InputError("photos with masks to train on", got, "outline something in each photo and save it")
@@ -89,15 +125,17 @@ def read(paths: Sequence[Path], data: Data) -> Corpus:
     return corpus
 
 
-def _formatted(path: Path) -> tuple[list[AnnotatedPhoto], list[Record]]:
+def _formatted(path: Path, faults: _Faults) -> tuple[list[AnnotatedPhoto], list[Record]]:
     """Annotations as photos, conversations and questions in a person's own words as records."""
     format = _format(path)
     if format in ANNOTATED:
-        return _annotations(path, format), []
-    try:
-        records = conversations.read(path, format)
-    except InputError as error:
-        raise InputError(error.expected, error.got, "; ".join(filter(None, (MEND, error.cure)))) from error
+        told: list[str] = []
+        found = read_annotations(path, format, told.append)
+        faults.add(told, path, format)
+        return found, []
+    told = []
+    records = conversations.read(path, format, told.append)
+    faults.add(told, path, format)
     plain = [record for record in records if record["kind"] == "single" and _is_plain(record)]
     talks = [record for record in records if record["kind"] != "single" or not _is_plain(record)]
     pictures, _ = gather(plain, Losses())
@@ -111,16 +149,6 @@ def _format(path: Path) -> str:
     except InputError as error:
         cure = "LabelMe leaves a JSON beside each photo; else name the file itself with --data"
         raise InputError(f"photos with masks in {path}", error.got, cure) from error
-
-
-def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
-    faults: list[str] = []
-    photos = read_annotations(path, format, faults.append)
-    if faults:
-        more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
-        cure = f"{MEND}; `miras data validate {path} --format {format}` lists them all"
-        raise InputError("data without faults", "; ".join(faults[:SHOWN_FAULTS]) + more, cure)
-    return photos
 
 
 def _is_plain(record: Record) -> bool:
