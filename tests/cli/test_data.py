@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from miras.cli import main
 from miras.cli.data import data_app
 from miras.data.formats import FORMATS, read_records, write_records
-from tests.data.made import coco, masks_of, note, singles, talk
+from tests.data.made import SIZE, coco, masks_of, note, singles, talk
 
 
 @pytest.fixture
@@ -70,6 +72,7 @@ def test_convert_one_split_and_count_what_is_lost(call, capsys, tmp_path):
         "format": "coco", "out": str(tmp_path / "one"), "records": 9, "regions": 10, "faults": 0,
         "losses": ["1 edits (add, cut, undo)", "1 refusals", "history of 1 conversations",
                    "questions of 1 conversations"],
+        "metadata": {"stripped": 0, "kept": 0, "linked": 0},
     }  # fmt: skip
     assert call("convert", path, tmp_path / "two", "--to", "coco", "--from", "jsonl", "--split", "test", "--json") == 0
     assert last(capsys)["records"] == 8
@@ -84,6 +87,41 @@ def test_faulty_records_are_named_and_the_rest_goes_on(call, capsys, tmp_path):
     assert [line.split(": ")[3] for line in captured.err.splitlines()] == ["annotation 2", "annotation 3"]
     report = json.loads(captured.out.splitlines()[-1])
     assert (report["records"], report["faults"]) == (2, 2)
+
+
+GPS = {1: "N", 2: (47.0, 22.0, 33.0), 3: "E", 4: (8.0, 32.0, 1.0)}
+
+
+@pytest.mark.parametrize("format", ["labelme", "coco", "miras", "prist", "reasonseg", "indexed-png"])
+@pytest.mark.parametrize("embedded", [False, True])
+def test_photos_are_copied_without_the_place_where_they_were_taken(call, capsys, tmp_path, format, embedded):
+    records = singles(tmp_path / "photos", "", ".jpg")
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update(GPS)
+    exif[0x0112] = 3
+    for record in records:
+        path = Path(record["image"])
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path, exif=exif, comment=path.stem)
+        if embedded:
+            record["image_bytes"] = path.read_bytes()
+    write_records(records, tmp_path / "src", "miras", photos="reference", keep_metadata=True)
+    ways = {"copy": (), "keep": ("--keep-metadata",), "link": ("--photos", "link")}
+    for way, options in ways.items():
+        assert call("convert", tmp_path / "src", tmp_path / way, "--to", format, "--json", *options) == 0
+        report = last(capsys)
+        photos = [path for path in (tmp_path / way).rglob("*.jpg") if path.is_file()]
+        assert len(photos) >= 2
+        for photo in photos:
+            with Image.open(photo) as image:
+                place = dict(image.getexif().get_ifd(0x8825))
+                assert (place == GPS) is (way == "keep" or (way == "link" and not embedded)), way
+                assert image.getexif()[0x0112] == 3
+        stripped = 0 if way == "keep" or (way == "link" and not embedded) else 2
+        linked = len(photos) if way == "link" and not embedded else 0
+        assert report["metadata"] == {"stripped": stripped, "kept": 0, "linked": linked}
+    assert call("convert", tmp_path / "src", tmp_path / "said", "--to", format) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == "metadata (place, time, camera, comments) left out of 2 photos; --keep-metadata keeps it"
 
 
 def test_validate(call, capsys, tmp_path, folder):

@@ -50,25 +50,28 @@ def convert(
     jobs: Annotated[int, Parameter(help="Processes that check and encode the records.")] = 1,
     ray: Annotated[bool, Parameter(negative="", help="The same over Ray Data, here or on a cluster.")] = False,
     instruction: Annotated[int, Parameter(help="InstructPart: which of the six a person says.")] = 0,
+    keep_metadata: Annotated[bool, Parameter(negative="", help="GPS, camera, comments stay in copies.")] = False,
     json: Json = False,
 ) -> int:  # fmt: skip
     """Write the dataset SRC in another format at OUT.
 
-    Masks are written in one run-length code. Faulty records are left out, each named on standard error. What the
-    format cannot hold is counted.
+    Masks are written in one run-length code; photos are copied without their metadata. Faulty records are left out,
+    each named on standard error. What the format cannot hold is counted.
     """
     from miras.data.formats import write_records
 
     heard = _Heard()
     read = _records(src, from_, heard, split, instruction)
     records = _counted(_canonical(read, heard, jobs, ray), "converting")
-    report = write_records(records, out, to, photos=photos, on_fault=heard)
+    report = write_records(records, out, to, photos=photos, on_fault=heard, keep_metadata=keep_metadata)
     if json:
         emit({"format": to, "out": str(out), **report.to_dict(), "faults": heard.count})
         return heard.code
     print(f"{out} ({to}): {report.records} conversations, {report.regions} masks")
     for line in report.losses.lines():
         print(f"not in {to}: {line}")
+    for line in report.carried.lines():
+        print(line)
     return heard.code
 
 

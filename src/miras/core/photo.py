@@ -95,6 +95,12 @@ def check_photo(source: PhotoFile) -> tuple[int, int]:
         return size
 
 
+def orientation_of(source: PhotoFile) -> int:
+    """The EXIF orientation of a file, 1 (upright) where it says none, from its header. Raises InputError."""
+    with _opened(source) as (image, _, file):
+        return _orientation_of_png(file) if image.format == "PNG" and file is not None else orientation(image)
+
+
 @contextmanager
 def _opened(source: PhotoSource) -> Iterator[tuple[Image.Image, str, BinaryIO | None]]:
     """(image with its header read, its name in errors, the file it comes from)."""
