@@ -101,6 +101,12 @@ def orientation_of(source: PhotoFile) -> int:
         return _orientation_of_png(file) if image.format == "PNG" and file is not None else orientation(image)
 
 
+def format_of(source: PhotoFile) -> str:
+    """What a photo is, as Pillow calls it: "JPEG", "PNG", ... Raises InputError as `read_photo`."""
+    with _opened(source) as (image, _, _):
+        return str(image.format)
+
+
 @contextmanager
 def _opened(source: PhotoSource) -> Iterator[tuple[Image.Image, str, BinaryIO | None]]:
     """(image with its header read, its name in errors, the file it comes from)."""

@@ -74,7 +74,7 @@ class Carrier:
             yield {**record, "image_bytes": self.clean(record["image_bytes"])} if "image_bytes" in record else record
 
     def counts(self) -> dict[str, int]:
-        """Photos of which metadata was left out ("stripped"), could not be ("kept"), goes along with a link ("linked")."""
+        """Photos whose metadata was left out ("stripped"), could not be ("kept"), or goes with a link ("linked")."""
         return {name: self._counts[name] for name in ("stripped", "kept", "linked")}
 
     def lines(self) -> list[str]:
