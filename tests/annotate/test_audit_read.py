@@ -108,8 +108,9 @@ def test_an_own_mask_is_read(tmp_path: Path) -> None:
     Image.fromarray(drawn).save(tmp_path / "mine.png")
     rating = read_csv(sheet(tmp_path, "i1,ann,x,,,,,,mine.png"))[0]
     assert rating.mask is not None and np.array_equal(rating.mask, drawn > 0)
-    Image.fromarray(np.stack([drawn] * 3, axis=-1)).save(tmp_path / "mine.png")
-    with pytest.raises(InputError, match="one index a pixel"):
+    drawn[2, 3] = 90  # a soft edge
+    Image.fromarray(drawn).save(tmp_path / "mine.png")
+    with pytest.raises(InputError, match=r"a mask \(mine.png\) of True and False.*threshold"):
         read_csv(sheet(tmp_path, "i1,ann,x,,,,,,mine.png"))
 
 

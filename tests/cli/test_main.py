@@ -78,6 +78,15 @@ def test_a_bad_turn_does_not_stop_the_others(capsys):
     assert len(captured.err.strip().splitlines()) == 1
 
 
+def test_a_photo_that_is_brightened_is_told_in_a_line(capsys, tmp_path):
+    values = np.linspace(0, 4095, 24 * 32).reshape(24, 32).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "twelve.png")
+    assert main.call(["ask", str(tmp_path / "twelve.png"), "Where is the cup?", *TINY]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "12 bits" in line]
+    assert told == [f"miras: {tmp_path / 'twelve.png'}: no 16-bit value above 4095, so they are taken for 12 bits and "
+                    "brightened"]  # fmt: skip
+
+
 def test_a_place_that_cannot_be_written_is_told(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main.call(["ask", PHOTO, "hi", "--out", str(tmp_path / "file" / "x"), *TINY]) == 2

@@ -57,6 +57,7 @@ def test_prist_takes_one_target_in_the_last_reply(tmp_path: Path) -> None:
     assert "talk" in heard[0]
 
 
+METADATA = ("stripped", "kept", "linked")
 LOSSES: dict[str, list[str]] = {
     "reasonseg": ["1 edits (add, cut, undo)", "1 refusals", "history of 1 conversations",
                   "that 1 photos are one each (copied, for a file has one target)"],
@@ -69,7 +70,7 @@ LOSSES: dict[str, list[str]] = {
 def test_what_a_format_cannot_hold_is_counted(tmp_path: Path, format: str, lost: list[str]) -> None:
     report = write_records([talk(tmp_path / "t.jpg")], tmp_path / "out", format)
     assert (report.records, report.regions, report.losses.lines()) == (1, 2, lost)
-    assert report.to_dict() == {"records": 1, "regions": 2, "losses": lost}
+    assert report.to_dict() == {"records": 1, "regions": 2, "losses": lost, "metadata": dict.fromkeys(METADATA, 0)}
 
 
 @pytest.mark.parametrize("format", ANNOTATIONS)

@@ -193,7 +193,7 @@ def test_files_that_are_no_images(folder: Path) -> None:
     (folder / "images" / "a.jpg").write_bytes(b"not a photo")
     mask = folder / "masks" / "b.png"
     mask.write_bytes(mask.read_bytes()[:40])
-    with pytest.raises(InputError, match=r"2 faults: .*an image, got .*a.jpg.*a mask image, got .*b.png"):
+    with pytest.raises(InputError, match=r"2 faults: .*a photo .*, got .*a.jpg.*a mask image, got .*b.png"):
         indexed_png.read(folder)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
@@ -40,8 +42,16 @@ def mask(record: Record) -> np.ndarray[Any, Any]:
     return decode_rle(dict(region["rle"]))
 
 
+def encoded(values: np.ndarray[Any, Any]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+SOFT = encoded(np.linspace(0, 255, 25).astype(np.uint8).reshape(5, 5))
 BLOCK = drawn("####", "####", at=(3, 2))
 PNG = labelme.shapes_of("lid", encode_rle(MASKS["hole"]), 1)[0]
+CORNER = (PNG["points"][0][1], PNG["points"][0][0])
 SHAPES: dict[str, tuple[dict[str, Any], np.ndarray[Any, Any]]] = {
     "polygon": (shape(), BLOCK),
     "polygon, no type (version 3)": (shape(kind=None), BLOCK),
@@ -52,6 +62,7 @@ SHAPES: dict[str, tuple[dict[str, Any], np.ndarray[Any, Any]]] = {
     "rectangle in any direction": (shape(SQUARE, "oriented_rectangle"), BLOCK),
     "circle": (shape([[5, 5], [5, 6.6]], "circle"), drawn(".##.", "####", "####", ".##.", at=(3, 3))),
     "mask": ({**PNG, "group_id": None}, MASKS["hole"]),
+    "mask of 0 and 255": ({**PNG, "mask": encoded(np.full((5, 5), 255, np.uint8))}, drawn(*["#" * 5] * 5, at=CORNER)),
 }
 
 
@@ -92,6 +103,7 @@ FAULTS: dict[str, tuple[Any, str]] = {
     "a mask that is no base64": ({**PNG, "mask": "?"}, "base64"),
     "a mask that is no PNG": ({**PNG, "mask": "aGVsbG8="}, "PNG"),
     "a mask of another size": ({**PNG, "points": [[0, 0], [9, 9]]}, "10 x 10 pixels, got 5 x 5"),
+    "a mask of probabilities": ({**PNG, "mask": SOFT}, "threshold it first"),
     "a mask over the border": ({**PNG, "points": [[30, 10], [34, 14]]}, "inside 32 x 24"),
 }
 

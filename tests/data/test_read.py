@@ -156,7 +156,10 @@ def test_the_real_coco_files(shared_data: Path) -> None:
 
 READ = {
     "instructpart": (269, 294, 0), "ccp": (904, 6539, 22979), "car-parts": (400, 3073, 7068),
-    "camvid": (235, 2312, 2492), "coco128": (100, 1105, 12177),
+    "camvid": (235, 2312, 2492), "coco128": (100, 1105, 12177), "coco-more": (314, 2880, 23869),
+    "tools": (630, 3368, 0), "furniture": (450, 470, 0), "facades": (269, 9213, 807), "pantry": (179, 1360, 0),
+    "animals": (270, 398, 0), "faces": (113, 678, 0), "beasts": (156, 156, 0), "pets": (130, 130, 0),
+    "bottles": (94, 825, 0), "flowers": (140, 140, 0), "nails": (100, 447, 0),
 }  # fmt: skip
 """Source -> photos, annotations, labels looked for (of all photos together): what the published figures stand on."""
 

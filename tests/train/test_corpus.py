@@ -257,3 +257,35 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert [(entry["reason"], entry["count"]) for entry in found.left.to_list()] == [
         ("hidden files", 1), ("shapes of the kind line", 1), ("masks given twice (photo, words and pixels)", 1)
     ]  # fmt: skip
+
+
+def cut(path: Path) -> None:
+    """A photo that is cut off behind its header."""
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def test_everything_that_is_wrong_is_told_at_once(photos: Path, talks: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", ["coffee", "rocket", "chelsea", "astronaut"])
+    for name in ("coffee", "rocket"):
+        cut(other / f"{name}.jpg")
+    cut(photos / "coffee.jpg")
+    (other / "chelsea.jpg").unlink()
+    document = json.loads((other / "astronaut.json").read_text())
+    document["shapes"][0]["points"] = [[1, 1], [2, 2]]
+    (other / "astronaut.json").write_text(json.dumps(document))
+    report = tmp_path / "run" / "faults.txt"
+    with pytest.raises(InputError) as caught:
+        corpus.read([photos, other, talks], SHARE, report)
+    lines = report.read_text().splitlines()
+    for what in ("photos/coffee.jpg: image file is truncated", "other/coffee.jpg: image", "other/rocket.jpg: image",
+                 "chelsea.json: expected the photo, got no file", "astronaut.json, shape 0"):  # fmt: skip
+        assert sum(what in line for line in lines) == 1, what
+    said = str(caught.value)
+    assert said.startswith(
+        f"expected data without faults, got {len(lines)}: {lines[0]} | {lines[1]} | {lines[2]} | and "
+    )
+    assert f"`miras data validate {other} --format labelme` lists them all; all of them: {report}" in said
+    with pytest.raises(InputError, match=f"got {len(lines) - 3}: "):
+        corpus.read([photos, other, talks], SHARE, report, decode=False)
+    corpus.read([write(tmp_path / "whole")], SHARE, report)
+    assert not report.exists()

@@ -22,7 +22,7 @@ from miras.core.masks import polygons_to_mask, union
 from miras.core.text import decoded
 from miras.core.types import Mask
 from miras.data import checks
-from miras.data.checks import Faults, OnFault, index_image, inside, load_json
+from miras.data.checks import Faults, OnFault, inside, load_json, mask_image
 
 _MAX_SIDE = 20_000
 
@@ -173,10 +173,7 @@ def _score(value: Any, name: str) -> int:
 
 
 def _drawing(folder: Path, name: str) -> Mask:
-    path = inside(folder, name)
-    pixels = index_image(path, checks.photo_size(path))
-    mask: Mask = (pixels if pixels.ndim == 2 else pixels[..., 0]) > int(pixels.max()) // 2
-    return mask
+    return mask_image(inside(folder, name))
 
 
 # Label Studio

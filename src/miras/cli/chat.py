@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from miras.cli.ask import overlay_png, region_line
+from miras.cli.ask import given_photo, overlay_png, region_line
 from miras.cli.output import complain, folder, load, say, write
 from miras.core.errors import InputError, MirasError
 
@@ -28,16 +28,15 @@ HELP = """Talk, or:
   /help, /quit"""
 
 
-def run(image: Path, *, out: Path, preview: bool, model: str, threads: int | None, seed: int) -> int:
+def run(image: str, *, url: bool, out: Path, preview: bool, model: str, threads: int | None, seed: int) -> int:
     """Exit code 0 at the end of input or /quit."""
-    from miras.core.photo import read_photo
-
-    read_photo(image)
+    photo = given_photo(image, url, out)
     folder(out)
     loaded = load(model, threads)
-    talk = Talk(loaded.chat(image, seed=seed), out, preview)
+    talk = Talk(loaded.chat(photo, seed=seed), out, preview)
     if sys.stdin.isatty():
-        say(f"{image.name}, {talk.session.size[1]} x {talk.session.size[0]}. Ask for anything in it; /help for more.")
+        height, width = talk.session.size
+        say(f"{Path(image).name}, {width} x {height}. Ask for anything in it; /help for more.")
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "").strip()

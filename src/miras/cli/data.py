@@ -6,6 +6,7 @@ object. Exit codes: 0, 1 when records had faults (the rest is done), 2 for bad i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CHUNK = 2000
 """Records in flight while they are converted."""
+PAUSE = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
 FAULTY = 1
 """Exit code when some records had faults."""
 
@@ -48,12 +51,13 @@ def convert(
     jobs: Annotated[int, Parameter(help="Processes that check and encode the records.")] = 1,
     ray: Annotated[bool, Parameter(negative="", help="The same over Ray Data, here or on a cluster.")] = False,
     instruction: Annotated[int, Parameter(help="InstructPart: which of the six a person says.")] = 0,
+    keep_metadata: Annotated[bool, Parameter(negative="", help="GPS, camera, comments stay in copies.")] = False,
     json: Json = False,
 ) -> int:  # fmt: skip
     """Write the dataset SRC in another format at OUT.
 
-    Masks are written in one run-length code. Faulty records are left out, each named on standard error. Whatever is
-    left out, and what the format cannot hold, is counted.
+    Masks are written in one run-length code; photos are copied without their metadata. Faulty records are left out,
+    each named on standard error. Whatever is left out, and what the format cannot hold, is counted.
     """
     from miras.data.formats import write_records
 
@@ -61,7 +65,7 @@ def convert(
     read = _records(src, from_, heard, split, instruction)
     records = _counted(_canonical(read, heard, jobs, ray), "converting")
     try:
-        report = write_records(records, out, to, photos=photos, on_fault=heard)
+        report = write_records(records, out, to, photos=photos, on_fault=heard, keep_metadata=keep_metadata)
     except InputError as error:
         raise (error if heard.read["conversations"] else heard.explained(error)) from error
     if json:
@@ -70,13 +74,18 @@ def convert(
     print(f"{out} ({to}): {report.records} conversations, {report.regions} masks")
     for line in report.losses.lines():
         print(f"not in {to}: {line}")
+    for line in report.carried.lines():
+        print(line)
     _tell(heard)
     return _code(heard)
 
 
 @data_app.command
-def validate(path: Path, /, *, format: Name = None, split: Split = None, json: Json = False) -> int:
-    """Check every record of PATH; every fault with its place, one a line.
+def validate(
+    path: Path, /, *, format: Name = None, split: Split = None, json: Json = False,
+    fast: Annotated[bool, Parameter(negative="", help="Photos by their headers: those cut off are not found.")] = False,
+) -> int:  # fmt: skip
+    """Check every record of PATH; every fault with its place, one a line. Photos are decoded, on all cores.
 
     Photos of one split that are copies of others in another split, under other names, are noted: no fault.
     """
@@ -84,7 +93,7 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
     from miras.data.validate import validate as faults_of
 
     told: list[str] = []
-    parted = Parted()
+    parted, photos = Parted(), set[str]()
     heard = LeftOut(told.append)
     seen = 0
 
@@ -94,20 +103,26 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
             seen += 1
             name = f"{record['source']}/{record['image_id']}"
             parted.add(name, record["split"], File(Path(record["image"]), record.get("image_bytes")))
+            photos.add(record["image"])
             yield record
 
-    found = [str(fault) for fault in faults_of(_counted(counted(), "checking"), photos=True)]
+    found = [str(fault) for fault in faults_of(_counted(counted(), "checking"), photos=True, decode=not fast)]
     faults = told + found
     if not seen and not faults:
         raise heard.explained(InputError(f"records in {path}", "none"))
     if json:
-        result = {"records": seen, "unread": len(told), "faults": faults, "copies": parted.lines, "ok": not faults}
+        result = {
+            "records": seen, "unread": len(told), "photos": len(photos), "decoded": not fast, "faults": faults,
+            "copies": parted.lines, "ok": not faults,
+        }  # fmt: skip
         emit({**result, **heard.to_dict()})
     else:
         for line in (*faults, *(f"note: {line}" for line in parted.lines)):
             print(line)
         unread = f", {len(told)} that cannot be read" if told else ""
-        print(f"{path}: {seen} records{unread}, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
+        count = f"{len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}"
+        looked = f"{len(photos)} photos {'by their headers alone (--fast)' if fast else 'decoded'}"
+        print(f"{path}: {seen} records{unread}, {count}; {looked}")
         _tell(heard, faults=False)
     return FAULTY if faults else 0
 
@@ -197,13 +212,18 @@ def _records(
 
 
 def _counted(items: Iterable[T], what: str) -> Iterator[T]:
-    """The items, their number growing on standard error where that is a terminal."""
+    """The items, their number growing on standard error: a bar on a terminal, else a line now and then."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield from items
+        told = time.monotonic()
+        for number, item in enumerate(items, 1):
+            yield item
+            if time.monotonic() - told > PAUSE:
+                told = time.monotonic()
+                say(f"{what} {number:,}")
         return
     columns = (SpinnerColumn(), TextColumn(f"{what} {{task.completed:,}}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

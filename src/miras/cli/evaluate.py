@@ -20,6 +20,7 @@ from cyclopts import Parameter
 from miras.cli.output import emit, load, progress, table
 from miras.cli.recorded import Asked, Held, Split, hold, write_questions
 from miras.core.errors import InputError
+from miras.core.types import AnnotatedPhoto
 from miras.data.left_out import LeftOut
 from miras.data.left_out import line as left_out_line
 
@@ -128,6 +129,7 @@ def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Pat
         from miras.eval import instructpart
 
         items = side_of(read(held.path, left), side)[:limit]
+        _whole(items, held)
         loaded = load(asked.model, asked.threads)
         stream: Iterable[Any] = instructpart.evaluate(loaded, items, held.instruction, seed=seed)
         kept: list[Any] = list(_kept(progress(stream, len(items), "asking"), samples))
@@ -137,12 +139,22 @@ def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Pat
         from miras.eval import dialogues
 
         photos = side_of(read_sources(held.path, left), side)
+        _whole(photos, held)
         loaded = load(asked.model, asked.threads)
         count = count if limit is None else min(count, limit)
         stream = dialogues.talks(loaded, photos, n=count, seed=seed, heldout=heldout, history=held.history)
         kept = list(_kept(progress(stream, count, "talking"), samples))
         result = {**dialogues.figures(kept), "heldout": heldout}
     return result | {"model": loaded.name, "history": held.history, "seed": seed, **left.to_dict()}
+
+
+def _whole(photos: Iterable[AnnotatedPhoto], held: Held) -> None:
+    """Decode every photo before the model is loaded; raises one InputError for all that cannot be read."""
+    from miras.data.decoded import all_of, faulty
+
+    faults = faulty((photo.path, photo.content, photo.size) for photo in photos)
+    if faults:
+        raise all_of(list(faults.values()), f"photos in {held.path} that can be read whole", "mend or delete them")
 
 
 def _kept(stream: Iterable[Any], file: Path | None) -> Iterator[Any]:

@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from miras.core import photo
 from miras.core.errors import InputError
+from miras.core.masks import mask_of_picture
 from miras.core.text import read_text
+from miras.core.types import Mask
 from miras.data.left_out import LeftOut, Omitted
 
 T = TypeVar("T")
@@ -29,8 +32,6 @@ is left out without a fault."""
 SHOWN_FAULTS = 3
 LONGEST_NAME = 255
 """Bytes of a file's name, on the usual file systems."""
-_ORIENTATION = 0x0112
-_TURNED = frozenset({5, 6, 7, 8})
 _SYSTEM = frozenset({"__macosx", "thumbs.db", "desktop.ini", "@eadir"})
 _INDEX_MODES = frozenset({"1", "L", "P", "I", "I;16", "I;16B"})
 
@@ -220,16 +221,10 @@ def end_of(name: str, *roots: Path) -> Path | None:
 
 
 def photo_size(path: Path) -> tuple[int, int]:
-    """(H, W) as the person sees it (EXIF applied), from the header: no pixel is decoded."""
+    """(H, W) as the person sees it, from the header, as `core.photo` says it to everybody."""
     if not path.is_file():
         raise InputError("the photo", f"no file {path}")
-    try:
-        with Image.open(path) as photo:
-            width, height = photo.size
-            turned = photo.getexif().get(_ORIENTATION, 1) in _TURNED
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError("an image", f"{path} ({error})") from error
-    return (width, height) if turned else (height, width)
+    return photo.photo_size(path)
 
 
 def same_size(what: str, expected: tuple[int, int], got: tuple[int, int]) -> None:
@@ -253,6 +248,21 @@ def index_image(path: Path, size: tuple[int, int], mode: str = "index") -> NDArr
             if mode == "RGB" and image.mode != "RGB":
                 image = image.convert("RGB")  # type: ignore[assignment]
             return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError("a mask image", f"{path} ({error})") from error
+
+
+def mask_image(path: Path, size: tuple[int, int] | None = None) -> Mask:
+    """The mask of a PNG, (H, W) as `size` says where it is given; what is one says `masks.mask_of_picture`.
+
+    Raises InputError for anything else, and for a missing or unreadable file.
+    """
+    if not path.is_file():
+        raise InputError("the mask", f"no file {path}")
+    try:
+        with Image.open(path) as image:
+            same_size(f"a mask ({path.name})", size or (image.height, image.width), (image.height, image.width))
+            return mask_of_picture(image, f"a mask ({path.name})")
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("a mask image", f"{path} ({error})") from error
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
+from miras.data.carry import Carrier
 from miras.data.checks import Faults, OnFault, files_in, is_valid, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
@@ -56,15 +57,18 @@ FORMATS: dict[str, Format] = {
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was written. records: taken in; regions: masks in the files; losses: what the format cannot hold."""
+    """What was written. records: taken in; regions: masks in the files; losses: what the format cannot hold; carried:
+    what became of the photos' metadata."""
 
     records: int
     regions: int
     losses: Losses = field(default_factory=Losses)
+    carried: Carrier = field(default_factory=Carrier)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; losses as sentences."""
-        return {"records": self.records, "regions": self.regions, "losses": self.losses.lines()}
+        plain = {"records": self.records, "regions": self.regions, "losses": self.losses.lines()}
+        return {**plain, "metadata": self.carried.counts()}
 
 
 def read_records(
@@ -85,15 +89,18 @@ def read_records(
 
 
 def write_records(
-    records: Iterable[Record], out: Path | str, format: str, *, photos: Photos = "copy", on_fault: OnFault | None = None
-) -> Report:
+    records: Iterable[Record], out: Path | str, format: str, *, photos: Photos = "copy",
+    on_fault: OnFault | None = None, keep_metadata: bool = False,
+) -> Report:  # fmt: skip
     """Write records at `out`, whole or not at all. A folder; "jsonl": a file; "prist": a folder or its JSON.
 
     photos: "copy", "link" (hard links, copies where there can be none), or "reference" (miras and labelme
     note the way to them; jsonl always does). Formats of annotations take every region of every record, each
-    (photo, words, mask) once. A record that cannot be written, such as one without its photo, is left out
-    and told to `on_fault`; without it InputError says so and nothing is written. Raises InputError for no
-    records, a folder that holds something already, and photos by reference where the format has none.
+    (photo, words, mask) once. Copied and embedded photos lose what their files say beside the pixels (place, time,
+    camera, comments), unless keep_metadata; links cannot. A record that cannot be written, such as one without its
+    photo, is left out and told to `on_fault`; without it InputError says so and nothing is written. Raises
+    InputError for no records, a folder that holds something already, and photos by reference where the format
+    has none.
     """
     _known(format)
     out = Path(out)
@@ -103,14 +110,15 @@ def write_records(
     first = next(records, None)
     if first is None:
         raise InputError("at least one record to write", "none")
+    carrier = Carrier(keep_metadata)
     records = named(chain([first], records))
     if format in ("miras", "jsonl", "prist"):
-        return _write_talk(records, out, format, photos, on_fault)
+        return _write_talk(records, out, format, photos, on_fault, carrier)
     lost = Losses()
     pictures, count = gather(records, lost, questions=format in ("reasonseg", "instructpart"), on_fault=on_fault)
     if not pictures:
         raise InputError("at least one mask to write", f"none in {count} records")
-    return Report(count, _in_whole(out, _writer(format), pictures, Album(photos), lost), lost)
+    return Report(count, _in_whole(out, _writer(format), pictures, Album(photos, carrier), lost), lost, carrier)
 
 
 Reader = Callable[[Path, OnFault | None], Iterator[Record]]
@@ -264,24 +272,24 @@ def _told(items: list[Any]) -> dict[str, dict[str, str]]:
 
 
 def _write_talk(
-    records: Iterator[Record], out: Path, format: str, photos: Photos, on_fault: OnFault | None
-) -> Report:  # fmt: skip
+    records: Iterator[Record], out: Path, format: str, photos: Photos, on_fault: OnFault | None, carrier: Carrier
+) -> Report:
     """The formats that hold conversations."""
     from miras.data import jsonl, parquet, prist
 
     passed = _Passed(records, format, on_fault)
     told = None if on_fault is None else passed.refused
     if format == "miras":
-        count = parquet.write(passed, out, photos=photos, on_fault=told)
+        count = parquet.write(passed, out, photos=photos, on_fault=told, carrier=carrier)
     elif format == "jsonl":
-        count = jsonl.write_jsonl(passed, out)
+        count = jsonl.write_jsonl(carrier.records(passed), out)
     else:
         file = out if out.suffix == ".json" else out / "test.json"
         names = prist.PhotoNames()
         count = prist.write(passed, file, on_fault=told, names=names)
         if photos != "reference":
-            _place(names.taken, file.parent / "images", photos)
-    return Report(count, passed.regions, passed.lost)
+            _place(names.taken, file.parent / "images", Album(photos, carrier))
+    return Report(count, passed.regions, passed.lost, carrier)
 
 
 class _Passed:
@@ -313,9 +321,8 @@ class _Passed:
             self._on_fault(fault)
 
 
-def _place(held: dict[str, File], folder: Path, photos: Photos) -> None:
+def _place(held: dict[str, File], folder: Path, album: Album) -> None:
     """Photos under the names that PRIST has for them."""
-    album = Album(photos)
     for name, (path, data) in held.items():
         placed = folder / album.place(Picture(path, name, path, (0, 0), data), folder, Path(name).stem)
         placed.replace(folder / name)

@@ -6,9 +6,7 @@ Masks stay run lengths in memory. Knows no file format.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,6 +19,7 @@ from pycocotools import mask as rle_tools
 from miras.core.errors import InputError
 from miras.core.photo import read_photo
 from miras.core.types import Operator, Rle
+from miras.data.carry import Carrier
 from miras.data.checks import OnFault
 from miras.data.identity import Names, told_apart
 from miras.data.left_out import LeftOut
@@ -166,9 +165,11 @@ def _count_losses(record: Record, lost: Losses, questions: bool) -> None:
 class Album:
     """Puts photos into folders, each under a name of its own."""
 
-    def __init__(self, mode: Photos) -> None:
-        """mode: "copy", or "link" (hard links; copies where there can be none)."""
+    def __init__(self, mode: Photos, carrier: Carrier | None = None) -> None:
+        """mode: "copy", or "link" (hard links; copies where there can be none). carrier: what becomes of metadata; by
+        default it is left out of copies."""
         self.mode = mode
+        self._carrier = carrier or Carrier()
         self._taken: set[tuple[Path, str]] = set()
         self._placed: dict[tuple[Path, Any], str] = {}
 
@@ -194,14 +195,11 @@ class Album:
         name = stem + (picture.path.suffix.lower() or ".jpg")
         folder.mkdir(parents=True, exist_ok=True)
         if picture.data is not None:
-            (folder / name).write_bytes(picture.data)
+            (folder / name).write_bytes(self._carrier.clean(picture.data))
         elif self.mode == "link":
-            try:
-                os.link(picture.path.resolve(), folder / name)
-            except OSError:
-                shutil.copyfile(picture.path, folder / name)
+            self._carrier.link(picture.path, folder / name)
         else:
-            shutil.copyfile(picture.path, folder / name)
+            self._carrier.copy(picture.path, folder / name)
         return name
 
     def place_jpeg(self, picture: Picture, folder: Path, stem: str, lost: Losses) -> None:

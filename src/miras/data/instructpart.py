@@ -14,7 +14,7 @@ from typing import Any
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import Faults, OnFault, field, files_in, index_image, inside, is_valid, load_json, photo_size
+from miras.data.checks import Faults, OnFault, field, files_in, inside, is_valid, load_json, mask_image, photo_size
 from miras.data.identity import united
 
 INSTRUCTIONS = 6
@@ -82,8 +82,7 @@ def _id(image: str, names: dict[str, str]) -> str:
 
 
 def _mask(path: Path, size: tuple[int, int]) -> Mask:
-    pixels = index_image(path, size)
-    mask: Mask = pixels > int(pixels.max()) // 2  # 0/255 as shipped, 0/1 as some copies have it
+    mask = mask_image(path, size)  # 0/255 as shipped, 0/1 as some copies have it
     if not mask.any():
         raise InputError("a mask with selected pixels", f"{path.name} with none")
     return mask

@@ -24,8 +24,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from miras.core import photo as core_photo
 from miras.core.errors import InputError
-from miras.core.masks import box_of, decode_rle, encode_rle, mask_to_polygons, polygons_to_mask, ring_area, union
+from miras.core.masks import (
+    box_of,
+    decode_rle,
+    encode_rle,
+    mask_of_picture,
+    mask_to_polygons,
+    polygons_to_mask,
+    ring_area,
+    union,
+)
 from miras.core.types import Mask, Rle
 from miras.data.checks import (
     Faults,
@@ -235,11 +245,9 @@ def _size(photo: Path, document: dict[str, Any]) -> tuple[Size, bytes | None]:
 
 def _size_of(data: bytes) -> Size:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError("an image in imageData", str(error)) from error
+        return core_photo.photo_size(data)
+    except InputError as error:
+        raise InputError("an image in imageData", error.got, error.cure) from error
 
 
 def _decoded(text: str, what: str) -> bytes:
@@ -285,7 +293,7 @@ def _pasted(shape: dict[str, Any], points: list[tuple[float, float]], size: Size
         raise InputError("a mask with 2 corners of its box", str(len(points)))
     try:
         with Image.open(io.BytesIO(_decoded(field(shape, "mask", str), "mask"))) as image:
-            crop = np.asarray(image.convert("L")) > 0
+            crop = mask_of_picture(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("a PNG in mask", str(error)) from error
     x, y = (int(n) for n in points[0])

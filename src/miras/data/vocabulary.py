@@ -46,8 +46,9 @@ _SPOKEN = {
     "playingfield": "playing field",
     "mouse": "computer mouse",
     "remote": "remote control",
-    "lily of the valley": "lily-of-the-valley",
 }
+_SPELT = {"lily of the valley": "lily-of-the-valley"}
+"""Names that would be read as a part of a thing, as dictionaries spell them."""
 _NEAR: tuple[frozenset[str], ...] = tuple(
     frozenset(group.split(", "))
     for group in (
@@ -91,7 +92,8 @@ _NEAR: tuple[frozenset[str], ...] = tuple(
 
 def words(name: str) -> str:
     """A category name as a person says it, its words kept: "Back_Left_Door" -> "back left door"."""
-    return " ".join(name.replace("_", " ").split()).lower()
+    plain = " ".join(name.replace("_", " ").split()).lower()
+    return _SPELT.get(plain, plain)
 
 
 def coco_words(name: str) -> str:

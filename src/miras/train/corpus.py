@@ -15,7 +15,8 @@ from pathlib import Path
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import SHOWN_FAULTS, files_in
+from miras.data.checks import files_in
+from miras.data.decoded import all_of, faulty
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
 from miras.data.guess import guess_format
@@ -69,24 +70,56 @@ def key(photo: AnnotatedPhoto) -> str:
     return f"{photo.source}/{photo.id}"
 
 
-def read(paths: Sequence[Path], data: Data) -> Corpus:
-    """Everything at `paths`, split as the recipe says. Raises InputError for no data, for faulty data (with the command
-    that lists every fault) and when a side is left empty."""
+class _Faults:
+    """What is wrong with the data, wherever it lies, and the commands that list it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.commands: dict[str, None] = {}
+
+    def add(self, lines: Sequence[str], path: Path, format: str) -> None:
+        self.lines += lines
+        if lines:
+            self.commands[f"`miras data validate {path} --format {format}`"] = None
+
+    def finish(self, report: Path | None) -> None:
+        """Raise one InputError for all of them; a report of an earlier try goes when there are none."""
+        if report is not None and not self.lines:
+            report.unlink(missing_ok=True)
+        if self.lines:
+            listed = f"{' and '.join(self.commands)} {'list' if len(self.commands) > 1 else 'lists'} them all"
+            cure = f"{MEND}; {listed}" if self.commands else MEND
+            raise all_of(self.lines, "data without faults", cure, report)
+
+
+def read(paths: Sequence[Path], data: Data, report: Path | None = None, *, decode: bool = True) -> Corpus:
+    """Everything at `paths`, split as the recipe says.
+
+    decode: whether every photo is decoded first, on all cores, so that no file that is cut off stops the run later.
+    Raises InputError for no data, when a side is left empty, and for faulty data: all faults of all paths at once, the
+    first few named, each in a line of the file `report`, with the commands that list them.
+    """
     if not paths:
         raise InputError("data to train on", "none", "name folders with --data")
     photos: list[AnnotatedPhoto] = []
     records: list[Record] = []
-    names, taken, left = Names(), Counter[str](), LeftOut()
+    names, taken, left, faults = Names(), Counter[str](), LeftOut(), _Faults()
+    if gone := [path for path in paths if not path.exists()]:
+        raise InputError("data to train on", f"no file or folder {gone[0]}")
     for path in paths:
-        if not path.exists():
-            raise InputError("data to train on", f"no file or folder {path}")
         if path.is_dir() and any((path / where).exists() for where, _ in SOURCES.values()):
-            more = read_sources(path, left)
-            talks: list[Record] = []
+            tally = LeftOut(faults.lines.append)
+            more, talks = read_sources(path, tally), list[Record]()
+            left.add(tally)
         else:
-            more, talks = _formatted(path, left)
+            more, talks = _formatted(path, left, faults)
         photos += _named(more, names)
         records += (_of_photo(_numbered(record, taken), names) for record in talks)
+    if decode:
+        files = [(photo.path, photo.content, photo.size) for photo in photos if photo.content or photo.path.is_file()]
+        files += [(Path(r["image"]), r.get("image_bytes"), (r["height"], r["width"])) for r in records]
+        faults.lines += faulty(files).values()
+    faults.finish(report)
     photos = united(photos)
     if not photos and not records:
         got = "none in " + ", ".join(map(str, paths))
@@ -99,15 +132,14 @@ def read(paths: Sequence[Path], data: Data) -> Corpus:
     return corpus
 
 
-def _formatted(path: Path, left: LeftOut) -> tuple[list[AnnotatedPhoto], list[Record]]:
+def _formatted(path: Path, left: LeftOut, faults: _Faults) -> tuple[list[AnnotatedPhoto], list[Record]]:
     """Annotations as photos, conversations and questions in a person's own words as records."""
     format = _format(path)
     if format in ANNOTATED:
-        return _annotations(path, format, left), []
-    try:
-        records = conversations.read(path, format, left=left)
-    except InputError as error:
-        raise InputError(error.expected, error.got, "; ".join(filter(None, (MEND, error.cure)))) from error
+        return _annotations(path, format, left, faults), []
+    told: list[str] = []
+    records = conversations.read(path, format, told.append, left=left)
+    faults.add(told, path, format)
     plain = [record for record in records if record["kind"] == "single" and _is_plain(record)]
     talks = [record for record in records if record["kind"] != "single" or not _is_plain(record)]
     pictures, _ = gather(plain, Losses(), on_fault=left)
@@ -144,9 +176,9 @@ def _of_photo(record: Record, names: Names) -> Record:
     return record if known.id == given else {**record, "image_id": known.id}
 
 
-def _annotations(path: Path, format: str, left: LeftOut) -> list[AnnotatedPhoto]:
-    faults: list[str] = []
-    tally = LeftOut(faults.append)
+def _annotations(path: Path, format: str, left: LeftOut, faults: _Faults) -> list[AnnotatedPhoto]:
+    told: list[str] = []
+    tally = LeftOut(told.append)
     photos: list[AnnotatedPhoto] = []
     whole = path.is_file() or bool(files_in(path, "*.json")) or (path / "labels.txt").is_file()
     told_apart = Folders()
@@ -155,10 +187,7 @@ def _annotations(path: Path, format: str, left: LeftOut) -> list[AnnotatedPhoto]
         source = f"{path.resolve().name}@{given}" if given else ""
         photos += [replace(photo, source=source or photo.source) for photo in found]
     left.add(tally)
-    if faults:
-        more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
-        cure = f"{MEND}; `miras data validate {path} --format {format}` lists them all"
-        raise InputError("data without faults", "; ".join(faults[:SHOWN_FAULTS]) + more, cure)
+    faults.add(told, path, format)
     return photos
 
 

@@ -41,6 +41,8 @@ from miras.train.trainer import MODEL, MirasTrainer, Validate, arguments, place
 
 TAGS = "tags.safetensors"
 """The fits of the tagger, in the run's folder."""
+FAULTS = "faults.txt"
+"""Everything that is wrong with the data, in the run's folder, where that stopped the run."""
 
 
 def train(
@@ -63,7 +65,9 @@ def train(
         else:
             begun = resume and folder.exists()
             with sharding.said_once():
-                corpus = corpora.read([Path(p) for p in recipe.data.paths] or list(paths), recipe.data)
+                # The first process alone decodes the photos; when it stops, all are stopped.
+                given = [Path(p) for p in recipe.data.paths] or list(paths)
+                corpus = corpora.read(given, recipe.data, out / FAULTS, decode=sharding.is_first())
             result |= corpus.left.to_dict()
             result["stages"].append(run(recipe, corpus, folder, resume=begun, validate=validate))
         before = folder / MODEL
