@@ -11,6 +11,8 @@ from miras.core.errors import InputError
 from miras.data.checks import files_in
 from miras.data.record import SPLITS
 from miras.data.stream import keys
+from miras.data.tools import sniff
+from miras.data.tools.label_studio import is_task
 
 
 def guess_format(path: Path) -> str:
@@ -26,6 +28,8 @@ def guess_format(path: Path) -> str:
 
 def _of_file(path: Path) -> set[str]:
     ending = path.suffix.lower()
+    if tool := sniff.of_file(path):
+        return tool
     if ending in (".parquet", ".jsonl", ".p"):
         return {{".parquet": "miras", ".jsonl": "jsonl", ".p": "refcoco"}[ending]}
     return _of_keys(keys(path)) if ending == ".json" else set()
@@ -33,7 +37,7 @@ def _of_file(path: Path) -> set[str]:
 
 def _of_folder(path: Path) -> set[str]:
     """By the names of its files; only then by what its JSON files hold."""
-    named: set[str] = set()
+    named = sniff.of_folder(path)
     if files_in(path, "*.parquet") or files_in(path / "data", "*.parquet"):
         named.add("miras")
     if files_in(path, "*.jsonl"):
@@ -60,6 +64,8 @@ def _of_keys(found: set[str]) -> set[str]:
         return {"reasonseg" if "text" in found else "labelme"}
     if "segments_info" in found:
         return {"coco-panoptic"}
+    if is_task(found):
+        return {"label-studio"}
     if {"images", "annotations"} <= found:
         return {"coco"}
     if "dialogue" in found:
