@@ -49,7 +49,8 @@ def ids(path: Path) -> None:
 
 
 def test_formats() -> None:
-    assert set(FORMATS) == {"instructpart", "indexed-png", "coco", "coco-panoptic"}
+    tools = {"yolo", "label-studio", "cvat", "supervisely"}
+    assert set(FORMATS) == {"instructpart", "indexed-png", "coco", "coco-panoptic", *tools}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, rle_area
-from miras.data.formats import read_records
+from miras.data.formats import read_records, write_records
 from miras.data.jsonl import write_jsonl
 from miras.data.record import Record
 from miras.data.validate import validate
@@ -70,6 +70,32 @@ def test_what_is_kept_out_as_records(photos: Path) -> None:
     both = [note.rle for note in found.kept[0].annotations if note.label == "eye"]
     mask = decode_rle(dict(rows[0]["turns"][1]["regions"][0]["rle"]))
     assert mask.sum() == sum(rle_area(rle) for rle in both)
+
+
+@pytest.mark.parametrize("format", ["yolo", "label-studio"])
+def test_what_annotation_tools_write_is_trained_on(photos: Path, tmp_path: Path, format: str) -> None:
+    write_records(read_records(photos, "labelme"), tmp_path / "out", format)
+    expected = {photo.path.stem: photo for photo in corpus.read([photos], Data(split="share", val=0.0)).photos}
+    found = corpus.read([tmp_path / "out"], Data(split="share", val=0.0)).photos
+    assert {photo.path.stem for photo in found} == set(expected)
+    for photo in found:
+        same = sorted((note.label, note.rle["counts"]) for note in photo.annotations)
+        assert same == sorted((note.label, note.rle["counts"]) for note in expected[photo.path.stem].annotations)
+    # YOLO has a list of classes: what a photo has no outline of is absent there. Label Studio has none.
+    absent = {label for photo in found for label in photo.vocabulary}
+    assert ("rocket" in absent) == (format == "yolo")
+
+
+def test_splits_of_annotation_tools_are_kept(photos: Path, tmp_path: Path) -> None:
+    records = [
+        {**record, "split": "val" if record["image_id"] == "rocket" else "train"}
+        for record in read_records(photos, "labelme")
+    ]
+    write_records(records, tmp_path / "out", "yolo")  # type: ignore[arg-type]
+    found = corpus.read([tmp_path / "out"], Data(split="given"))
+    assert [photo.path.stem for photo in found.kept] == ["rocket"]
+    assert {photo.path.stem for photo in found.photos} == {"coffee", "chelsea", "astronaut"}
+    assert {photo.source for photo in [*found.photos, *found.kept]} == {"out"}
 
 
 def test_conversations_go_with_their_photo(photos: Path, talks: Path) -> None:

@@ -42,7 +42,7 @@ def convert(
     src: Path, out: Path, /, *,
     from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC; guessed when not given.")] = None,
     to: Annotated[str, Parameter(help="Format of OUT: miras, jsonl, prist, reasonseg, instructpart, coco, "
-                                 "coco-panoptic, indexed-png, refcoco, labelme.")],
+                                 "coco-panoptic, indexed-png, refcoco, labelme, yolo, label-studio.")],
     photos: Annotated[Literal["copy", "link", "reference"], Parameter(help="What becomes of the photos.")] = "copy",
     split: Split = None,
     jobs: Annotated[int, Parameter(help="Processes that check and encode the records.")] = 1,
