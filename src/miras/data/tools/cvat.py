@@ -71,6 +71,9 @@ def photos(path: Path, on_fault: OnFault | None = None) -> Iterator[Labelled]:
         raise InputError("an XML of CVAT", f"none in {path}", "export the task as CVAT for images 1.1")
     source = (path if path.is_dir() else path.parent).resolve().name
     ids = Ids()
+    for other in files_in(path, "*.xml") if path.is_dir() else ():
+        if other not in files:
+            Faults(path, on_fault).leave("files", "XML files of another kind", other.name)
     for file in files:
         faults = Faults(file, on_fault)
         yield from _File(file, source, faults, ids).photos()

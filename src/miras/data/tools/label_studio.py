@@ -65,6 +65,9 @@ def photos(path: Path, on_fault: OnFault | None = None) -> Iterator[Labelled]:
     files = [path] if path.is_file() else files_of(path)
     if not files:
         raise InputError("a JSON of Label Studio", f"none in {path}", "export the project as JSON")
+    for other in files_in(path, "*.json") if path.is_dir() else ():
+        if other not in files:
+            Faults(path, on_fault).leave("files", "JSON files of another kind", other.name)
     source = (path if path.is_dir() else path.parent).resolve().name
     ids = Ids()
     for file in files:
@@ -87,7 +90,8 @@ def files_of(folder: Path) -> list[Path]:
 
 def is_task(found: set[str]) -> bool:
     """Whether a JSON with these keys (see `stream.keys`) is a list of tasks."""
-    return bool({"data", "annotations"} <= found or {"data", "predictions"} <= found or "annotation_id" in found)
+    whole = "data" in found and bool({"annotations", "predictions"} & found)
+    return whole or bool({"annotation_id", "annotator"} & found)
 
 
 class Figure(NamedTuple):
