@@ -56,7 +56,7 @@ def harm(draw: random.Random, folder: Path, annotations: tuple[str, ...]) -> Har
     index = file in sorted(folder.glob(annotations[0])) and len(annotations) > 1
     try:
         way(draw, file)
-    except (ValueError, IndexError, OSError):  # what a first damage left cannot be edited any more
+    except (ValueError, IndexError, OSError, RecursionError):  # what a first damage left cannot be edited any more
         ON_BYTES["truncation"](draw, file)
     return Harm(f"{what} of {file.relative_to(folder).as_posix()}", what in NAMES_STAY, index)
 

@@ -98,6 +98,24 @@ def test_splits_of_annotation_tools_are_kept(photos: Path, tmp_path: Path) -> No
     assert {photo.source for photo in [*found.photos, *found.kept]} == {"out"}
 
 
+def test_a_yolo_export_with_a_folder_a_split(photos: Path, tmp_path: Path) -> None:
+    """As Roboflow leaves it: data.yaml beside train/ and valid/, each with images/ and labels/."""
+    write_records(read_records(photos, "labelme"), tmp_path / "out", "yolo")
+    out = tmp_path / "out"
+    for kind, ending in (("images", "jpg"), ("labels", "txt")):
+        for split in ("train", "valid"):
+            (out / split / kind).mkdir(parents=True)
+            for file in (out / kind / "train").glob(f"*.{ending}"):
+                if (file.stem == "rocket") == (split == "valid"):
+                    file.rename(out / split / kind / file.name)
+        (out / kind / "train").rmdir()
+    names = (out / "data.yaml").read_text().partition("names:")[2]
+    (out / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames:{names}")
+    found = corpus.read([out], Data(split="given"))
+    assert [photo.path.stem for photo in found.kept] == ["rocket"]
+    assert {photo.path.stem for photo in found.photos} == {"coffee", "chelsea", "astronaut"}
+
+
 def test_conversations_go_with_their_photo(photos: Path, talks: Path) -> None:
     found = corpus.read([photos, talks], SHARE)
     assert {name: [row["focus"] for row in rows] for name, rows in found.records.items()} == {"photos/coffee": ["cup"]}

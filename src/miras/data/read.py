@@ -101,6 +101,10 @@ def _car_parts(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
     return coco.read_instances(json_path, path / "JPEGImages", part_of="car", on_fault=on_fault)
 
 
+TOOLS = ("yolo", "label-studio", "cvat", "supervisely")
+"""Formats of annotation tools: a path is a whole dataset, a photo in a split has the source "{source}@{split}"."""
+
+
 def _of_tool(name: str, path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
     from miras.data.tools import cvat, label_studio, supervisely, yolo
     from miras.data.tools.labelled import annotated
@@ -114,7 +118,7 @@ FORMATS: dict[str, Reader] = {
     "indexed-png": lambda path, on_fault: indexed_png.read(path, on_fault=on_fault),
     "coco": _instances,
     "coco-panoptic": _panoptic,
-    **{name: partial(_of_tool, name) for name in ("yolo", "label-studio", "cvat", "supervisely")},
+    **{name: partial(_of_tool, name) for name in TOOLS},
 }
 """Format name -> reader of a path."""
 
