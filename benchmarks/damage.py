@@ -45,7 +45,7 @@ def harm(draw: random.Random, folder: Path, annotations: tuple[str, ...]) -> Har
     photos = [path for path in files if path.suffix in PHOTOS and path not in listed]
     if photos and draw.random() < 0.25:
         file, what = draw.choice(photos), draw.choice(list(ON_PHOTOS))
-        ON_PHOTOS[what](draw, file)
+        _do(ON_PHOTOS[what], draw, file)
         return Harm(f"{what} of {file.relative_to(folder).as_posix()}", what not in RENAMING, False)
     if not listed:
         return Harm("nothing", True, False)
@@ -54,11 +54,15 @@ def harm(draw: random.Random, folder: Path, annotations: tuple[str, ...]) -> Har
     what = draw.choice(ways)
     way = ON_BYTES.get(what) or ON_STRUCTURE[file.suffix][what]
     index = file in sorted(folder.glob(annotations[0])) and len(annotations) > 1
+    _do(way, draw, file)
+    return Harm(f"{what} of {file.relative_to(folder).as_posix()}", what in NAMES_STAY, index)
+
+
+def _do(way: Callable[[random.Random, Path], None], draw: random.Random, file: Path) -> None:
     try:
         way(draw, file)
     except (ValueError, IndexError, OSError, RecursionError):  # what a first damage left cannot be edited any more
         ON_BYTES["truncation"](draw, file)
-    return Harm(f"{what} of {file.relative_to(folder).as_posix()}", what in NAMES_STAY, index)
 
 
 # Bytes

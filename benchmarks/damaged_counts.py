@@ -12,7 +12,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 GEOMETRY = ("points", "rle", "radiusX", "height")
-BLANK = " \t\r\n\0"
 CVAT = ("polygon", "box", "ellipse", "mask", "polyline", "points", "skeleton", "cuboid", "tag")
 
 
@@ -50,15 +49,19 @@ def files(path: Path) -> int | None:
 
 def lines(path: Path) -> int | None:
     file = path if path.is_file() else next(path.glob("*.jsonl"))
-    text = file.read_bytes().decode("utf-8")
-    return sum(bool(line.strip(BLANK)) for line in text.removeprefix("\ufeff").split("\n"))
+    return filled(file)
+
+
+def filled(file: Path) -> int:
+    """Lines that hold something. Raises ValueError for text that is not plainly UTF-8."""
+    text = file.read_bytes().decode("utf-8-sig")
+    if "\0" in text:
+        raise ValueError("UTF-16, perhaps")
+    return sum(bool(line.strip()) for line in text.split("\n"))
 
 
 def yolo(path: Path) -> int | None:
-    total = 0
-    for file in (path / "labels").rglob("*.txt"):
-        total += sum(bool(line.strip(BLANK)) for line in file.read_bytes().decode("utf-8-sig").split("\n"))
-    return total
+    return sum(filled(file) for file in (path / "labels").rglob("*.txt"))
 
 
 def figures(path: Path) -> int | None:

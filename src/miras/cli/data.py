@@ -40,7 +40,8 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the
 @data_app.command
 def convert(
     src: Path, out: Path, /, *,
-    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC: one of --to, cvat, supervisely; guessed when not given.")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC: one of --to, cvat, supervisely; guessed "
+                                           "when not given.")] = None,
     to: Annotated[str, Parameter(help="Format of OUT: miras, jsonl, prist, reasonseg, instructpart, coco, "
                                  "coco-panoptic, indexed-png, refcoco, labelme, yolo, label-studio.")],
     photos: Annotated[Literal["copy", "link", "reference"], Parameter(help="What becomes of the photos.")] = "copy",
