@@ -14,11 +14,15 @@ from miras.data.stream import keys
 from miras.data.tools import sniff
 from miras.data.tools.label_studio import is_task
 
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
 
 def guess_format(path: Path) -> str:
     """The name of the format. Raises InputError for a missing path, and when none or several fit."""
     if not path.exists():
         raise InputError("a dataset", f"no file or folder {path}")
+    if path.is_file() and path.suffix.lower() in ARCHIVES:
+        raise InputError("a dataset that is unpacked", str(path), "unpack it and name the folder")
     found = _of_file(path) if path.is_file() else _of_folder(path)
     if len(found) != 1:
         got = " or ".join(sorted(found)) if found else "files of no format that is known"
