@@ -72,7 +72,7 @@ def figures(path: Path) -> int | None:
             continue  # of another tool, as far as one can see
         for task in tasks:
             if "data" not in task:
-                total += sum(any(key in each for key in GEOMETRY) for each in task["tag"])
+                total += sum(isinstance(each, dict) and any(key in each for key in GEOMETRY) for each in task["tag"])
                 continue
             for annotation in task["annotations"]:
                 ids = [r.get("id") for r in annotation["result"] if any(key in r["value"] for key in GEOMETRY)]

@@ -213,7 +213,7 @@ def named(folder: Path, about: Set) -> set[str]:
         content = file.read_bytes()
         if file.suffix == ".parquet":
             found.update(STEMS)
-        texts = [content.decode(encoding, "replace") for encoding in DECODINGS]
+        texts = [content.decode(encoding, "replace").replace("\0", "") for encoding in DECODINGS]
         frames = {f"frame_{int(number):06d}" for text in texts for number in re.findall(r'frame="(\d{1,6})[."]', text)}
         found.update(texts, frames)
     return found
