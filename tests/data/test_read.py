@@ -14,7 +14,7 @@ from PIL import Image
 
 from miras.core.errors import InputError
 from miras.data.left_out import LeftOut
-from miras.data.read import FORMATS, SOURCES, read, read_sources
+from miras.data.read import FORMATS, SOURCES, TOOLS, read, read_sources
 
 
 def photo(path: Path) -> None:
@@ -49,7 +49,7 @@ def ids(path: Path) -> None:
 
 
 def test_formats() -> None:
-    assert set(FORMATS) == {"instructpart", "indexed-png", "coco", "coco-panoptic"}
+    assert set(FORMATS) == {"instructpart", "indexed-png", "coco", "coco-panoptic", *TOOLS}
 
 
 @pytest.mark.parametrize(

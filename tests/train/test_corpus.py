@@ -79,6 +79,50 @@ def test_what_is_kept_out_as_records(photos: Path) -> None:
     assert mask.sum() == sum(rle_area(rle) for rle in both)
 
 
+@pytest.mark.parametrize("format", ["yolo", "label-studio"])
+def test_what_annotation_tools_write_is_trained_on(photos: Path, tmp_path: Path, format: str) -> None:
+    write_records(read_records(photos, "labelme"), tmp_path / "out", format)
+    expected = {photo.path.stem: photo for photo in corpus.read([photos], Data(split="share", val=0.0)).photos}
+    found = corpus.read([tmp_path / "out"], Data(split="share", val=0.0)).photos
+    assert {photo.path.stem for photo in found} == set(expected)
+    for photo in found:
+        same = sorted((note.label, note.rle["counts"]) for note in photo.annotations)
+        assert same == sorted((note.label, note.rle["counts"]) for note in expected[photo.path.stem].annotations)
+    # YOLO has a list of classes: what a photo has no outline of is absent there. Label Studio has none.
+    absent = {label for photo in found for label in photo.vocabulary}
+    assert ("rocket" in absent) == (format == "yolo")
+
+
+def test_splits_of_annotation_tools_are_kept(photos: Path, tmp_path: Path) -> None:
+    records = [
+        {**record, "split": "val" if record["image_id"] == "rocket" else "train"}
+        for record in read_records(photos, "labelme")
+    ]
+    write_records(records, tmp_path / "out", "yolo")  # type: ignore[arg-type]
+    found = corpus.read([tmp_path / "out"], Data(split="given"))
+    assert [photo.path.stem for photo in found.kept] == ["rocket"]
+    assert {photo.path.stem for photo in found.photos} == {"coffee", "chelsea", "astronaut"}
+    assert {photo.source for photo in [*found.photos, *found.kept]} == {"out"}
+
+
+def test_a_yolo_export_with_a_folder_a_split(photos: Path, tmp_path: Path) -> None:
+    """As Roboflow leaves it: data.yaml beside train/ and valid/, each with images/ and labels/."""
+    write_records(read_records(photos, "labelme"), tmp_path / "out", "yolo")
+    out = tmp_path / "out"
+    for kind, ending in (("images", "jpg"), ("labels", "txt")):
+        for split in ("train", "valid"):
+            (out / split / kind).mkdir(parents=True)
+            for file in (out / kind / "train").glob(f"*.{ending}"):
+                if (file.stem == "rocket") == (split == "valid"):
+                    file.rename(out / split / kind / file.name)
+        (out / kind / "train").rmdir()
+    names = (out / "data.yaml").read_text().partition("names:")[2]
+    (out / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames:{names}")
+    found = corpus.read([out], Data(split="given"))
+    assert [photo.path.stem for photo in found.kept] == ["rocket"]
+    assert {photo.path.stem for photo in found.photos} == {"coffee", "chelsea", "astronaut"}
+
+
 def test_conversations_go_with_their_photo(photos: Path, talks: Path) -> None:
     found = corpus.read([photos, talks], SHARE)
     assert {name: [row["focus"] for row in rows] for name, rows in found.records.items()} == {"photos/coffee": ["cup"]}

@@ -35,7 +35,7 @@ data_app = cyclopts.App(
     name="data", help="Datasets: read, write, check, look at.", result_action="return_value"
 )  # fmt: skip
 
-Name = Annotated[str | None, Parameter(help="Format; guessed from the files when not given.")]
+Name = Annotated[str | None, Parameter(help="Format: one of convert --to, cvat, supervisely; guessed when not given.")]
 Split = Annotated[str | None, Parameter(help="Only the conversations of this split.")]
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
 
@@ -43,9 +43,10 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the
 @data_app.command
 def convert(
     src: Path, out: Path, /, *,
-    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC; guessed when not given.")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC: one of --to, cvat, supervisely; guessed "
+                                           "when not given.")] = None,
     to: Annotated[str, Parameter(help="Format of OUT: miras, jsonl, prist, reasonseg, instructpart, coco, "
-                                 "coco-panoptic, indexed-png, refcoco, labelme.")],
+                                 "coco-panoptic, indexed-png, refcoco, labelme, yolo, label-studio.")],
     photos: Annotated[Literal["copy", "link", "reference"], Parameter(help="What becomes of the photos.")] = "copy",
     split: Split = None,
     jobs: Annotated[int, Parameter(help="Processes that check and encode the records.")] = 1,

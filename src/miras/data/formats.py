@@ -51,6 +51,10 @@ FORMATS: dict[str, Format] = {
     "indexed-png": Format(True, True, "one label a pixel: images/, masks/*.png, labels.txt"),
     "refcoco": Format(True, True, "referring expressions: refs(NAME).json or .p, instances.json, images/"),
     "labelme": Format(True, True, "LabelMe: a JSON with shapes beside each photo"),
+    "yolo": Format(True, True, "YOLO for segmentation: data.yaml, images/, labels/*.txt with an outline a line"),
+    "label-studio": Format(True, True, "Label Studio: export JSON (or JSON_MIN), photos beside it"),
+    "cvat": Format(True, False, "CVAT: XML for images or for video 1.1, images/"),
+    "supervisely": Format(True, False, "Supervisely: meta.json, and in each dataset ann/*.json and img/"),
 }
 """Name -> what it is."""
 
@@ -103,6 +107,9 @@ def write_records(
     has none.
     """
     _known(format)
+    if not FORMATS[format].writes:
+        written = ", ".join(name for name, each in FORMATS.items() if each.writes)
+        raise InputError(f"a format that can be written ({written})", repr(format))
     out = Path(out)
     if photos == "reference" and format not in ("miras", "jsonl", "prist", "labelme"):
         raise InputError(f"photos copied or linked for {format}", "reference", "choose link: it takes no room")
@@ -134,22 +141,26 @@ def _known(format: str) -> None:
 
 def _reader(format: str, instruction: int) -> Reader:
     from miras.data import jsonl, labelme, parquet, prist, reasonseg, refcoco
+    from miras.data.tools import cvat, label_studio, supervisely, yolo
 
     readers: dict[str, Reader] = {
         "miras": parquet.read, "jsonl": jsonl.read_jsonl, "prist": prist.read, "reasonseg": reasonseg.read,
         "refcoco": refcoco.read, "labelme": labelme.read, "coco": _instances, "coco-panoptic": _panoptic,
         "indexed-png": _indexed, "instructpart": lambda path, on_fault: _instructpart(path, on_fault, instruction),
+        "yolo": yolo.read, "label-studio": label_studio.read, "cvat": cvat.read, "supervisely": supervisely.read,
     }  # fmt: skip
     return readers[format]
 
 
 def _writer(format: str) -> Writer:
     from miras.data import coco_write, indexed_write, instructpart_write, labelme, reasonseg
+    from miras.data.tools import label_studio_write, yolo_write
 
     writers: dict[str, Writer] = {
         "reasonseg": reasonseg.write, "labelme": labelme.write, "coco": coco_write.write_instances,
         "coco-panoptic": coco_write.write_panoptic, "refcoco": coco_write.write_refs,
         "indexed-png": indexed_write.write, "instructpart": instructpart_write.write,
+        "yolo": yolo_write.write, "label-studio": label_studio_write.write,
     }  # fmt: skip
     return writers[format]
 

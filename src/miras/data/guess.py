@@ -11,12 +11,18 @@ from miras.core.errors import InputError
 from miras.data.checks import files_in
 from miras.data.places import folders, split_named
 from miras.data.stream import keys
+from miras.data.tools import sniff
+from miras.data.tools.label_studio import is_task
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 
 def guess_format(path: Path) -> str:
     """The name of the format. Raises InputError for a missing path, and when none or several fit."""
     if not path.exists():
         raise InputError("a dataset", f"no file or folder {path}")
+    if path.is_file() and path.suffix.lower() in ARCHIVES:
+        raise InputError("a dataset that is unpacked", str(path), "unpack it and name the folder")
     found = _of_file(path) if path.is_file() else _of_folder(path)
     if len(found) != 1:
         got = " or ".join(sorted(found)) if found else "files of no format that is known"
@@ -26,6 +32,8 @@ def guess_format(path: Path) -> str:
 
 def _of_file(path: Path) -> set[str]:
     ending = path.suffix.lower()
+    if tool := sniff.of_file(path):
+        return tool
     if ending in (".parquet", ".jsonl", ".p"):
         return {{".parquet": "miras", ".jsonl": "jsonl", ".p": "refcoco"}[ending]}
     return _of_keys(keys(path)) if ending == ".json" else set()
@@ -33,7 +41,7 @@ def _of_file(path: Path) -> set[str]:
 
 def _of_folder(path: Path) -> set[str]:
     """By the names of its files; only then by what its JSON files hold."""
-    named: set[str] = set()
+    named = sniff.of_folder(path)
     places = (path, *(folder for folder in folders(path) if split_named(folder.name)))
     if files_in(path, "*.parquet") or files_in(path / "data", "*.parquet"):
         named.add("miras")
@@ -61,6 +69,8 @@ def _of_keys(found: set[str]) -> set[str]:
         return {"reasonseg" if "text" in found else "labelme"}
     if "segments_info" in found:
         return {"coco-panoptic"}
+    if is_task(found):
+        return {"label-studio"}
     if {"images", "annotations"} <= found:
         return {"coco"}
     if "dialogue" in found:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from miras.core.errors import InputError
@@ -108,11 +109,24 @@ def _limited(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
     return [coverage.limited(photo) for photo in coco.read_instances(json_path, path / "images", on_fault=on_fault)]
 
 
+TOOLS = ("yolo", "label-studio", "cvat", "supervisely")
+"""Formats of annotation tools: a path is a whole dataset, a photo in a split has the source "{source}@{split}"."""
+
+
+def _of_tool(name: str, path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
+    from miras.data.tools import cvat, label_studio, supervisely, yolo
+    from miras.data.tools.labelled import annotated
+
+    readers = {"yolo": yolo, "label-studio": label_studio, "cvat": cvat, "supervisely": supervisely}
+    return annotated(readers[name].photos(path, on_fault))
+
+
 FORMATS: dict[str, Reader] = {
     "instructpart": lambda path, on_fault: instructpart.read(path, on_fault),
     "indexed-png": lambda path, on_fault: indexed_png.read(path, on_fault=on_fault),
     "coco": _instances,
     "coco-panoptic": _panoptic,
+    **{name: partial(_of_tool, name) for name in TOOLS},
 }
 """Format name -> reader of a path."""
 

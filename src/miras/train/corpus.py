@@ -24,7 +24,7 @@ from miras.data.identity import File, Folders, Names, Parted, named_photos, same
 from miras.data.left_out import LeftOut
 from miras.data.places import split_folders
 from miras.data.read import FORMATS as ANNOTATED
-from miras.data.read import SOURCES, read_sources
+from miras.data.read import SOURCES, TOOLS, read_sources
 from miras.data.read import read as read_annotations
 from miras.data.record import Record
 from miras.data.single import id_of, request, single
@@ -180,7 +180,7 @@ def _annotations(path: Path, format: str, left: LeftOut, faults: _Faults) -> lis
     told: list[str] = []
     tally = LeftOut(told.append)
     photos: list[AnnotatedPhoto] = []
-    whole = path.is_file() or bool(files_in(path, "*.json")) or (path / "labels.txt").is_file()
+    whole = format in TOOLS or path.is_file() or bool(files_in(path, "*.json")) or (path / "labels.txt").is_file()
     told_apart = Folders()
     for folder, given in [(path, "")] if whole else split_folders(path):
         found = told_apart(read_annotations(folder, format, tally), folder)
