@@ -64,6 +64,10 @@ def yolo(path: Path) -> int | None:
     return sum(filled(file) for file in (path / "labels").rglob("*.txt"))
 
 
+def has_geometry(value: object) -> bool:
+    return isinstance(value, dict) and any(key in value for key in GEOMETRY)
+
+
 def figures(path: Path) -> int | None:
     total = 0
     for file in path.glob("*.json"):
@@ -72,10 +76,10 @@ def figures(path: Path) -> int | None:
             continue  # of another tool, as far as one can see
         for task in tasks:
             if "data" not in task:
-                total += sum(isinstance(each, dict) and any(key in each for key in GEOMETRY) for each in task["tag"])
+                total += sum(has_geometry(each) for each in task["tag"])
                 continue
             for annotation in task["annotations"]:
-                ids = [r.get("id") for r in annotation["result"] if any(key in r["value"] for key in GEOMETRY)]
+                ids = [r.get("id") for r in annotation["result"] if has_geometry(r["value"])]
                 texts = [id for id in ids if isinstance(id, str)]
                 total += len(ids) - len(texts) + len(set(texts))
     return total

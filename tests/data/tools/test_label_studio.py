@@ -186,6 +186,14 @@ def test_min(tmp_path: Path) -> None:
     assert left(tally) == {label_studio.OTHER: 2}
 
 
+def test_what_stands_beside_figures_in_min_is_counted(tmp_path: Path) -> None:
+    broken = item("lid", {"points": POINTS}, "polygonlabels")
+    broken["tag"] += ["lid", {"choices": ["good"]}]
+    tally = LeftOut()
+    assert len(masks(label_studio.photos(write(tmp_path, broken), tally))) == 1
+    assert left(tally, "results") == {"results of other kinds (None)": 2}
+
+
 # Faults
 
 FAULTS: dict[str, tuple[Any, str]] = {

@@ -150,8 +150,8 @@ class _Task:
         self._leave(SKIPPED, len(_figures([a for a in _lists(self._task, "annotations") if _is_skipped(a)])))
         ranked = _ranked(self._task)
         self._leave(OTHER, len(_figures(ranked[:-1])))
-        for result in (each for annotation in ranked[-1:] for each in _lists(annotation, "result")):
-            value = result.get("value") if isinstance(result, dict) else None
+        for result in (each for annotation in ranked[-1:] for each in _results(annotation)):
+            value = result.get("value", result) if isinstance(result, dict) else None
             if not (isinstance(value, dict) and kind_of(value)):
                 kind = result.get("type") if isinstance(result, dict) else None
                 self._faults.leave("results", f"results of other kinds ({str(kind)[:40]})", self.title)
@@ -219,6 +219,14 @@ def _ranked(task: Any) -> list[Any]:
     return sorted(valid, key=lambda each: (bool(each.get("ground_truth")), _changed(each)))
 
 
+def _results(annotation: dict[str, Any]) -> list[Any]:
+    """The results of an annotation; of an item of JSON_MIN, what stands in the lists with figures."""
+    if "result" in annotation:
+        return _lists(annotation, "result")
+    lists = [value for value in annotation.values() if isinstance(value, list)]
+    return [each for some in lists if any(isinstance(e, dict) and kind_of(e) for e in some) for each in some]
+
+
 def _is_skipped(annotation: Any) -> bool:
     return isinstance(annotation, dict) and bool(annotation.get("was_cancelled"))
 
@@ -230,12 +238,11 @@ def _figures(annotations: list[Any]) -> list[Figure]:
 
 def _figures_of(annotation: dict[str, Any]) -> Iterator[Figure]:
     if "result" not in annotation:
-        lists = [value for value in annotation.values() if isinstance(value, list)]
-        values = [each for some in lists for each in some if isinstance(each, dict) and kind_of(each)]
+        values = [each for each in _results(annotation) if isinstance(each, dict) and kind_of(each)]
         yield from (_figure(each, each) for each in values)
         return
     found: dict[Any, Figure] = {}
-    for number, result in enumerate(_lists(annotation, "result")):
+    for number, result in enumerate(_results(annotation)):
         value = result.get("value") if isinstance(result, dict) else None
         if isinstance(value, dict) and kind_of(value):
             figure = _figure(value, result)
