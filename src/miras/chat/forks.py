@@ -1,9 +1,9 @@
 """A process that forks after a model was loaded: the threads of torch are made anew on both sides.
 
-In: nothing; `survive` is called when a model is loaded. Out: children of `os.fork` (multiprocessing's "fork", gunicorn's
-`--preload`) answer, with as many threads as their parent. A fork copies no threads: the pool of GNU OpenMP would wait
-in the child for threads that are not there, for ever (pytorch#49555). Where the pool cannot be put away before the fork,
-the child has one thread. Knows no model.
+In: nothing; `survive` is called when a model is loaded. Out: children of `os.fork` (multiprocessing's "fork",
+gunicorn's `--preload`) answer, with as many threads as their parent. A fork copies no threads: the pool of GNU OpenMP
+would wait in the child for threads that are not there, for ever (pytorch#49555). Where the pool cannot be put away
+before the fork, the child has one thread. Knows no model.
 """
 
 from __future__ import annotations
