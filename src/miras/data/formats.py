@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data.carry import Carrier
-from miras.data.checks import Faults, OnFault, files_in, is_valid, load_json
+from miras.data.checks import Faults, OnFault, files_in, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
 from miras.data.identity import File, Folders, named
@@ -261,22 +261,9 @@ def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Ite
     for folder, split in folders:
         photos = told_apart(instructpart.read(folder, on_fault), folder)
         (file,) = files_in(folder, "data_*.json")
-        told = _told(load_json(file, list))
+        told = instructpart.told(load_json(file, list))
         metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]
         yield from records_of(photos, split or split_of(file.stem), instruction, metas)
-
-
-def _told(items: list[Any]) -> dict[str, dict[str, str]]:
-    """Stem of the files of a part -> the words that InstructPart has for it."""
-    found: dict[str, dict[str, str]] = {}
-    for item in items:
-        parts = item.get("part_list") if isinstance(item, dict) else None
-        for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, dict) and isinstance(part.get("object"), str) and isinstance(part.get("part"), str):
-                stem = f"{Path(str(item.get('image_path'))).stem}-{part['object']}-{part['part']}".replace(" ", "_")
-                keys = ("object", "part", "affordance", "action")
-                found[stem] = {k: part[k] for k in keys if isinstance(part.get(k), str) and is_valid(part[k])}
-    return found
 
 
 # Writing

@@ -51,6 +51,19 @@ def merge(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
     return united(photos)
 
 
+def told(items: list[Any]) -> dict[str, dict[str, str]]:
+    """Stem of the files of a part -> the words that InstructPart has for it."""
+    found: dict[str, dict[str, str]] = {}
+    for item in items:
+        parts = item.get("part_list") if isinstance(item, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict) and isinstance(part.get("object"), str) and isinstance(part.get("part"), str):
+                stem = f"{Path(str(item.get('image_path'))).stem}-{part['object']}-{part['part']}".replace(" ", "_")
+                keys = ("object", "part", "affordance", "action")
+                found[stem] = {k: part[k] for k in keys if isinstance(part.get(k), str) and is_valid(part[k])}
+    return found
+
+
 def _data_file(folder: Path) -> Path:
     files = files_in(folder, "data_*.json")
     if len(files) != 1:
