@@ -269,7 +269,8 @@ def _pointers(encoded: Sequence[Encoded], numbers: Sequence[dict[int, int]]) -> 
                 table.append([0] * before + [next(left) if counts else 0 for counts in here])
             may.append([False] * before + here)
     width = len(mentions)
-    tables = [torch.tensor([row + [0] * (width - len(row)) for row in rows], dtype=torch.long).reshape(len(asked), width)
+    shape = (len(asked), width)
+    tables = [torch.tensor([row + [0] * (width - len(row)) for row in rows], dtype=torch.long).reshape(shape)
               for rows in (may, first, newest)]  # fmt: skip
     row_Q, obj_Q, ref_Q, region_Q = torch.tensor(asked, dtype=torch.long).reshape(-1, 4).unbind(1)
     row_N, obj_N, end_N, region_N = torch.tensor(mentions, dtype=torch.long).reshape(-1, 4).unbind(1)
