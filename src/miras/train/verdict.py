@@ -48,8 +48,8 @@ def collect(
 ) -> Evidence:  # fmt: skip
     """What `count` sampled dialogues show; scores also from half as many conversations drawn from `recorded`.
 
-    manner: of the sampled ones. The history is the data's own; turns that ask for no region are left out. Recorded conversations are kept from the
-    verdict: with them it refused more of what is there (docs/log.md, "Sixth session").
+    manner: of the sampled ones. The history is the data's own; turns that ask for no region are left out. Recorded
+    conversations are kept from the verdict: with them it refused more of what is there (docs/log.md, "Sixth session").
     """
     rows, there, scored = [], [], []
     talks = [(talk, True) for talk in _sampled(photos, count, seed, manner)]
@@ -76,7 +76,7 @@ def collect(
 
 
 def _sampled(
-    photos: Sequence[AnnotatedPhoto], count: int, seed: int, manner: Manner
+    photos: Sequence[AnnotatedPhoto], count: int, seed: int, manner: Manner = PLAIN
 ) -> Iterator[tuple[Path | bytes, Conversation]]:
     rng = np.random.default_rng([seed, 7])
     kinds = {"progressive": 0.35, "shift": 0.15, "edit": 0.1, "absent": 0.4}
