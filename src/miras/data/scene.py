@@ -89,6 +89,12 @@ class Scene:
             self._masks[target.members] = np.logical_or.reduce(parts)
         return self._masks[target.members]
 
+    def things(self, target: Target) -> tuple[Mask, ...]:
+        """(H, W) bool of each thing of its label."""
+        labels = self.labels(target)
+        alike = [i for i, owner in enumerate(self.owner) if self.photo.annotations[owner].label in labels]
+        return tuple(self.mask(replace(target, members=frozenset((i,)))) for i in alike)
+
     def noun_phrase(self, target: Target) -> str:
         """What the target is, whatever tells it from others: "cup" for "left cup"."""
         return self.photo.annotations[self.owner[min(target.members)]].phrase if target.kind else target.phrase

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_type_hints
 import yaml
 
 from miras.core.errors import InputError
+from miras.data.manner import Manner
 
 Rate = float
 
@@ -66,6 +67,11 @@ class Data:
     longest: int = 640
     split: Literal["recipe", "share", "given"] = "recipe"
     val: float = 0.1
+
+    @property
+    def manner(self) -> Manner:
+        """How people talk in sampled conversations. Raises InputError for shares outside 0 to 1."""
+        return Manner(self.referring, self.chat, self.typos, self.existence)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,9 @@ def train(
         unseen, recorded = corpus.calibration, corpus.recorded
         if chain.blend < 1 or any(recipe.stage == 2 and _moves_towers(recipe) for recipe in chain.recipes):
             retag(out / MODEL, corpus, last)
-        result["finish"] = finish(out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded)
+        result["finish"] = finish(
+            out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded, last.data.manner
+        )
     if corpus is not None and sharding.is_first():
         card.write(out / MODEL, chain, corpus, result)
     result["model"] = str(out / MODEL)
