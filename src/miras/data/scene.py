@@ -19,7 +19,7 @@ from miras.core.masks import decode_rle
 from miras.core.types import AnnotatedPhoto, Mask, Rle
 from miras.data import coverage
 from miras.data.knowledge import Entry, Knowledge
-from miras.data.words import mirror, plural
+from miras.data.words import is_mass, mirror, plural
 
 MIN_SHARE = 0.0003
 """Share of the photo's pixels that a target needs to be asked for, unless it has instructions of its own."""
@@ -135,6 +135,9 @@ class Scene:
         for index, annotation in enumerate(self.photo.annotations):
             by_label.setdefault(annotation.label, []).append(index)
         targets = [t for label, indices in by_label.items() for t in self._of_label(label, indices)]
+        if self.photo.source in coverage.COVERAGE:  # "the pliers" beside needle-nose pliers is not clear
+            vague = {label for label in by_label if any(other.endswith(f" {label}") for other in by_label)}
+            targets = [t for t in targets if self.photo.annotations[min(t.members)].label not in vague]
         targets += self._whole(by_label)
         least = max(1.0, MIN_SHARE * self.photo.size[0] * self.photo.size[1])
         return [t for t in targets if sum(self._areas[i] for i in t.members) >= (1.0 if t.instructions else least)]
@@ -157,7 +160,8 @@ class Scene:
         several = first.phrase if first.instructions else plural(first.phrase)
         spoken = (several, f"all {several}") if not first.instructions else (several,)
         targets = [Target(several, spoken, frozenset(indices), "all", noun, entry, first.instructions)]
-        if not first.instructions and coverage.of(self.photo.source).sides:
+        uncounted = entry is not None and entry.group == "nature" and is_mass(first.phrase)
+        if not first.instructions and coverage.of(self.photo.source).sides and not uncounted:
             targets += self._sides(first.phrase.partition(" of the ")[0], indices, entry, noun)
         return targets
 
