@@ -79,6 +79,16 @@ def test_all_of_a_kind_is_said_only_where_all_have_a_mask(
     assert {target.phrase for target in Scene(shown(source, *labels), knowledge.load()).targets} == phrases
 
 
+@pytest.mark.parametrize(
+    ("source", "label", "told"),
+    [("bottles", "bottle", False), ("facades", "vegetation", False), ("nails", "fingernail", True)],
+)
+def test_one_of_several_is_told_apart_only_where_nearly_all_have_a_mask(source: str, label: str, told: bool) -> None:
+    for refers in (False, True):
+        found = Scene(shown(source, label, label), knowledge.load(), refers).targets
+        assert any(target.sort == "side" for target in found) is told
+
+
 def test_one_mask_for_all_of_a_kind_has_both_numbers() -> None:
     (target,) = Scene(shown("beasts", "horse"), knowledge.load()).targets
     assert {"horse", "horses"} <= set(target.spoken)

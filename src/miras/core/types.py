@@ -170,6 +170,8 @@ class AnnotatedPhoto:
 
     vocabulary: labels that were looked for everywhere in this photo, so that one of them that
     is not among the annotations is really absent; empty when the dataset labels only some things.
+    uncounted: labels of which more is in sight than the annotations show (a crowd, what a crop cut off), so that
+    nothing is counted or compared among them.
     """
 
     id: str
@@ -178,6 +180,7 @@ class AnnotatedPhoto:
     annotations: tuple[Annotation, ...]
     source: str
     vocabulary: frozenset[str] = frozenset()
+    uncounted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -36,6 +36,7 @@ class _Photo:
     size: tuple[int, int]
     annotations: list[Annotation] = default(default_factory=list)
     unsure: set[str] = default(default_factory=set)
+    crowds: set[str] = default(default_factory=set)
     unknown: bool = False  # holds something that no category names: nothing is surely absent
 
 
@@ -78,6 +79,7 @@ def read_instances(
                 continue
             photo.unsure.add(label)
             if _flag(record, "iscrowd"):
+                photo.crowds.add(label)
                 continue
             rle = segmentation(record.get("segmentation"), photo.size)
             if rle_tools.area(rle) >= max(1.0, min_share * photo.size[0] * photo.size[1]):
@@ -168,7 +170,9 @@ def _segments(
             photo.unsure.add(label)
             if not area:
                 raise InputError("pixels of each segment", f"none of segment {segment['id']}")
-            if not _flag(segment, "iscrowd") and area >= min_share * pixels.size:
+            if _flag(segment, "iscrowd"):
+                photo.crowds.add(label)
+            elif area >= min_share * pixels.size:
                 photo.annotations.append(Annotation(label, label, encode_rle(pixels == segment["id"])))
         except InputError as error:
             fault(str(error))
@@ -253,6 +257,7 @@ def _records(file: _File, source: str) -> list[AnnotatedPhoto]:
             tuple(photo.annotations),
             source,
             looked_for(() if photo.unknown else vocabulary, {a.label for a in photo.annotations}, photo.unsure),
+            frozenset(photo.crowds),
         )
         for photo in file.photos.values()
     ]

@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Example, Region, Rle, Turn
 from miras.data import knowledge as knowledge_base
 from miras.data.knowledge import Knowledge
+from miras.data.manner import PLAIN, Manner
 from miras.data.phrasing import pick
 from miras.data.scene import Scene
 from miras.data.talk import Talk
@@ -23,6 +25,8 @@ from miras.data.words import mirror
 
 MOVES = ("ask", "next", "two", "add", "cut", "undo", "absent", "other", "narrow", "again", "chat")
 """What a turn does. `Example.meta["moves"]` names one of them for each assistant turn."""
+MORE_MOVES = ("one", "which")
+"""What turns do as well where the manner has things referred to: one of several, and to ask back which."""
 KINDS: Mapping[str, float] = {"progressive": 0.3, "shift": 0.22, "refer": 0.12, "edit": 0.26, "absent": 0.1}
 """How often the last turn is of each kind, where the photo allows it."""
 KINDS_ALONE: Mapping[str, float] = {"progressive": 0.3, "refer": 0.47, "edit": 0.13, "absent": 0.1}
@@ -35,17 +39,22 @@ _LAST: Mapping[str, Mapping[str, float]] = {
     "edit": {"add": 0.3, "cut": 0.4, "undo": 0.3},
     "absent": {"absent": 1.0},
 }
-_KIND_OF = {move: kind for kind, moves in _LAST.items() for move in moves}
+_KIND_OF = {move: kind for kind, moves in _LAST.items() for move in moves} | {"one": "refer"}
 _FIRST: Mapping[str, float] = {"ask": 0.78, "two": 0.12, "absent": 0.07, "chat": 0.02}
 _LATER: Mapping[str, float] = {
     "ask": 0.3, "next": 0.26, "two": 0.06, "add": 0.2, "cut": 0.25, "undo": 0.1, "absent": 0.09, "other": 0.2,
     "narrow": 0.14, "again": 0.06, "chat": 0.015,
 }  # fmt: skip
+_REFERRING: Mapping[str, float] = {"one": 0.3, "which": 0.2}
+_CHECK = 0.2
+"""Weights of the moves that a manner adds to those of `_LATER`."""
+_LAST_REFERRING: Mapping[str, float] = {"one": 0.6, "other": 0.25, "again": 0.15}
 _BEFORE: Mapping[str, Sequence[str]] = {
     "cut": ("whole", "two", "add"), "other": ("pair",), "narrow": ("whole",), "undo": ("add", "next", "ask"),
-    "ask": ("absent",),
+    "ask": ("absent",), "one": ("several",),
 }  # fmt: skip
-"""What is tried first just before the last move. "whole", "pair": ask for an object with parts, for one of two."""
+"""What is tried first just before the last move. "whole", "pair": ask for an object with parts, for one of two;
+"several": for all of a kind."""
 _TRIES = 4
 _HARD_PROBE, _ASKED = 0.6, 0.7
 
@@ -58,12 +67,15 @@ def sample(
     kinds: Mapping[str, float] | None = None,
     knowledge: Knowledge | None = None,
     heldout: bool = False,
+    manner: Manner = PLAIN,
+    pixels: NDArray[np.uint8] | None = None,
 ) -> Example:
     """One dialogue about the photo, fully determined by `rng`.
 
     turns: least and most exchanges; fewer where the photo has too little to say. kinds: weights of
     what the last turn does (KINDS; a photo that allows none of them gets a single question).
-    heldout: use only wordings (ours) that training never shows. `meta`: "moves" (index of the
+    heldout: use only wordings (ours) that training never shows. manner: see `Manner`. pixels: (H, W, 3) uint8 RGB, as
+    large as the masks, for names of colours; None: none is named. `meta`: "moves" (index of the
     assistant turn -> move), "photo", "heldout". hops: one, and one more for each step that leaves
     a name unsaid or leans on what was selected before. Raises InputError for a photo that has
     nothing to ask for (see `askable`), and for unknown kinds.
@@ -72,14 +84,14 @@ def sample(
         raise InputError(f"kinds of {', '.join(KINDS)}", ", ".join(unknown))
     if not 1 <= turns[0] <= turns[1]:
         raise InputError("turns (least, most) from 1", str(turns))
-    scene = Scene(photo, knowledge or knowledge_base.load())
+    scene = Scene(photo, knowledge or knowledge_base.load(), manner.referring > 0, pixels)
     if not scene.targets:
         raise InputError("a photo with a mask large enough to ask for", f"none in {photo.id}", "leave it out")
     alone = len(scene.targets) == 1
     if alone:
         turns = (turns[0], max(turns[0], min(turns[1], _MOST_ALONE)))
     weights = kinds if kinds is not None else KINDS_ALONE if alone else KINDS
-    talk = _converse(scene, rng, turns, {k: w for k, w in weights.items() if w > 0}, heldout)
+    talk = _converse(scene, rng, turns, {k: w for k, w in weights.items() if w > 0}, heldout, manner)
     return Example(
         image=photo.path,
         conversation=Conversation(tuple(talk.turns)),
@@ -124,18 +136,20 @@ def mirror_annotation(annotation: Annotation, rle: Rle) -> Annotation:
 
 
 def _converse(
-    scene: Scene, rng: np.random.Generator, turns: tuple[int, int], weights: dict[str, float], heldout: bool
-) -> Talk:
+    scene: Scene, rng: np.random.Generator, turns: tuple[int, int], weights: dict[str, float], heldout: bool,
+    manner: Manner,
+) -> Talk:  # fmt: skip
     """The first attempt that reaches its kind; a single question when none does."""
     while weights:
         kind = pick(rng, list(weights), list(weights.values()))
         for _ in range(_TRIES):
-            talk = Talk(scene, rng, heldout)
+            talk = Talk(scene, rng, heldout, manner)
             count = int(rng.integers(turns[0], turns[1] + 1))
-            if _grow(talk, count, pick(rng, list(_LAST[kind]), list(_LAST[kind].values()))):
+            last = _LAST_REFERRING if manner.referring and kind == "refer" else _LAST[kind]
+            if _grow(talk, count, pick(rng, list(last), list(last.values()))):
                 return talk
         del weights[kind]
-    talk = Talk(scene, rng, heldout)
+    talk = Talk(scene, rng, heldout, manner)
     talk.ask()
     return talk
 
@@ -144,6 +158,8 @@ def _grow(talk: Talk, count: int, last: str) -> bool:
     """Make up to `count` exchanges that end in the move `last`. False: it cannot be done."""
     for index in range(count - 1):
         wanted = _BEFORE.get(last, ()) if index == count - 2 else ()
+        if talk.manner.chat and not wanted and talk.rng.random() < talk.manner.chat and talk.chat():
+            continue
         if not (any(_prepare(talk, move) for move in _shuffled(talk.rng, dict.fromkeys(wanted, 1.0))) or _free(talk)):
             break
     if count > 1 and not talk.turns:
@@ -157,6 +173,8 @@ def _prepare(talk: Talk, move: str) -> bool:
         return talk.ask([t for t in talk.scene.targets if t.sort in ("whole", "all")])
     if move == "pair":
         return talk.ask([t for t in talk.scene.targets if talk.scene.other(t) is not None])
+    if move == "several":
+        return talk.ask([t for t in talk.scene.targets if any(o.bare for o in talk.scene.within(t.members))])
     return talk.do(move)
 
 
@@ -165,6 +183,12 @@ def _free(talk: Talk) -> bool:
     weights = dict(_LATER if talk.turns else _FIRST)
     if talk.refused:
         weights.pop("absent")
+    if talk.manner.chat:
+        weights.pop("chat")
+    if talk.turns and talk.manner.referring:
+        weights |= _REFERRING
+    if talk.turns and talk.manner.existence:
+        weights |= {"check": _CHECK}
     return any(talk.do(move) for move in _shuffled(talk.rng, weights))
 
 

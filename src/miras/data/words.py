@@ -15,6 +15,7 @@ _PLURALS = {
     "lily-of-the-valley": "lilies-of-the-valley",
     "bread": "pieces of bread", "cheese": "pieces of cheese", "meat": "pieces of meat", "candy": "candies",
     "skis": "pairs of skis", "scissors": "pairs of scissors", "hair": "hair", "paper": "papers", "leaf": "leaves",
+    "vegetation": "vegetation",
 }  # fmt: skip
 _PLURAL_WORDS = frozenset({"people", "feet", "teeth", "mice", "knives", "men", "leaves", "shelves"})
 _SINGULAR_WORDS = frozenset({"lens", "gas", "canvas", "rhinoceros"})

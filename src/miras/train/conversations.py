@@ -25,6 +25,7 @@ from miras.data import knowledge
 from miras.data.checks import SHOWN_FAULTS
 from miras.data.formats import guess_format, read_records
 from miras.data.record import Record, TurnRecord, turn_of
+from miras.data.spelling import rough
 from miras.data.validate import validate, without
 from miras.data.words import mirror
 from miras.train import augment
@@ -219,6 +220,16 @@ def seen(talk: Talk, view: View) -> Conversation | None:
         turns.append(Turn(turn.role, tuple(_piece_seen(piece, view) for piece in turn.content), there))
     conversation = Conversation(tuple(turns))
     return None if not view.whole and _emptied(conversation) else conversation
+
+
+def typed(conversation: Conversation, rng: np.random.Generator, share: float) -> Conversation:
+    """The conversation as it may be typed, a share of the user's texts; one about written text stays as it is."""
+    if any(quote in region.phrase for region in conversation.regions for quote in "'\""):
+        return conversation
+    turns = (
+        Turn.user(rough(turn.text, rng, share)) if turn.role == "user" else turn for turn in conversation.turns
+    )  # fmt: skip
+    return Conversation(tuple(turns))
 
 
 def at_size(mask: Mask, size: tuple[int, int]) -> Mask:

@@ -44,6 +44,8 @@ LOSSES = (
          "mean over regions, both directions", 0.1, 0.1, "paper, stage 1; CLIP (Radford et al. 2021)"),
     Part("prior", "2 BCE + dice of the spatial prior",
          "mean over regions that have words", 0.5, 0.3, "ours, after AnchorSeg"),
+    Part("heat", "2 BCE + dice of where ImageNet's classifier sees it",
+         "mean over regions that have words", 0.0, 0.0, "ours, after CAM (Zhou et al. 2016)"),
     Part("patch", "BCE of visual tokens with the cover of their patch",
          "mean over covered, mean over bare, halves", 0.5, None, "ours"),
     Part("presence", "BCE of \"the photo shows it\"",

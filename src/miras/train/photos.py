@@ -23,9 +23,10 @@ from miras.core.errors import InputError
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Conversation
 from miras.data import dialogues
+from miras.data.manner import PLAIN, Manner
 from miras.data.phrasing import pick
 from miras.train.augment import DEFAULT, Sample, Strength, augment, shrink
-from miras.train.conversations import RecordedPhoto, Talk, augmented, versions
+from miras.train.conversations import RecordedPhoto, Talk, augmented, typed, versions
 
 if TYPE_CHECKING:
     from miras.train.corpus import Corpus
@@ -58,7 +59,8 @@ class Item:
 class Mix:
     """What an item is made of. conversations: about each photo, 0 = phrases are all that is wanted. recorded: share of
     recorded ones where a photo has both. turns, kinds: of sampled ones, see `dialogues.sample`. longest: photos are
-    held with this longer side, in pixels. shares, other: how often a source is drawn. strength: of augmentation."""
+    held with this longer side, in pixels. shares, other: how often a source is drawn. strength: of augmentation.
+    manner: of sampled conversations; its typos go into recorded ones too."""
 
     conversations: int = 1
     recorded: float = 0.5
@@ -68,6 +70,7 @@ class Mix:
     shares: Mapping[str, float] | None = None
     other: float = 0.1
     strength: Strength = DEFAULT
+    manner: Manner = PLAIN
 
 
 class Draw:
@@ -211,9 +214,14 @@ class Photos(Dataset[Item]):
         else:
             sample = augment(held, rng, mix.strength, self.donors)
             sample = sample if dialogues.askable(sample.photo) else held
+        if mix.manner.typos:
+            talks = [typed(talk, rng, mix.manner.typos) for talk in talks]
         if askable and dialogues.askable(sample.photo):
+            pixels = sample.pixels if mix.manner.referring else None
             for _ in range(mix.conversations - len(talks)):
-                example = dialogues.sample(sample.photo, rng, turns=mix.turns, kinds=mix.kinds)
+                example = dialogues.sample(
+                    sample.photo, rng, turns=mix.turns, kinds=mix.kinds, manner=mix.manner, pixels=pixels
+                )
                 talks.append(example.conversation)
         shown = sample.photo if sample.photo.annotations else None
         return Item(sample.pixels, talks, shown, f"{file.photo.source}/{file.photo.id}")
@@ -254,6 +262,7 @@ class Items(Dataset[tuple[int, Item]]):
         mix = Mix(
             batch.conversations if recipe.stage == 2 else 0, data.recorded, data.turns, data.kinds or None,
             data.longest, data.shares, data.other, Strength(**recipe.augment),
+            Manner(data.referring, data.chat, data.typos, data.existence),
         )  # fmt: skip
         photographs = [
             versions(photo, corpus.records.get(f"{photo.source}/{photo.id}", ()) if mix.conversations else ())

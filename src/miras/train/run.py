@@ -90,7 +90,7 @@ def run(
     """One recipe. The averaged weights (the best ones, where the recipe stops early) go to OUT/model."""
     arguments(recipe, out)  # the processes meet
     with sharding.said_once(), sharding.first_alone():
-        student = build(recipe)
+        student = build(recipe, corpus.photos)
     checkpoint = sharding.agreed(lambda: place(recipe, out, resume))
     if not resume and sharding.is_first():
         (out / TAGS).unlink(missing_ok=True)  # of a run that was stopped before its first checkpoint
@@ -175,8 +175,9 @@ class Collate:
         drawn = [item for _, item in numbered]
         parsing = self.parsing(first)
         if self.recipe.stage == 1:
-            sizes = self.recipe.batch
-            return {"batch": stage1.phrase_batch(drawn, parsing, sizes.regions, rng, sizes.asked), "first": first}
+            sizes, referring = self.recipe.batch, self.recipe.data.referring
+            phrases = stage1.phrase_batch(drawn, parsing, sizes.regions, rng, sizes.asked, referring)
+            return {"batch": phrases, "first": first}
         template = self.config.template
         read = reading.read if self.config.reads else None
         probes = self.recipe.batch.probes

@@ -43,11 +43,14 @@ class Weights:
     consistency: float = 0.0
     refusal: float = 0.0
     operators: float = 0.0
+    heat: float = 0.0
 
     @property
     def draw(self) -> bool:
         """Whether a part needs masks; without, the conversations are read and nothing is drawn."""
-        return any((self.mask, self.iou, self.align, self.prior, self.presence, self.boundary, self.consistency))
+        return any(
+            (self.mask, self.iou, self.align, self.prior, self.presence, self.boundary, self.consistency, self.heat)
+        )
 
 
 def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tensor]:
@@ -65,6 +68,8 @@ def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tens
     parts |= {"mask": mask_loss, "iou": iou_loss, "presence": losses.presence(seen, there)}
     real = drawn.words_RS.any(1)
     parts["prior"] = losses.prior(drawn.prior_Rhw, regions.target_Rss, real)
+    if drawn.heat_Rhw is not None and weights.heat:
+        parts["heat"] = losses.prior(drawn.heat_Rhw, regions.target_Rss, real)
     pixels = features.select(regions.photo_R).pixels_BChw
     match_pixels = model.alignment.match(pool_by_mask(pixels, regions.target_Rss[:, None]))
     same = _same(batch).to(match_pixels.device)
@@ -124,6 +129,7 @@ class _Drawn:
     words_RS: Tensor
     match_RE: Tensor
     prior_Rhw: Tensor
+    heat_Rhw: Tensor | None
     logits_RMss: Tensor
     iou_RM: Tensor
 
@@ -139,10 +145,11 @@ def _draw(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Drawn
     prompts, match = model.alignment(span, words, memory, present)
     prior = model.alignment.prior(match, chosen.pixels_BChw, words.any(1))
     dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
+    heat = model.heat(chosen, span, words)
     logits, iou = model.decoder(
-        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3
+        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3, heat
     )
-    return _Drawn(reading.last_CLD, span, spoken, words, match, prior, logits, iou)
+    return _Drawn(reading.last_CLD, span, spoken, words, match, prior, heat, logits, iou)
 
 
 @torch.no_grad()
@@ -250,6 +257,7 @@ def _presence(model: Miras, batch: DialogueBatch, features: ImageFeatures, drawn
     """Presence logits (N,) and whether the thing is there (N,): regions on their own photo and on those
     they are surely not on, probes on their own."""
     prompts, match = model.alignment(drawn.span_RSE, drawn.spoken_RS)
+    known = _known(model, features, drawn.span_RSE, drawn.spoken_RS)
     region, photo = batch.absent_RB.nonzero().unbind(1)
     device = prompts.device
     asked = [torch.arange(len(prompts), device=device), region]
@@ -258,13 +266,26 @@ def _presence(model: Miras, batch: DialogueBatch, features: ImageFeatures, drawn
     if len(probes.photo_P):
         rows = torch.arange(len(probes.photo_P), device=device)
         _, states = model.instruction(model.embed(probes.ids_PL, features.visual_BND[probes.photo_P]))
-        probed = model.alignment(*_spans(states, rows, *_places(model, probes.ids_PL, probes.obj_P, probes.seg_P)))
+        spans = _spans(states, rows, *_places(model, probes.ids_PL, probes.obj_P, probes.seg_P))
+        probed = model.alignment(*spans)
         asked.append(rows + len(prompts))
         on.append(probes.photo_P)
         prompts, match = torch.cat([prompts, probed[0]]), torch.cat([match, probed[1]])
+        further = _known(model, features, *spans)
+        if known is not None and further is not None:
+            known = torch.cat([known, further])
     at, photos = torch.cat(asked), torch.cat(on)
     there = (torch.arange(len(at), device=device) < len(drawn.span_RSE)).float()
-    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos), there
+    facts = None if known is None else known[at, photos]
+    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos, facts), there
+
+
+def _known(model: Miras, features: ImageFeatures, span_RSE: Tensor, words_RS: Tensor) -> Tensor | None:
+    """What ImageNet's classifier says of every phrase on every photo (R, B, FACTS); None without one."""
+    photos = len(features.sizes)
+    pairs = torch.cartesian_prod(torch.arange(len(span_RSE)), torch.arange(photos)).to(span_RSE.device)
+    found = model.known(features, pairs[:, 1], span_RSE[pairs[:, 0]], words_RS[pairs[:, 0]])
+    return None if found is None else found.unflatten(0, (len(span_RSE), photos))
 
 
 def _memory(earlier_RM: Tensor, tokens_RKD: Tensor) -> tuple[Tensor, Tensor]:

@@ -27,8 +27,7 @@ from miras.core.types import AnnotatedPhoto
 from miras.data import coverage, knowledge
 from miras.data.scene import Scene
 from miras.model.miras import Miras
-from miras.model.tagging import Tagger
-from miras.model.visual_encoders import pool_maps
+from miras.model.tagging import Tagger, tags
 from miras.model.visual_parsing import VisualParsing
 
 FOLDS = 5
@@ -49,11 +48,11 @@ class Look:
         self.is_half = is_half
 
     @torch.no_grad()
-    def __call__(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(F,) float32 of a photo (H, W, 3) uint8 RGB."""
+    def __call__(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """(F,) and the chances of ImageNet's classes (K,), float32, of a photo (H, W, 3) uint8 RGB."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.is_half):
-            maps = self.encoder.towers(self.parsing([pixels]))
-        return pool_maps(*maps)[0].float()
+            pooled_BF, chance_BK = self.encoder.look(self.parsing([pixels]))
+        return pooled_BF[0].float(), chance_BK[0].float()
 
 
 class Tags:
@@ -64,7 +63,7 @@ class Tags:
 
     def __call__(self, pixels: NDArray[np.uint8], name: str) -> tuple[str, ...]:
         """Of a view (H, W, 3) uint8 RGB of the photo `name`, the likeliest first."""
-        return self.folds[fold(name)].tags(self.look(pixels))
+        return tags(*self.look(pixels), self.folds[fold(name)])
 
 
 def fold(name: str) -> int:
@@ -105,7 +104,7 @@ def learn(
     names = sorted(found | set(model.config.tags))
     if not names:
         return []
-    looks_NF = torch.stack([look(read_photo(photo.path)) for photo in photos])
+    looks_NF = torch.stack([look(read_photo(photo.path))[0] for photo in photos])
     there_NT = torch.tensor([[name in here for name in names] for here in shown]).float()
     weights_N = _weights(photos, shares, other)
     sure_NT = torch.tensor([sureness(photo, names) for photo in photos])
