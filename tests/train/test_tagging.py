@@ -116,7 +116,8 @@ def test_a_run_learns_tags_and_saves_them(tmp_path):
     ],
 )
 def test_what_may_be_there_without_a_mask_counts_little_as_absent(source, label, name, weight):
-    photo = AnnotatedPhoto("a", Path("a.png"), (64, 64), (Annotation(label, label, WHOLE),), source)
+    set_name = "" if source == "ccp" else source
+    photo = AnnotatedPhoto("a", Path("a.png"), (64, 64), (Annotation(label, label, WHOLE),), source, set_name=set_name)
     assert tagging.sureness(photo, [name]) == [weight]
 
 

@@ -136,7 +136,7 @@ class Scene:
             phrase = entry.phrase if entry else label
             if phrase not in near:
                 hard.append(phrase)
-        known = coverage.of(self.photo.source)
+        known = coverage.of(self.photo)
         apart = (self.knowledge.apart(self.groups) if known.apart is None else known.apart) - known.unsure
         for entry in self.knowledge.entries.values():
             if entry.phrase in near or entry.object in near:
@@ -161,7 +161,7 @@ class Scene:
         for index, annotation in enumerate(self.photo.annotations):
             by_label.setdefault(annotation.label, []).append(index)
         targets = [t for label, indices in by_label.items() for t in self._of_label(label, indices)]
-        if self.photo.source in coverage.COVERAGE:  # "the pliers" beside needle-nose pliers is not clear
+        if self.photo.set_name:  # "the pliers" beside needle-nose pliers is not clear
             vague = {label for label in by_label if any(other.endswith(f" {label}") for other in by_label)}
             targets = [t for t in targets if self.photo.annotations[min(t.members)].label not in vague]
         targets += self._whole(by_label)
@@ -178,10 +178,10 @@ class Scene:
                 spoken = (phrase, *_spoken(first.phrase, entry))
                 return [Target(phrase, spoken, frozenset(indices), "one", noun, entry)]
             spoken = _spoken(first.phrase, entry)
-            if coverage.of(self.photo.source).joined:  # one flower or a bed of them
+            if coverage.of(self.photo).joined:  # one flower or a bed of them
                 spoken = (*spoken, plural(first.phrase))
             return [Target(first.phrase, spoken, frozenset(indices), "one", noun, entry, first.instructions)]
-        if not coverage.of(self.photo.source).each:
+        if not coverage.of(self.photo).each:
             return []  # others may be in sight, so these are not all, and which is leftmost is not known
         several = first.phrase if first.instructions else plural(first.phrase)
         spoken = (several, f"all {several}") if not first.instructions else (several,)
@@ -192,7 +192,7 @@ class Scene:
 
     def _has_sides(self, index: int) -> bool:
         """Whether one of several of its label may be told from the others: nearly all have a mask, and are counted."""
-        known, entry = coverage.of(self.photo.source), self._entries[index]
+        known, entry = coverage.of(self.photo), self._entries[index]
         plants = entry is not None and entry.group == "nature" and is_mass(self.photo.annotations[index].phrase)
         return known.each and known.sides and not plants
 
