@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from PIL import Image
 
 from miras.annotate import prist_open
-from miras.annotate.prist_open import Plan, build
+from miras.annotate.prist_open import Plan, _names, build, draft
 from miras.core.errors import InputError
 from miras.data import parquet
+from miras.data.read import read_sources
 from miras.data.validate import validate
 
 
@@ -66,6 +68,16 @@ def test_what_is_built_is_valid_divided_by_photo_and_of_the_kinds_asked_for(sour
             assert record["turns"][-1]["regions"][0]["phrase"] == record["focus"]
     assert all(len(of_photo) == 1 for of_photo in splits.values())
     assert {record["hops"] for record in records if record["kind"] == "progressive"} >= {1, 2, 3, 4}
+
+
+def test_two_photos_of_one_plain_name_are_two(source: Path, tmp_path: Path) -> None:
+    """ "a/b" and "a-b" are both called "a-b": their records, and so the files with text on them, stay apart."""
+    (photo,) = [photo for photo in read_sources(source) if photo.id == "0001"]
+    work = [(replace(photo, id=id), "train") for id in ("a-b", "a/b", "c")]
+    drafts = [draft(item, plan=PLAN, folder=tmp_path, names=_names(work)) for item in work]
+    ids = [record["id"] for records in drafts for record in records]
+    assert len(ids) == len(set(ids)) > 10
+    assert drafts[0] == draft(work[0], plan=PLAN, folder=tmp_path)
 
 
 def test_hops_on_request(source: Path, tmp_path: Path) -> None:

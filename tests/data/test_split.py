@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data import instructpart
-from miras.data.split import group_of, split
+from miras.data.read import SOURCES, read_sources
+from miras.data.split import group_of, groups, recipe_sides, recipe_split, split
 
 
 def photo(id: str, source: str = "ccp") -> AnnotatedPhoto:
@@ -90,6 +92,40 @@ def test_all_or_nothing(share: float, kept: int) -> None:
 def test_a_share_that_is_none(share: float) -> None:
     with pytest.raises(InputError, match=r"from 0 to 1"):
         split([], share)
+
+
+SIDES = {
+    "train": (1715, "13a354c8ecbcfdbc"),
+    "calibration": (61, "83a0a0472886a1b2"),
+    "val": (132, "e7bdef81601d1fc8"),
+}
+"""Photos of the sets that `miras-mini` was trained on, and a digest of their names: published figures stand on them."""
+
+
+def test_the_sides_of_the_published_sets(shared_data: Path) -> None:
+    if missing := [where for where, _ in SOURCES.values() if not (shared_data / where).exists()]:
+        pytest.skip(f"needs {missing}")
+    found = {}
+    for side, photos in recipe_sides(read_sources(shared_data, lambda fault: None)).items():
+        names = "\n".join(sorted(f"{photo.source}/{photo.id}" for photo in photos))
+        found[side] = (len(photos), hashlib.sha256(names.encode()).hexdigest()[:16])
+    assert found == SIDES
+
+
+def test_copies_are_on_one_side(tmp_path: Path) -> None:
+    """The same bytes under other names, whatever their order; the groups that they belong to go together."""
+    names = [f"{n:03}" for n in range(60)] + [f"0016E5_{n:05}" for n in range(0, 6000, 600)]
+    for number, name in enumerate(names):
+        (tmp_path / f"{name}.jpg").write_bytes(b"photo %d" % (number % 20))
+    photos = [AnnotatedPhoto(name, tmp_path / f"{name}.jpg", (8, 8), (), "s") for name in names]
+    for some in (photos, photos[::-1], photos[7:]):
+        for train, val in (split(some, 0.4), recipe_split(some)):
+            sides = [{photo.path.read_bytes() for photo in side} for side in (train, val)]
+            assert not sides[0] & sides[1]
+            assert len(train) + len(val) == len(some)
+    assert {p.id for p in split(photos, 0.4)[1]} == {p.id for p in split(photos[::-1], 0.4)[1]}
+    assert groups([photos[0], photos[1]]) == [group_of(photos[0]), group_of(photos[1])]
+    assert groups([photos[40], photos[0], photos[20]]) == [group_of(photos[0])] * 3
 
 
 def test_real_parts_of_one_photo_stay_together(shared_data: Path) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, rle_area
-from miras.data.formats import read_records
+from miras.core.photo import read_photo
+from miras.core.types import AnnotatedPhoto
+from miras.data.formats import read_records, write_records
 from miras.data.jsonl import write_jsonl
 from miras.data.record import Record
 from miras.data.validate import validate
-from miras.train import corpus
+from miras.train import conversations, corpus
+from miras.train.photos import Album
 from miras.train.recipe import Data
-from tests.own_photos import write
+from tests.own_photos import ASSETS, OUTLINES, document, write
 
 SHARE = Data(split="share", val=0.2)
 
@@ -108,3 +115,132 @@ def test_bad_input(make, expected: str, cure: str, tmp_path: Path) -> None:
         corpus.read(make(tmp_path / "data"), SHARE)
     assert caught.value.expected.startswith(expected)
     assert cure in caught.value.cure
+
+
+# Which photo
+
+
+def camera(folder: Path, stem: str, name: str, label: str) -> Path:
+    """One of the photos under a name of its own, with its outlines, of which the first is called `label`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Image.open(ASSETS / f"{stem}.jpg") as image:
+        found = document(stem, image.width, image.height)
+    shutil.copy(ASSETS / f"{stem}.jpg", folder / f"{name}.jpg")
+    found["imagePath"], found["shapes"] = f"{name}.jpg", [{**found["shapes"][0], "label": label}]
+    (folder / f"{name}.json").write_text(json.dumps(found))
+    return folder
+
+
+def shown(photos: list[AnnotatedPhoto]) -> dict[str, tuple[str, ...]]:
+    """Stem of the original, by the photo's bytes -> its labels."""
+    stems = {(ASSETS / f"{stem}.jpg").read_bytes(): stem for stem in OUTLINES}
+    read = ((stems[photo.content or photo.path.read_bytes()], photo) for photo in photos)
+    return {stem: tuple(note.label for note in photo.annotations) for stem, photo in read}
+
+
+ALL = Data(split="share", val=0.0)
+
+
+def test_two_photos_of_one_name_are_trained_on_as_two(tmp_path: Path) -> None:
+    """In folders of one dataset, and in two datasets of one name."""
+    for place, paths in (("one", [""]), ("two", ["a/photos", "b/photos"])):
+        top = tmp_path / place
+        camera(top / (paths[0] or "cam1"), "coffee", "0001", "cup")
+        camera(top / (paths[-1] or "cam2"), "rocket", "0001", "rocket")
+        if place == "one":  # a file in the folder itself tells the format
+            camera(top, "chelsea", "0002", "eye")
+        found = corpus.read([top / path for path in paths], ALL)
+        assert shown(found.photos) == {
+            "coffee": ("cup",), "rocket": ("rocket",), **({"chelsea": ("eye",)} if place == "one" else {})
+        }  # fmt: skip
+        assert len({corpus.key(photo) for photo in found.photos}) == len(found.photos)
+
+
+def test_conversations_find_their_own_photo_not_its_namesake(tmp_path: Path) -> None:
+    """Two sets of one name, conversations about a photo of the second: they go with its bytes."""
+    paths = [
+        camera(tmp_path / "a" / "set", "coffee", "0001", "cup"),
+        camera(tmp_path / "b" / "set", "rocket", "0001", "rocket"),
+    ]
+    rows = [talk(record) for record in read_records(paths[1], "labelme")]
+    write_jsonl(rows, tmp_path / "talks.jsonl")
+    for order in ([*paths, tmp_path / "talks.jsonl"], [tmp_path / "talks.jsonl", *paths]):
+        found = corpus.read(order, ALL)
+        ((name, (record,)),) = found.records.items()
+        (photo,) = [photo for photo in found.photos if corpus.key(photo) == name]
+        assert photo.path.read_bytes() == Path(record["image"]).read_bytes() == (ASSETS / "rocket.jpg").read_bytes()
+        versions = [conversations.versions(p, found.records.get(corpus.key(p), ())) for p in found.photos]
+        pairs = {(v.photo.path.read_bytes(), len(v.photo.annotations), len(v.talks)) for some in versions for v in some}
+        assert pairs == {
+            ((ASSETS / "coffee.jpg").read_bytes(), 1, 0), ((ASSETS / "rocket.jpg").read_bytes(), 1, 1)
+        }  # fmt: skip
+
+
+def test_an_embedded_photo_is_the_one_trained_on(tmp_path: Path) -> None:
+    """LabelMe's imageData where the named file is gone; Parquet where another file bears the name."""
+    folder = camera(tmp_path / "photos", "coffee", "0001", "cup")
+    content = json.loads((folder / "0001.json").read_text())
+    content["imageData"] = base64.b64encode((folder / "0001.jpg").read_bytes()).decode()
+    (folder / "0001.json").write_text(json.dumps(content))
+    (folder / "0001.jpg").unlink()
+    found = corpus.read([folder], ALL)
+    assert shown(found.photos) == {"coffee": ("cup",)}
+    records = [{**record, "image": (folder / "0001.jpg").as_posix()} for record in read_records(folder, "labelme")]
+    write_jsonl(records, tmp_path / "all.jsonl")  # type: ignore[arg-type]
+    shutil.copy(ASSETS / "rocket.jpg", folder / "0001.jpg")
+    found = corpus.read([tmp_path / "all.jsonl"], ALL)
+    assert shown(found.photos) == {"coffee": ("cup",)}
+    (file,) = conversations.versions(found.photos[0], ())
+    assert np.abs(Album(600)(file).pixels.astype(int) - read_photo(ASSETS / "coffee.jpg")).mean() < 4
+
+
+def test_parts_in_several_files_are_of_one_photo(photos: Path, tmp_path: Path) -> None:
+    write_records(read_records(photos, "labelme"), tmp_path / "parts", "instructpart")
+    found = corpus.read([tmp_path / "parts"], ALL)
+    assert sorted(len(photo.annotations) for photo in found.photos) == [2, 2, 3, 3]
+
+
+def test_splits_that_are_given_by_folders(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Two photos of one name on two sides; a copy under another name is told."""
+    camera(tmp_path / "set" / "train", "coffee", "0001", "cup")
+    camera(tmp_path / "set" / "valid", "rocket", "0001", "rocket")
+    for format in ("labelme", "indexed-png", "instructpart"):
+        source = tmp_path / "set" if format == "labelme" else tmp_path / format
+        if format != "labelme":
+            write_records(read_records(tmp_path / "set", "labelme"), source, format)
+        found = corpus.read([source], Data(split="given"))
+        sides = [
+            [note.label.split()[0] for photo in side for note in photo.annotations]
+            for side in (found.photos, found.kept)
+        ]
+        assert sides == [["cup"], ["rocket"]]
+    assert caplog.messages == []
+    camera(tmp_path / "set" / "test", "coffee", "9", "cup")
+    corpus.read([tmp_path / "set"], Data(split="given"))
+    assert caplog.messages == ["set/9 (test) is a copy of set/0001 (train)"]
+
+
+def test_copies_are_divided_only_where_there_is_no_other_photo(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b", "c"):
+        camera(tmp_path / "set", "coffee", name, "cup")
+    found = corpus.read([tmp_path / "set"], SHARE)
+    assert len(found.photos) and len(found.kept)
+    assert "copies of one" in caplog.text
+    camera(tmp_path / "set", "rocket", "d", "rocket")
+    found = corpus.read([tmp_path / "set"], SHARE)
+    assert {frozenset(shown(side)) for side in (found.photos, found.kept)} == {
+        frozenset({"coffee"}),
+        frozenset({"rocket"}),
+    }
+
+
+def test_records_that_show_text_on_a_copy_stay_with_the_copy(photos: Path, tmp_path: Path) -> None:
+    """What is validated with: regions of a file with text on it are no annotations of the photo without."""
+    shutil.copy(ASSETS / "rocket.jpg", tmp_path / "photos-coffee.jpg")  # stands for the photo with text on it
+    rows = [talk(record) for record in read_records(photos, "labelme") if record["image_id"] == "coffee"][:2]
+    rows[1] |= {"image": (tmp_path / "photos-coffee.jpg").as_posix(), "kind": "text", "height": 427, "width": 640}  # type: ignore[typeddict-item]
+    photo = AnnotatedPhoto("coffee", photos / "coffee.jpg", (400, 600), (), "photos")
+    (filled,) = corpus._filled([photo], rows)
+    assert [note.label for note in filled.annotations] == [rows[0]["focus"]]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -27,6 +27,7 @@ from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto, Example
 from miras.data import card, dialogues, knowledge, parquet, plots, stats
 from miras.data.dialogues import askable
+from miras.data.identity import FileNames
 from miras.data.phrasing import pick
 from miras.data.read import read_sources
 from miras.data.record import Record, record_of
@@ -134,7 +135,7 @@ def build(
     out.parent.mkdir(parents=True, exist_ok=True)
     rejected = Counter[str]()
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".build-") as staging:
-        drafts = mapped(partial(draft, plan=plan, folder=Path(staging)), work, jobs=jobs, ray=ray)
+        drafts = mapped(partial(draft, plan=plan, folder=Path(staging), names=_names(work)), work, jobs=jobs, ray=ray)
         kept = _kept(drafts, review, rejected)
         parquet.write(kept, out, photos=photos)  # type: ignore[arg-type]
     found = stats.statistics(parquet.read(out))
@@ -151,10 +152,24 @@ def _kept(drafts: Iterator[list[Record]], review: Review, rejected: Counter[str]
             yield record
 
 
-def draft(item: tuple[AnnotatedPhoto, str], *, plan: Plan, folder: Path) -> list[Record]:
-    """All conversations about one photo and its split. folder: where photos with written text go."""
+def _names(work: Sequence[tuple[AnnotatedPhoto, str]]) -> dict[str, str]:
+    """What photos are called whose plain name another has, too ("a/b" beside "a-b"): source/id -> name."""
+    names = FileNames()
+    called = {f"{p.source}/{p.id}": (_plain(p), names(f"{p.source}/{p.id}", _plain(p), "")) for p, _ in work}
+    return {photo: name for photo, (plain, name) in called.items() if name != plain}
+
+
+def _plain(photo: AnnotatedPhoto) -> str:
+    return f"{photo.source}-{photo.id.replace('/', '-')}"
+
+
+def draft(
+    item: tuple[AnnotatedPhoto, str], *, plan: Plan, folder: Path, names: Mapping[str, str] | None = None
+) -> list[Record]:
+    """All conversations about one photo and its split. folder: where photos with written text go. names: source/id ->
+    what the photo is called, where that is not told by the two."""
     photo, split = item
-    name = f"{photo.source}-{photo.id.replace('/', '-')}"
+    name = (names or {}).get(f"{photo.source}/{photo.id}", _plain(photo))
     rng = np.random.default_rng([plan.seed, *hashlib.blake2b(name.encode(), digest_size=8).digest()])
     scene = Scene(photo, knowledge.load())
     examples = [*_progressive(scene, plan, rng, split), *_others(photo, plan, rng, split)]

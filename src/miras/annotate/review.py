@@ -7,6 +7,7 @@ format and no generator.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -166,7 +167,7 @@ class Review:
     def _duplicate(self, record: Record) -> str:
         if record["id"] in self._ids:
             return f"id {record['id']!r} was used before"
-        return "the same words about the same photo" if (record["image_id"], _side(record)) in self._heard else ""
+        return "the same words about the same photo" if (_photograph(record), _side(record)) in self._heard else ""
 
     def _near(self, record: Record) -> str:
         if self._embed is None or self._duplicate(record):
@@ -194,7 +195,7 @@ class Review:
         self.repeated += self._wordings[side] > 0
         self._wordings[side] += 1
         self._ids.add(record["id"])
-        self._heard.add((record["image_id"], side))
+        self._heard.add((_photograph(record), side))
         for _, region in regions_of(record):
             phrase, mask = region["phrase"].lower(), region["rle"]["counts"]
             self._masks.setdefault((_photo(record), phrase), mask)
@@ -222,13 +223,20 @@ def _names() -> dict[str, frozenset[str]]:
 
 
 def _photo(record: Record) -> str:
+    """What masks lie on: a file. One that is embedded has a name of its photograph and of its bytes."""
+    if content := record.get("image_bytes"):
+        return f"{_photograph(record)}/{hashlib.blake2b(content, digest_size=16).hexdigest()}"
     return record["image"] or record["image_id"]
+
+
+def _photograph(record: Record) -> str:
+    return f"{record['source']}/{record['image_id']}"
 
 
 def _target(record: Record) -> tuple[str, str]:
     """Photo, and mask of the focus; "" without one."""
     masks = [region["rle"]["counts"] for _, region in regions_of(record) if region["phrase"] == record["focus"]]
-    return record["image_id"], masks[-1] if masks else ""
+    return _photograph(record), masks[-1] if masks else ""
 
 
 def _side(record: Record) -> str:

@@ -71,16 +71,23 @@ def convert(
 
 @data_app.command
 def validate(path: Path, /, *, format: Name = None, split: Split = None, json: Json = False) -> int:
-    """Check every record of PATH; every fault with its place, one a line."""
+    """Check every record of PATH; every fault with its place, one a line.
+
+    Photos of one split that are copies of others in another split, under other names, are noted: no fault.
+    """
+    from miras.data.identity import File, Parted
     from miras.data.validate import validate as faults_of
 
     told: list[str] = []
+    parted = Parted()
     seen = 0
 
     def counted() -> Iterator[Record]:
         nonlocal seen
         for record in _records(path, format, told.append, split):
             seen += 1
+            name = f"{record['source']}/{record['image_id']}"
+            parted.add(name, record["split"], File(Path(record["image"]), record.get("image_bytes")))
             yield record
 
     found = [str(fault) for fault in faults_of(_counted(counted(), "checking"), photos=True)]
@@ -88,9 +95,9 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
     if not seen and not faults:
         raise InputError(f"records in {path}", "none")
     if json:
-        emit({"records": seen, "left_out": len(told), "faults": faults, "ok": not faults})
+        emit({"records": seen, "left_out": len(told), "faults": faults, "copies": parted.lines, "ok": not faults})
     else:
-        for line in faults:
+        for line in (*faults, *(f"note: {line}" for line in parted.lines)):
             print(line)
         unread = f", {len(told)} that cannot be read" if told else ""
         print(f"{path}: {seen} records{unread}, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")

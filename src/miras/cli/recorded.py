@@ -177,7 +177,10 @@ def _of_side(records: list[Record], side: Split) -> list[Record]:
         from miras.data.split import recipe_sides
 
         size = (1, 1)
-        photos = [AnnotatedPhoto(record["image_id"], Path(), size, (), record["source"]) for record in records]
+        photos = [
+            AnnotatedPhoto(r["image_id"], Path(r["image"]), size, (), r["source"], content=r.get("image_bytes"))
+            for r in records
+        ]
         sides = recipe_sides(photos)
         kept = {(photo.source, photo.id) for photo in sides.get(side, ())}
         chosen = [record for record in records if (record["source"], record["image_id"]) in kept]

@@ -17,6 +17,7 @@ from miras.core.errors import InputError
 from miras.core.types import Rle
 from miras.data.checks import Faults, OnFault, field, inside, photo_size, same_size
 from miras.data.coco import segmentation as any_segmentation
+from miras.data.places import split_places
 from miras.data.record import Record
 from miras.data.single import id_of, single, split_of
 from miras.data.stream import items
@@ -33,18 +34,22 @@ class Photo(NamedTuple):
     size: tuple[int, int]
 
 
-def read(json_path: Path, image_root: Path | None = None, on_fault: OnFault | None = None) -> Iterator[Record]:
+def read(
+    json_path: Path, image_root: Path | None = None, on_fault: OnFault | None = None, *, source: str = "",
+    split: str = "", seen: dict[tuple[str, str], int] | None = None,
+) -> Iterator[Record]:  # fmt: skip
     """A record for each instance. image_root: looked for beside the file when None.
 
-    The split is told by the file's name ("instances_val.json"). Faulty records are left out and told to
-    `on_fault`; without it they raise InputError after the last good one.
+    source, split: told by the names of the file's folder and of the file ("instances_val.json") when empty. seen: how
+    many annotations a photo of a split has had, where a dataset has several files. Faulty records are left out and
+    told to `on_fault`; without it they raise InputError after the last good one.
     """
     faults = Faults(json_path, on_fault)
     image_root = image_root or photos_beside(json_path)
-    source, split = json_path.resolve().parent.name, split_of(json_path.stem)
+    source, split = source or json_path.resolve().parent.name, split or split_of(json_path.stem)
     labels = categories(json_path, faults)
     photos, known = images(json_path, image_root, faults)
-    seen: dict[str, int] = {}
+    seen = {} if seen is None else seen
     for index, note in enumerate(items(json_path, "annotations")):
         with faults.of(f"annotation {_name(note, index)}"):
             image_id = key_of(note, "image_id")
@@ -59,10 +64,10 @@ def read(json_path: Path, image_root: Path | None = None, on_fault: OnFault | No
             if label is None or note.get("iscrowd"):
                 continue
             rle = segmentation(note.get("segmentation"), photo.size)
-            seen[photo.id] = seen.get(photo.id, 0) + 1
+            count = seen[split, photo.id] = seen.get((split, photo.id), 0) + 1
             yield single(
                 photo.path, photo.size, label, rle, split=split, source=source, image_id=photo.id,
-                id=id_of(source, split, f"{photo.id}-{seen[photo.id]}"),
+                id=id_of(source, split, f"{photo.id}-{count}"),
                 meta={"label": label, "annotation": note.get("id", index)},
             )  # fmt: skip
     faults.finish()
@@ -111,12 +116,14 @@ def segmentation(value: Any, size: tuple[int, int]) -> Rle:
 def photos_beside(json_path: Path) -> Path:
     """Where the photos lie: beside the JSON, or as COCO's and RefCOCO's archives unpack.
 
-    The first folder that holds one of the first 20 photos; else `images`, so that each is named as missing.
+    The first folder that holds one of the first 20 photos, those of the file's split first; else `images`, so that
+    each is named as missing.
     """
     folder, split = json_path.parent, json_path.stem.rpartition("_")[2]
     above = folder.parent
     places = (
-        folder / "images", folder / "JPEGImages", folder, above / split, above / "images" / split, above / "images",
+        *split_places(folder, split), folder / "images", folder / "JPEGImages", folder, above / split,
+        *split_places(above, split), above / "images" / split, above / "images",
         above / "images" / "train2014", above / "images" / "mscoco" / "images" / "train2014", above / "train2014",
     )  # fmt: skip
     names: list[str] = []
@@ -125,7 +132,7 @@ def photos_beside(json_path: Path) -> Path:
             names.append(record["file_name"])
         if len(names) == 20:
             break
-    return next((place for name in names for place in places if (place / name).is_file()), places[0])
+    return next((place for name in names for place in places if (place / name).is_file()), folder / "images")
 
 
 def key_of(record: Any, key: str) -> Any:

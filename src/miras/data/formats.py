@@ -10,7 +10,8 @@ import difflib
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +20,11 @@ from miras.core.errors import InputError
 from miras.data.checks import OnFault, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
+from miras.data.identity import File, Folders, named
+from miras.data.places import split_folders, split_of
 from miras.data.record import Record, regions_of
-from miras.data.single import records_of, split_folders, split_of
+from miras.data.single import records_of
+from miras.data.stream import keys
 
 __all__ = ["FORMATS", "Format", "Report", "guess_format", "read_records", "write_records"]
 
@@ -64,7 +68,8 @@ class Report:
 def read_records(
     path: Path | str, format: str, on_fault: OnFault | None = None, *, instruction: int = 0
 ) -> Iterator[Record]:
-    """The records at `path`, in the order of the files; photos as absolute paths.
+    """The records at `path`, in the order of the files; photos as absolute paths, each with an `image_id` of its own
+    in its source (`identity`).
 
     instruction: which of an InstructPart item's six the user says; all stay in `meta`. Faulty records are left
     out and told to `on_fault`; without it InputError names them, at the latest after the last good one. Raises
@@ -74,7 +79,7 @@ def read_records(
     path = Path(path)
     if not path.exists():
         raise InputError(f"{format} data", f"no file or folder {path}")
-    return _reader(format, instruction)(path, on_fault)
+    return named(_reader(format, instruction)(path, on_fault))
 
 
 def write_records(
@@ -96,7 +101,7 @@ def write_records(
     first = next(records, None)
     if first is None:
         raise InputError("at least one record to write", "none")
-    records = chain([first], records)
+    records = named(chain([first], records))
     if format in ("miras", "jsonl", "prist"):
         return _write_talk(records, out, format, photos, on_fault)
     lost = Losses()
@@ -145,34 +150,62 @@ def _writer(format: str) -> Writer:
 def _instances(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import coco_stream
 
-    for file in _jsons(path, "instances"):
-        yield from coco_stream.read(file, on_fault=on_fault)
+    seen: dict[tuple[str, str], int] = {}
+    for file, source, split in _jsons(path, "instances"):
+        yield from coco_stream.read(file, on_fault=on_fault, source=source, split=split, seen=seen)
 
 
 def _panoptic(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data.read import read
 
-    for file in _jsons(path, "panoptic"):
-        yield from records_of(read(file, "coco-panoptic", on_fault), split_of(file.stem))
+    seen: dict[tuple[str, str], int] = {}
+    for file, source, split in _jsons(path, "panoptic"):
+        photos = read(file, "coco-panoptic", on_fault)
+        photos = [replace(photo, source=source) for photo in photos] if source else photos
+        yield from records_of(photos, split or split_of(file.stem), seen=seen)
 
 
-def _jsons(path: Path, kind: str) -> list[Path]:
-    """The JSON files of COCO at a path: itself, the only one of the folder, or those named after their kind."""
+def _jsons(path: Path, kind: str) -> list[tuple[Path, str, str]]:
+    """(file, source, split) of the JSON files of COCO at a path; source and split "" where the file itself tells them.
+
+    The file itself, the only one of the folder, or those named after their kind; and those in folders of splits.
+    """
     if path.is_file():
-        return [path]
-    folder = path if any(path.glob("*.json")) else path / "annotations"
-    files = sorted(folder.glob("*.json"))
+        return [(path, "", "")]
+    here = path if any(path.glob("*.json")) else path / "annotations"
+    has = partial(_has_coco, kind)
+    found = [(file, "", "") for file in _of_kind(here, kind)] if any(here.glob("*.json")) else []
+    inside = [(folder, split) for folder, split in split_folders(path, None if found else has) if folder != path]
+    for folder, split in inside:
+        if has(folder):
+            found += [(file, path.resolve().name, split) for file in _of_kind(folder, kind)]
+    return found or [(file, "", "") for file in _of_kind(here, kind)]  # raises: there is none
+
+
+def _of_kind(folder: Path, kind: str) -> list[Path]:
+    files = sorted(file for file in folder.glob("*.json") if not file.name.startswith("."))
     named = [file for file in files if file.name.startswith(kind)]
     if len(files) != 1 and not named:
         got = ", ".join(file.name for file in files[:5]) or "none"
-        raise InputError(f"one JSON file, or {kind}_*.json, in {path}", got, "name the file itself")
+        raise InputError(f"one JSON file, or {kind}_*.json, in {folder}", got, "name the file itself")
     return named or files
+
+
+def _has_coco(kind: str, folder: Path) -> bool:
+    """Whether a folder itself holds a COCO JSON with masks of this kind."""
+    wanted = {"images", "annotations", "segmentation" if kind == "instances" else "segments_info"}
+    return any(wanted <= keys(file) for file in sorted(folder.glob("*.json")) if not file.name.startswith("."))
+
+
+def _has_masks(folder: Path) -> bool:
+    """Whether a folder holds something of indexed PNG or InstructPart."""
+    return (folder / "masks").is_dir() or (folder / "labels.txt").is_file() or any(folder.glob("data_*.json"))
 
 
 def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import indexed_png
 
-    for folder, split in split_folders(path):
+    for folder, split in split_folders(path, _has_masks):
         # Specks too: a copy holds what the original holds.
         photos = indexed_png.read(folder, path.resolve().name, min_share=0.0, on_fault=on_fault)
         yield from records_of(photos, split)
@@ -181,8 +214,9 @@ def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
     from miras.data import instructpart
 
-    for folder, split in split_folders(path):
-        photos = instructpart.read(folder, on_fault)
+    told_apart = Folders()
+    for folder, split in split_folders(path, _has_masks):
+        photos = told_apart(instructpart.read(folder, on_fault), folder)
         file = next(folder.glob("data_*.json"))
         told = _told(load_json(file, list))
         metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]
@@ -218,27 +252,26 @@ def _write_talk(
         count = jsonl.write_jsonl(passed, out)
     else:
         file = out if out.suffix == ".json" else out / "test.json"
-        count = prist.write(passed, file, on_fault=told)
+        names = prist.PhotoNames()
+        count = prist.write(passed, file, on_fault=told, names=names)
         if photos != "reference":
-            _place(passed.photos, file.parent / "images", photos)
+            _place(names.taken, file.parent / "images", photos)
     return Report(count, passed.regions, passed.lost)
 
 
 class _Passed:
-    """The records on their way to a writer: how many regions, what is lost, which photos; less those it refuses."""
+    """The records on their way to a writer: how many regions, what is lost; less those it refuses."""
 
     def __init__(self, records: Iterator[Record], format: str, on_fault: OnFault | None) -> None:
         self._records, self._on_fault, self._prist = records, on_fault, format == "prist"
         self._last, self._last_lost = 0, Losses()
         self.regions, self.lost = 0, Losses()
-        self.photos: dict[str, bytes | None] = {}
 
     def __iter__(self) -> Iterator[Record]:
         for record in self._records:
             self._last = sum(1 for _ in regions_of(record))
             self.regions += self._last
             if self._prist:
-                self.photos.setdefault(record["image"], record.get("image_bytes"))
                 self._last_lost = Losses({
                     "kind and hops of {} conversations": int(record["kind"] != "progressive"),
                     "split of {} conversations": int(record["split"] not in ("", "test")),
@@ -255,13 +288,12 @@ class _Passed:
             self._on_fault(fault)
 
 
-def _place(held: dict[str, bytes | None], folder: Path, photos: Photos) -> None:
+def _place(held: dict[str, File], folder: Path, photos: Photos) -> None:
     """Photos under the names that PRIST has for them."""
     album = Album(photos)
-    for path, data in ((Path(image), data) for image, data in held.items()):
-        if data is not None or path.is_file():
-            placed = folder / album.place(Picture(path, path.stem, path, (0, 0), data), folder, path.stem)
-            placed.replace(folder / path.name)
+    for name, (path, data) in held.items():
+        placed = folder / album.place(Picture(path, name, path, (0, 0), data), folder, Path(name).stem)
+        placed.replace(folder / name)
 
 
 def _in_whole(out: Path, write: Writer, pictures: list[Picture], album: Album, lost: Losses) -> int:

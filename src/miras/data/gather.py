@@ -22,6 +22,8 @@ from miras.core.errors import InputError
 from miras.core.photo import read_photo
 from miras.core.types import Operator, Rle
 from miras.data.checks import OnFault
+from miras.data.identity import Names, told_apart
+from miras.data.places import split_named
 from miras.data.record import Record
 from miras.data.single import request
 
@@ -59,9 +61,10 @@ class Shown:
 
 @dataclass(slots=True)
 class Picture:
-    """A photo with its regions. name: the image_id; size: (H, W); data: the file, where it is embedded.
+    """A photo with its regions. name: what its file is called; size: (H, W); data: the file, where it is embedded.
 
-    key: what tells photos apart; the same in all splits.
+    key: what tells photos apart; the same in all splits. source, id: of the photograph, see `identity`. apart: the
+    folders that tell it from others of that name.
     """
 
     key: Any
@@ -70,6 +73,13 @@ class Picture:
     size: tuple[int, int]
     data: bytes | None = None
     shown: list[Shown] = field(default_factory=list)
+    source: str = ""
+    id: str = ""
+    apart: tuple[str, ...] = ()
+
+    def called(self, split: str = "") -> str:
+        """A name for its file, without ending; split: what the folder of the file says already."""
+        return "-".join((*(part for part in self.apart if not split or split_named(part) != split), self.name))
 
 
 def gather(
@@ -77,11 +87,12 @@ def gather(
 ) -> tuple[list[Picture], int]:
     """(photos with at least one region, number of records), in the order of the records.
 
-    One photo: same source, image_id and size. questions: whether the format holds what the user asked.
-    Raises InputError for a record without its photo, unless `on_fault` takes it and it is left out.
+    One photo: same source, image_id and size, and the same bytes. questions: whether the format holds what the user
+    asked. Raises InputError for a record without its photo, unless `on_fault` takes it and it is left out.
     """
     pictures: dict[Any, Picture] = {}
     seen: set[tuple[Any, ...]] = set()
+    names = Names()
     count = 0
     for record in records:
         path = Path(record["image"])
@@ -93,19 +104,38 @@ def gather(
             continue
         count += 1
         _count_losses(record, lost, questions)
-        size = (record["height"], record["width"])
-        key = (record["source"], record["image_id"] or record["image"], size)
+        size, source, data = (record["height"], record["width"]), record["source"], record.get("image_bytes")
+        known = names(source, record["image_id"] or record["image"], path, data)
+        key = (source, *known, size)
         picture = pictures.get(key)
         if picture is None:
-            name = record["image_id"] or path.stem
-            picture = pictures[key] = Picture(key, name, path, size, record.get("image_bytes"))
+            name = path.stem if known.version or not record["image_id"] else known.id
+            picture = pictures[key] = Picture(key, name, path, size, data, source=source, id=known.id)
         for shown in _shown(record):
             if not rle_tools.area({**shown.rle, "counts": shown.rle["counts"].encode("ascii")}):
                 lost[EMPTY] += 1
             elif (again := (key, shown.split, shown.phrase, shown.rle["counts"])) not in seen:
                 seen.add(again)
                 picture.shown.append(shown)
-    return [picture for picture in pictures.values() if picture.shown], count
+    found = [picture for picture in pictures.values() if picture.shown]
+    _tell_apart(found)
+    return found, count
+
+
+def _tell_apart(pictures: Sequence[Picture]) -> None:
+    """Photos of one file name in several folders get the names of these: "cam1-000001" and "cam2-000001"."""
+    same_stem: dict[str, list[Picture]] = {}
+    for picture in pictures:
+        same_stem.setdefault(picture.path.stem.casefold(), []).append(picture)
+    for some in same_stem.values():
+        for picture in some if any(picture.name == picture.path.stem for picture in some) else ():
+            path, stem = picture.path, picture.path.stem
+            other = next((other.path for other in some if other.path.parent != path.parent), path)
+            apart = told_apart(path, other)
+            if picture.name in (stem, "/".join((*apart, stem))):
+                picture.name, picture.apart = stem, apart
+            elif picture.name == path.name and len(some) > 1:
+                picture.name = f"{stem}-{path.suffix[1:]}"
 
 
 def _shown(record: Record) -> list[Shown]:
@@ -139,11 +169,11 @@ class Album:
         self._taken: set[tuple[Path, str]] = set()
         self._placed: dict[tuple[Path, Any], str] = {}
 
-    def put(self, picture: Picture, folder: Path) -> str:
-        """Put the photo there, once; returns its file name."""
+    def put(self, picture: Picture, folder: Path, split: str = "") -> str:
+        """Put the photo there, once; returns its file name. split: what the folder says already."""
         key = (folder, picture.key)
         if key not in self._placed:
-            self._placed[key] = self.place(picture, folder, self.stem(folder, picture.name))
+            self._placed[key] = self.place(picture, folder, self.stem(folder, picture.called(split)))
         return self._placed[key]
 
     def stem(self, folder: Path, name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from miras.core.errors import InputError
-from miras.data.record import SPLITS
+from miras.data.places import folders, split_named
 from miras.data.stream import keys
 
 
@@ -33,11 +33,12 @@ def _of_file(path: Path) -> set[str]:
 def _of_folder(path: Path) -> set[str]:
     """By the names of its files; only then by what its JSON files hold."""
     named: set[str] = set()
+    places = (path, *(folder for folder in folders(path) if split_named(folder.name)))
     if any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet")):
         named.add("miras")
     if any(path.glob("*.jsonl")):
         named.add("jsonl")
-    for folder in (path, *(path / split for split in SPLITS)):
+    for folder in places:
         if (folder / "labels.txt").is_file() and (folder / "masks").is_dir():
             named.add("indexed-png")
         if any(folder.glob("data_*.json")) and (folder / "masks").is_dir():
@@ -46,7 +47,7 @@ def _of_folder(path: Path) -> set[str]:
         named.add("refcoco")
     if named:
         return named
-    for folder in (path, *(path / split for split in SPLITS)):
+    for folder in places:
         # A folder with one JSON a photo is told by its first; others have few.
         for file in sorted(folder.glob("*.json"))[:3]:
             named |= _of_keys(keys(file))

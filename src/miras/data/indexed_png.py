@@ -1,7 +1,7 @@
 """Indexed PNG: one label a pixel, and `labels.txt` that names the indices.
 
-In: a folder with `images/`, `masks/*.png` of the same stems and `labels.txt` (line number, from 0,
-= index). Out: one `AnnotatedPhoto` per mask, one annotation per label present. Instances are
+In: a folder with `images/`, `masks/*.png` of the same names (with the folders inside the two) and `labels.txt`
+(line number, from 0, = index). Out: one `AnnotatedPhoto` per mask, one annotation per label present. Instances are
 not told apart: the format has none. A mask without any label says that nobody drew it, not that the
 photo is empty: its vocabulary is empty. Knows no data set by name.
 """
@@ -18,11 +18,11 @@ from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation
 from miras.data.checks import Faults, OnFault, index_image, photo_size
+from miras.data.places import PHOTOS, files, the_one
 from miras.data.vocabulary import is_null, looked_for, words
 
 MIN_SHARE = 0.0002
 """A label on fewer of a photo's pixels than this is a speck: left out, and not called absent."""
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def read(
@@ -30,23 +30,25 @@ def read(
 ) -> list[AnnotatedPhoto]:
     """All photos of the folder, sorted by name; `source` defaults to the folder's name.
 
-    Raises InputError when `labels.txt` or the masks are missing, and for faulty records (photo or
-    index without counterpart, another size) unless `on_fault` takes them.
+    Raises InputError when `labels.txt` or the masks are missing, and for faulty records (photo or index without
+    counterpart, a mask with several photos of its name, another size) unless `on_fault` takes them.
     """
     folder = Path(folder)
     labels = read_labels(folder / "labels.txt")
-    masks = sorted((folder / "masks").glob("*.png"))
+    masks = _by_name(folder / "masks", ".png")
     if not masks:
         raise InputError(f"PNG masks in {folder / 'masks'}", "none")
     faults = Faults(folder / "labels.txt", on_fault)
-    photos = _by_stem(folder / "images")
+    photos = _by_name(folder / "images", *PHOTOS)
     found: list[AnnotatedPhoto] = []
-    for mask in masks:
-        with faults.of(f"masks/{mask.name}"):
-            path = photos.pop(mask.stem, folder / "images" / f"{mask.stem}.jpg")
-            found.append(_photo(path, mask, labels, source or folder.resolve().name, min_share))
-    for stem, path in photos.items():
-        faults.add(f"images/{path.name}", f"expected masks/{stem}.png, got no such file")
+    for name, same_name in masks.items():
+        with faults.of(f"masks/{name}.png"):
+            path = the_one(photos.pop(name, []), f"masks/{name}.png") or folder / "images" / f"{name}.jpg"
+            mask = the_one(same_name, path.name, "mask") or same_name[0]
+            found.append(_photo(name, path, mask, labels, source or folder.resolve().name, min_share))
+    for name, paths in photos.items():
+        for path in paths:
+            faults.add(path.relative_to(folder).as_posix(), f"expected masks/{name}.png, got no such file")
     faults.finish()
     return found
 
@@ -65,12 +67,15 @@ def read_labels(path: Path) -> list[str]:
     return labels
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {file.stem: file for file in files if file.suffix.lower() in _SUFFIXES}
+def _by_name(folder: Path, *endings: str) -> dict[str, list[Path]]:
+    """Path in the folder, without the ending -> the files of that name."""
+    found: dict[str, list[Path]] = {}
+    for file in files(folder, *endings):
+        found.setdefault(file.relative_to(folder).with_suffix("").as_posix(), []).append(file)
+    return found
 
 
-def _photo(path: Path, mask: Path, labels: list[str], source: str, min_share: float) -> AnnotatedPhoto:
+def _photo(name: str, path: Path, mask: Path, labels: list[str], source: str, min_share: float) -> AnnotatedPhoto:
     size = photo_size(path)
     indices = np.asfortranarray(index_image(mask, size))
     counts = _counts(indices)
@@ -84,7 +89,7 @@ def _photo(path: Path, mask: Path, labels: list[str], source: str, min_share: fl
         (labels[i] for i in kept),
         (labels[i] for i in counts if i not in kept),
     )
-    return AnnotatedPhoto(mask.stem, path, size, annotations, source, vocabulary)
+    return AnnotatedPhoto(name, path, size, annotations, source, vocabulary)
 
 
 def _counts(indices: NDArray[Any]) -> dict[int, int]:

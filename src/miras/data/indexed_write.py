@@ -40,7 +40,7 @@ def write(pictures: Sequence[Picture], out: Path, album: Album, lost: Losses) ->
             lost["that {} regions are instances of their own (one mask a label)"] += len(kept) - len(set(index[1:]))
             if not present:
                 continue
-            name = album.put(picture, folder / "images")
+            name = album.put(picture, folder / "images", split)
             Image.fromarray(labels).save(folder / "masks" / f"{Path(name).stem}.png")
             regions += int(present)
     return regions

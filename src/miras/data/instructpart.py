@@ -8,14 +8,14 @@ order of the file. Knows nothing of splits. Source: Wan et al., InstructPart, AC
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
 from miras.data.checks import Faults, OnFault, field, index_image, inside, load_json, photo_size
+from miras.data.identity import united
 
 INSTRUCTIONS = 6
 PHRASE = 4
@@ -25,31 +25,28 @@ PHRASE = 4
 def read(folder: Path | str, on_fault: OnFault | None = None) -> list[AnnotatedPhoto]:
     """Every part of the file as one record with exactly one annotation.
 
-    `id` is the photograph's own name: two parts of one photo share it. Raises InputError when the
+    `id` is the photograph's own name (with its folder or ending where another has that name): two parts of one photo
+    share it. Raises InputError when the
     folder has no or several `data_*.json`, and for faulty records unless `on_fault` takes them.
     """
     folder = Path(folder)
     file = _data_file(folder)
     faults = Faults(file, on_fault)
     photos: list[AnnotatedPhoto] = []
+    names: dict[str, str] = {}
     for index, record in enumerate(load_json(file, list)):
         with faults.of(f"record {index}"):
             name = field(record, "image_path", str)
             for number, part in enumerate(field(record, "part_list", list)):
                 with faults.of(f"record {index} ({name}), part {number}"):
-                    photos.append(_item(folder, Path(name).stem, part))
+                    photos.append(_item(folder, name, part, names))
     faults.finish()
     return photos
 
 
 def merge(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
-    """Records of the same photograph and size as one, with all their annotations, in order."""
-    merged: dict[tuple[str, str, tuple[int, int]], AnnotatedPhoto] = {}
-    for photo in photos:
-        key = (photo.source, photo.id, photo.size)
-        first = merged.get(key)
-        merged[key] = photo if first is None else replace(first, annotations=first.annotations + photo.annotations)
-    return list(merged.values())
+    """Records of the same photograph, size and file's bytes as one, with all their annotations, in order."""
+    return united(photos)
 
 
 def _data_file(folder: Path) -> Path:
@@ -60,17 +57,25 @@ def _data_file(folder: Path) -> Path:
     return files[0]
 
 
-def _item(folder: Path, photo: str, part: Any) -> AnnotatedPhoto:
+def _item(folder: Path, image: str, part: Any, names: dict[str, str]) -> AnnotatedPhoto:
+    """One part. names: id -> the image path that it stands for."""
     thing, name = field(part, "object", str), field(part, "part", str)
     instructions = tuple(field(part, "instruction", list))
     if len(instructions) != INSTRUCTIONS or not all(isinstance(text, str) and text.strip() for text in instructions):
         raise InputError(f"{INSTRUCTIONS} instructions", f"{len(instructions)} ({instructions!r:.80})")
-    stem = f"{photo}-{thing}-{name}".replace(" ", "_")
+    stem = f"{Path(image).stem}-{thing}-{name}".replace(" ", "_")
     path = inside(folder / "images", f"{stem}.jpg")
     size = photo_size(path)
     mask = _mask(folder / "masks" / f"{stem}.png", size)
     annotation = Annotation(f"{thing} {name}", instructions[PHRASE], encode_rle(mask), instructions)
-    return AnnotatedPhoto(photo, path, size, (annotation,), "instructpart")
+    return AnnotatedPhoto(_id(image, names), path, size, (annotation,), "instructpart")
+
+
+def _id(image: str, names: dict[str, str]) -> str:
+    """The photo's name; more of its path where another photo has that name."""
+    path = PurePosixPath(image.replace("\\", "/"))
+    ids = (path.stem, path.with_suffix("").as_posix(), path.as_posix())
+    return next((id for id in ids if names.setdefault(id, image) == image), image)
 
 
 def _mask(path: Path, size: tuple[int, int]) -> Mask:

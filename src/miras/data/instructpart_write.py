@@ -33,24 +33,41 @@ def write(pictures: Sequence[Picture], out: Path, album: Album, lost: Losses) ->
         folder = out / split
         (folder / "masks").mkdir(parents=True)
         records: list[dict[str, Any]] = []
+        taken: set[str] = set()
         for picture in some:
-            photo = album.stem(folder / "photos", picture.name)
-            taken: set[str] = set()
-            for shown in picture.shown:
-                part = _part(shown, lost)
-                stem = f"{photo}-{part['object']}-{part['part']}".replace(" ", "_")
-                if stem.casefold() in taken:
+            parts = [_part(shown, lost) for shown in picture.shown]
+            photo = _photo(picture, split, parts, folder / "photos", album, taken)
+            mine: set[str] = set()
+            for shown, part in zip(picture.shown, parts, strict=True):
+                stem = _stem(photo, part)
+                if stem.casefold() in mine:
                     lost["{} masks beside another of the same object and part"] += 1
                     continue
-                taken.add(stem.casefold())
+                mine.add(stem.casefold())
                 album.place_jpeg(picture, folder / "images", stem, lost)
                 pixels = decode_rle(shown.rle).astype(np.uint8) * np.uint8(255)
                 Image.fromarray(pixels).save(folder / "masks" / f"{stem}.png")
                 records.append({"image_path": f"{photo}.jpg", "part_list": [part]})
+            taken |= mine
         name = f"data_{split}.json" if split else "data_all.json"
         (folder / name).write_text(json.dumps(records, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         regions += len(records)
     return regions
+
+
+def _photo(
+    picture: Picture, split: str, parts: Sequence[dict[str, Any]], folder: Path, album: Album, taken: set[str]
+) -> str:  # fmt: skip
+    """A name for a photo of which no file is called like one of another: "cup-lid" of "a" beside "lid" of "a-cup"."""
+    while True:
+        photo = album.stem(folder, picture.called(split))
+        if taken.isdisjoint(_stem(photo, part).casefold() for part in parts):
+            return photo
+
+
+def _stem(photo: str, part: dict[str, Any]) -> str:
+    """What the files of a part are called."""
+    return f"{photo}-{part['object']}-{part['part']}".replace(" ", "_")
 
 
 def _part(shown: Shown, lost: Losses) -> dict[str, Any]:

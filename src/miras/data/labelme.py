@@ -1,7 +1,7 @@
 """LabelMe: one JSON a photo, with polygons, rectangles, circles and masks.
 
-In: a JSON, or a folder of them (its folders train, val and test are splits). Out: one record a region;
-shapes of one label and one `group_id` are one region. The other way: one JSON beside each photo.
+In: a JSON, or a folder of them, with the folders inside it (train, val and test are splits). Out: one record a
+region; shapes of one label and one `group_id` are one region. The other way: one JSON beside each photo.
 A mask is written as polygons along its pixel edges, one for each 4-connected part, grouped; LabelMe has no
 holes, so a mask with holes is one `mask` shape (PNG). Both read back exactly. A pixel belongs to an
 outline when its centre lies inside. Source: github.com/wkentaro/labelme, versions 4 and 5.
@@ -27,8 +27,9 @@ from miras.core.masks import box_of, decode_rle, encode_rle, mask_to_polygons, p
 from miras.core.types import Mask, Rle
 from miras.data.checks import Faults, OnFault, field, load_json, photo_size, same_size
 from miras.data.gather import Album, Losses, Picture, by_split
+from miras.data.places import beside, json_files
 from miras.data.record import Record
-from miras.data.single import id_of, single, split_folders
+from miras.data.single import id_of, single
 
 VERSION = "5.3.0"
 """Of LabelMe's format, as written."""
@@ -42,12 +43,10 @@ def read(path: Path, on_fault: OnFault | None = None) -> Iterator[Record]:
     and told to `on_fault`; without it all faults raise InputError after the last good record.
     """
     faults = Faults(path, on_fault)
-    files = [(path, "")] if path.is_file() else [
-        (file, split) for folder, split in split_folders(path) for file in sorted(folder.glob("*.json"))
-    ]  # fmt: skip
+    files = json_files(path, lambda found: "shapes" in found and "text" not in found)
     if not files:
         raise InputError(f"LabelMe JSON files in {path}", "none")
-    for file, split in files:
+    for file, split, place in files:
         name = file.name if path.is_file() else file.relative_to(path).as_posix()
         with faults.of(name):
             document = load_json(file, dict)
@@ -58,7 +57,7 @@ def read(path: Path, on_fault: OnFault | None = None) -> Iterator[Record]:
                     rle = encode_rle(union(*(shape_mask(shapes[i], size) for i in shape_numbers)))
                     image_id, source = Path(photo.name).stem, path.resolve().stem
                     record = single(
-                        photo, size, label, rle, id=id_of(source, split, f"{file.stem}-{number}"),
+                        photo, size, label, rle, id=id_of(source, split, f"{place}-{number}"),
                         image_id=image_id, source=source, split=split, meta=_meta(shapes[shape_numbers[0]]),
                     )  # fmt: skip
                     if data is not None:
@@ -120,7 +119,7 @@ def write(
     for split, picture in ((split, picture) for split, some in by_split(pictures).items() for picture in some):
         folder = out / split
         folder.mkdir(parents=True, exist_ok=True)
-        stem = album.stem(folder, picture.name)
+        stem = album.stem(folder, picture.called(split))
         if album.mode == "reference" and picture.data is None:
             image = Path(os.path.relpath(picture.path, folder)).as_posix()
         else:
@@ -151,7 +150,7 @@ def _regions(shapes: list[Any], name: str, faults: Faults) -> Iterator[tuple[str
 def _photo(file: Path, document: dict[str, Any]) -> tuple[Path, Size, bytes | None]:
     """The photo's path, its (H, W), and its bytes where only these are there."""
     name = document.get("imagePath")
-    path = file.parent / (name.replace("\\", "/") if isinstance(name, str) and name else f"{file.stem}.jpg")
+    path = file.parent / name.replace("\\", "/") if isinstance(name, str) and name else beside(file)
     data: bytes | None = None
     if path.is_file() or not isinstance(document.get("imageData"), str):
         size = photo_size(path)

@@ -25,7 +25,9 @@ from typing import Any, Literal
 from miras.core.errors import InputError
 from miras.data.card import front_matter, ordered
 from miras.data.checks import Faults, OnFault
+from miras.data.identity import FileNames, Known, Names
 from miras.data.jsonl import checked, located, relative
+from miras.data.places import split_named
 from miras.data.record import SPLITS, Record
 
 Photos = Literal["copy", "link", "reference"]
@@ -122,14 +124,19 @@ def files_of(path: Path, split: str | None = None) -> list[Path]:
     if path.is_file():
         return [path]
     folder = path / "data" if (path / "data").is_dir() else path
-    files = [file for name in (*SPLITS, "all") for file in sorted(folder.glob(f"{name}-*.parquet"))]
-    files = files or sorted(folder.glob("*.parquet"))
+    order = (*SPLITS, "")
+    files = sorted(folder.glob("*.parquet"), key=lambda file: (order.index(_split(file)), file.name))
     if not files:
         got = f"a folder without {folder.name}/*.parquet" if path.exists() else f"no file or folder {path}"
         raise InputError("a miras dataset (Parquet)", got)
-    if split is not None and (named := [file for file in files if file.name.startswith(f"{split or 'all'}-")]):
+    if split is not None and (named := [file for file in files if _split(file) == split]):
         return named
     return files
+
+
+def _split(file: Path) -> str:
+    """The split in the name of a file: "val" of "val-00000-of-00001", "validation-0"."""
+    return split_named(file.name.partition("-")[0])
 
 
 # Writing
@@ -140,8 +147,12 @@ class _Album:
 
     def __init__(self, out: Path, staging: Path, mode: str) -> None:
         self._out, self._staging, self._mode = out, staging, mode
-        self._names: dict[str, str] = {}
-        self._taken: set[str] = set()
+        self._names, self._files, self._placed = Names(), FileNames(), set[str]()
+
+    def known(self, record: Record) -> Known:
+        """Which photo a record is about."""
+        name = record["image_id"] or record["image"]
+        return self._names(record["source"], name, record["image"], record.get("image_bytes"))
 
     def enter(self, record: Record) -> dict[str, Any]:
         """The image column of a record: {"bytes", "path"}."""
@@ -154,19 +165,13 @@ class _Album:
         return {"bytes": content if content is not None else _content(Path(path)), "path": name}
 
     def _name(self, record: Record) -> str:
-        """images/<source>/<file>, a number added where another photo has that name already."""
-        path = record["image"]
-        if path in self._names:
-            return self._names[path]
-        source, file = _safe(record["source"]), Path(_safe(Path(path).name))
-        name, number = f"images/{source}/{file}", 1
-        while name.casefold() in self._taken:
-            number += 1
-            name = f"images/{source}/{file.stem}-{number}{file.suffix}"
-        if self._mode in ("copy", "link"):
+        """images/<source>/<file>; more is added where another photo has that name already."""
+        path, source = record["image"], record["source"]
+        file, id = _safe(Path(path).name), "/".join(map(_safe, record["image_id"].split("/")))
+        name = self._files((source, *self.known(record)), file, id, f"images/{_safe(source)}/")
+        if self._mode in ("copy", "link") and name not in self._placed:
             self._place(Path(path), record.get("image_bytes"), name)
-        self._taken.add(name.casefold())
-        self._names[path] = name
+            self._placed.add(name)
         return name
 
     def _place(self, photo: Path, content: bytes | None, name: str) -> None:
@@ -250,6 +255,7 @@ def _row(record: Record, album: _Album) -> dict[str, Any]:
     except UnicodeEncodeError as error:
         raise InputError('"meta" in valid Unicode', str(error.reason)) from error
     row["image"] = album.enter(record)
+    row["image_id"] = record["image_id"] and album.known(record).id
     return row
 
 

@@ -1,10 +1,11 @@
 """Official PRIST: one JSON list of dialogues, and LabelMe polygons of their final targets.
 
 In: `test.json`, a list of {"img_id", "dialogue": [{"from": "human"|"gpt", "value"}], "focus"}, with one `[SEG]` in
-the last reply; where they are to be had, photos and a LabelMe file `{stem of img_id}.json` for each. Out: `Record`
-values, and both kinds of files again: the JSON byte for byte as it was released. A shape belongs to a
-dialogue when its label is the focus after normalisation, never by a part of it (the official code
-takes "sign text" for "sign"). Source: PixelRIST, ACL 2025.acl-long.864, and its repository.
+the last reply; where they are to be had, photos and a LabelMe file `{stem of img_id}.json` for each (of photos with one
+stem it is that of its folder and its `imagePath`). Out: `Record` values, and both kinds of files again: the JSON byte
+for byte as it was released. A shape belongs to a dialogue when its label is the focus after normalisation, never by
+a part of it (the official code takes "sign text" for "sign"). Source: PixelRIST, ACL 2025.acl-long.864, and its
+repository.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from miras.core.masks import union
 from miras.core.types import Mask, Name, Operator, Region, Turn, Words
 from miras.data import labelme
 from miras.data.checks import Faults, OnFault, field, inside, load_json, photo_size, same_size
-from miras.data.record import SPLITS, Record, TurnRecord, turn_record
+from miras.data.identity import File, FileNames, Names, same_file
+from miras.data.places import PHOTOS, files, split_of, the_one
+from miras.data.record import Record, TurnRecord, turn_record
 from miras.data.stream import items
 
 SEG = "[SEG]"
@@ -59,11 +62,13 @@ def read(
 
 
 def write(
-    records: Iterable[Record], path: Path | str, *, masks: Path | str | None = None, on_fault: OnFault | None = None
-) -> int:
+    records: Iterable[Record], path: Path | str, *, masks: Path | str | None = None, on_fault: OnFault | None = None,
+    names: PhotoNames | None = None,
+) -> int:  # fmt: skip
     """Write the JSON at `path` and the LabelMe files; returns the number of dialogues. Whole or not at all.
 
-    masks: the folder of the LabelMe files ("masks" beside the JSON); made only when a record has a region.
+    masks: the folder of the LabelMe files ("masks" beside the JSON); made only when a record has a region. names: keeps
+    what each photo is called in the file: by its own name, unless another has that.
     PRIST holds one target, in the last reply: a record with regions elsewhere, with several, or with
     operators is a fault, left out when `on_fault` takes it. So is a second mask for the same photo and
     focus that is not the first. Masks are polygons along the pixel edges; one with holes is a LabelMe `mask`
@@ -73,6 +78,7 @@ def write(
     folder = Path(masks) if masks is not None else path.parent / "masks"
     faults = Faults(path, on_fault)
     targets: dict[str, dict[str, Any]] = {}
+    names = names or PhotoNames()
     count = 0
     staging = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -80,8 +86,8 @@ def write(
         with staging.open("w", encoding="utf-8", newline="\n") as file:
             for index, record in enumerate(records):
                 with faults.of(f"record {index} ({record['id']!r})"):
-                    item = _item(record)
-                    _collect(record, targets)
+                    item = _item(record, names)
+                    _collect(record, item["img_id"], targets)
                     file.write(("[\n    " if count == 0 else ",\n    ") + _indented(item))
                     count += 1
             file.write("\n]" if count else "[]")
@@ -118,6 +124,25 @@ def mask_of(shapes: list[Any], focus: str, size: tuple[int, int]) -> Mask | None
     return union(*chosen) if chosen else None
 
 
+class PhotoNames:
+    """What photos are called in a file of PRIST. taken: name -> path and, where it is embedded, the file."""
+
+    def __init__(self) -> None:
+        self._names, self._files = Names(), FileNames(stems=True)
+        self.taken: dict[str, File] = {}
+
+    def __call__(self, record: Record) -> str:
+        """The name of a record's photo: its file's, unless another has that or differs in the ending alone."""
+        path, data = Path(record["image"]), record.get("image_bytes")
+        if data is None and not path.is_file():
+            return path.name
+        id = record["image_id"] or record["image"]
+        known = self._names(record["source"], id, path, data)
+        name = self._files((record["source"], *known), path.name, known.id)
+        self.taken.setdefault(name, File(path, data))
+        return name
+
+
 class _Reader:
     """Makes records of one file; keeps the shapes of the last photo."""
 
@@ -125,31 +150,34 @@ class _Reader:
         self._stem = file.stem
         self._photos, self._masks = photos.resolve(), masks
         self._need_photos, self._need_masks = need_photos, need_masks
-        self._last: tuple[Path, list[Any]] | None = None
+        self._last: tuple[Path, dict[str, Any]] | None = None
+        self._of_stem: dict[str, list[Path]] | None = None
 
     def record(self, item: Any, index: int) -> Record:
         name, focus, turns = _parsed(item)
         photo = inside(self._photos, name)
         size = photo_size(photo) if self._need_photos or photo.is_file() else (0, 0)
-        mask = self._mask(name, focus, size) if size != (0, 0) else None
+        mask = self._mask(name, photo, focus, size) if size != (0, 0) else None
         last = _closing(item["dialogue"][-1]["value"], focus, mask, len(turns) - 1)
         without = [what for what, lacks in (("photo", size == (0, 0)), ("mask", mask is None)) if lacks]
         return {
             "id": f"{self._stem}-{index}", "image_id": name, "image": photo.as_posix(), "height": size[0],
-            "width": size[1], "split": self._stem if self._stem in SPLITS else "", "source": "prist",
+            "width": size[1], "split": split_of(self._stem), "source": "prist",
             "kind": "progressive", "hops": max(1, len(turns) // 2 - 1), "focus": focus, "turns": [*turns[:-1], last],
             "meta": {"without": without} if without else {},
         }  # fmt: skip
 
-    def _mask(self, name: str, focus: str, size: tuple[int, int]) -> Mask | None:
-        path = inside(self._masks, f"{Path(name).stem}.json")
+    def _mask(self, name: str, photo: Path, focus: str, size: tuple[int, int]) -> Mask | None:
+        own, flat = (inside(self._masks, Path(stem).with_suffix(".json").as_posix()) for stem in (name, photo.name))
+        path = own if own.is_file() else flat
         if not path.is_file():
             if self._need_masks:
                 raise InputError("the mask", f"no file {path}")
             return None
         if self._last is None or self._last[0] != path:
-            self._last = (path, _shapes_in(path, size))
-        shapes = self._last[1]
+            self._last = (path, load_json(path, dict))
+        shapes = _shapes_in(self._last[1], path, size)
+        self._check_photo(self._last[1].get("imagePath"), photo, path)
         try:
             mask = mask_of(shapes, focus, size)
         except InputError as error:
@@ -158,6 +186,26 @@ class _Reader:
             labels = sorted({repr(shape.get("label")) for shape in shapes if isinstance(shape, dict)})
             raise InputError(f"a shape labelled {focus!r} in {path.name}", ", ".join(labels)[:300] or "none")
         return mask
+
+    def _check_photo(self, said: Any, photo: Path, file: Path) -> None:
+        """That a LabelMe file is about this photo, where others have its name. Raises InputError."""
+        if self._of_stem is None:
+            self._of_stem = {}
+            for other in files(self._photos, *PHOTOS):
+                self._of_stem.setdefault(other.stem, []).append(other)
+        others = self._of_stem.get(photo.stem, [])
+        if len(others) < 2:
+            return
+        place = file.relative_to(self._masks).with_suffix("")
+        near = [other for other in others if other.relative_to(self._photos).with_suffix("") == place] or others
+        parts = Path(said.replace("\\", "/")).parts if isinstance(said, str) else ()
+        for start in range(len(parts)):  # the more of its path fits, the surer it is
+            if fits := [other for other in near if other.parts[-len(parts) + start :] == parts[start:]]:
+                near = fits
+                break
+        only = the_one(near, file.name)
+        if only is None or not same_file(File(only), File(photo)):
+            raise InputError(f"a mask of {photo.name}", f"{file.name}, which is of {only.name if only else said}")
 
 
 # Reading
@@ -172,8 +220,7 @@ def _folder(file: Path, given: Path | str | None, name: str) -> Path:
     return beside if beside.is_dir() else file.parent
 
 
-def _shapes_in(path: Path, size: tuple[int, int]) -> list[Any]:
-    document = load_json(path, dict)
+def _shapes_in(document: dict[str, Any], path: Path, size: tuple[int, int]) -> list[Any]:
     noted = (document.get("imageHeight"), document.get("imageWidth"))
     if all(type(side) is int for side in noted):
         same_size(f"a LabelMe file ({path.name})", size, noted)  # type: ignore[arg-type]
@@ -217,7 +264,7 @@ def _closing(value: str, focus: str, mask: Mask | None, index: int) -> TurnRecor
 # Writing
 
 
-def _item(record: Record) -> dict[str, Any]:
+def _item(record: Record, names: PhotoNames) -> dict[str, Any]:
     """The record as PRIST has it. Raises InputError when PRIST cannot hold it."""
     turns = record["turns"]
     roles = [turn["role"] for turn in turns]
@@ -233,20 +280,23 @@ def _item(record: Record) -> dict[str, Any]:
     places = [number for number, p in enumerate(turns[-1]["content"]) if (p["type"], p["text"]) == wanted]
     if not places:
         raise InputError("the focus in the last reply", f"{record['focus']!r} in {turns[-1]['text']!r:.80}")
+    if any(p["type"] == "name" and p["region"] not in {r["id"] for r in turn["regions"]}
+           for turn in turns for p in turn["content"]):  # fmt: skip
+        raise InputError("regions that are named once", "one that is meant again")
     dialogue = []
     for turn in turns:
         said = [SEG if turn is turns[-1] and n == places[-1] else p["text"] for n, p in enumerate(turn["content"])]
         dialogue.append({"from": _SPEAKERS[turn["role"]], "value": "".join(said)})
     focus = regions[0][1]["phrase"] if regions else record["focus"]
-    return {"img_id": Path(record["image"]).name, "dialogue": dialogue, "focus": focus}
+    return {"img_id": names(record), "dialogue": dialogue, "focus": focus}
 
 
-def _collect(record: Record, targets: dict[str, dict[str, Any]]) -> None:
+def _collect(record: Record, name: str, targets: dict[str, dict[str, Any]]) -> None:
     """Add the record's region to the LabelMe document of its photo."""
     regions = record["turns"][-1]["regions"]
     if not regions:
         return
-    region, name = regions[0], Path(record["image"]).name
+    region = regions[0]
     document = targets.get(name) or labelme.document([], name, (record["height"], record["width"]))
     shapes = document["shapes"]
     known = [shape for shape in shapes if normal(shape["label"]) == normal(region["phrase"])]

@@ -16,6 +16,8 @@ from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data import coco, coverage, indexed_png, instructpart
 from miras.data.checks import OnFault, field, load_json
+from miras.data.identity import named_photos
+from miras.data.places import split_places
 
 Reader = Callable[[Path, OnFault | None], list[AnnotatedPhoto]]
 
@@ -37,7 +39,7 @@ def read(path: Path | str, format: str, on_fault: OnFault | None = None) -> list
     path = Path(path)
     if not path.exists():
         raise InputError(f"{format} data", f"no file or folder {path}")
-    return FORMATS[format](path, on_fault)
+    return list(named_photos(FORMATS[format](path, on_fault)))
 
 
 def read_sources(root: Path | str, on_fault: OnFault | None = None) -> list[AnnotatedPhoto]:
@@ -49,7 +51,7 @@ def read_sources(root: Path | str, on_fault: OnFault | None = None) -> list[Anno
     photos: list[AnnotatedPhoto] = []
     for name, (where, reader) in SOURCES.items():
         if (root / where).exists():
-            photos += reader(root / where, on_fault)
+            photos += named_photos(reader(root / where, on_fault))
         else:
             log.warning("no %s: %s is missing", name, root / where)
     if not photos:
@@ -82,9 +84,9 @@ def _image_root(json_path: Path) -> Path:
     """Where the photos of a COCO JSON lie: beside it, or as COCO's own archives unpack."""
     folder = json_path.parent
     split = json_path.stem.rpartition("_")[2]
-    beside = (folder / "images", folder / "JPEGImages", folder)
-    above = (folder.parent / split, folder.parent / "images" / split, folder.parent / "images")
-    return _first_with(json_path, "images", beside + above)
+    beside = (*split_places(folder, split), folder / "images", folder / "JPEGImages", folder)
+    above = (*split_places(folder.parent, split), folder.parent / split, folder.parent / "images" / split)
+    return _first_with(json_path, "images", (*beside, *above, folder.parent / "images"))
 
 
 def _first_with(json_path: Path, key: str, folders: tuple[Path, ...]) -> Path:

@@ -1,6 +1,6 @@
 """ReasonSeg: one JSON beside each photo, with the questions and the outlines of what they ask for.
 
-In: a folder (its folders train, val and test are splits) or one JSON:
+In: a folder with the folders inside it (train, val and test are splits) or one JSON:
 `{"text": [...], "is_sentence": bool, "shapes": [{"label": "target" | "ignore", "points": [[x, y], ...]}]}`.
 Out: one record a JSON; all its questions stay in `meta`, and pixels to ignore as run lengths. Drawn by LISA's
 rule: whole coordinates are pixels, outlines belong to the shape, larger shapes first, so that a small one lies on
@@ -23,13 +23,13 @@ from miras.core.masks import Polygon, decode_rle, encode_rle, mask_to_polygons, 
 from miras.core.types import Mask
 from miras.data.checks import Faults, OnFault, field, load_json, photo_size
 from miras.data.gather import Album, Losses, Picture, Shown, by_split
+from miras.data.places import beside, json_files
 from miras.data.record import Record
-from miras.data.single import id_of, request, single, split_folders
+from miras.data.single import id_of, request, single
 
 TARGET = "target"
 """Label of what is asked for, and the phrase where the file has questions only."""
 IGNORE, _PASSED_OVER = "ignore", "flag"
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG")
 Size = tuple[int, int]
 
 
@@ -41,14 +41,12 @@ def read(path: Path, on_fault: OnFault | None = None) -> Iterator[Record]:
     after the last good record.
     """
     faults = Faults(path, on_fault)
-    files = [(path, "")] if path.is_file() else [
-        (file, split) for folder, split in split_folders(path) for file in sorted(folder.glob("*.json"))
-    ]  # fmt: skip
+    files = json_files(path, lambda found: {"shapes", "text"} <= found)
     if not files:
         raise InputError(f"ReasonSeg JSON files in {path}", "none")
-    for file, split in files:
+    for file, split, place in files:
         with faults.of(file.name if path.is_file() else file.relative_to(path).as_posix()):
-            yield _record(file, split, path.resolve().stem)
+            yield _record(file, split, path.resolve().stem, place)
     faults.finish()
 
 
@@ -112,7 +110,7 @@ def write(pictures: Sequence[Picture], out: Path, album: Album, lost: Losses) ->
             of_mask.setdefault(shown.rle["counts"], []).append(shown)
         lost["that {} photos are one each (copied, for a file has one target)"] += len(of_mask) > 1
         for group in of_mask.values():
-            stem = album.stem(folder, picture.name)
+            stem = album.stem(folder, picture.called(split))
             album.place(picture, folder, stem)
             texts, sentences = _texts(group)
             target = decode_rle(group[0].rle)
@@ -136,12 +134,12 @@ def _texts(group: Sequence[Shown]) -> tuple[list[str], bool]:
     return list(dict.fromkeys(shown.ask for shown in group)), True
 
 
-def _record(file: Path, split: str, source: str) -> Record:
+def _record(file: Path, split: str, source: str, place: str) -> Record:
     document = _load(file)
     texts = field(document, "text", list)
     if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise InputError("at least one text", f"{texts!r:.60}")
-    photo = next((p for end in _SUFFIXES if (p := file.with_suffix(end)).is_file()), file.with_suffix(".jpg"))
+    photo = beside(file)
     size = photo_size(photo)
     target, ignored = draw(field(document, "shapes", list), size)
     if not target.any():
@@ -153,7 +151,7 @@ def _record(file: Path, split: str, source: str) -> Record:
         meta["ignore"] = encode_rle(ignored)
     return single(
         photo, size, phrase, encode_rle(target), ask=texts[0] if sentence else request(phrase), meta=meta, split=split,
-        id=id_of(source, split, file.stem), image_id=file.stem, source=source,
+        id=id_of(source, split, place), image_id=file.stem, source=source,
     )  # fmt: skip
 
 

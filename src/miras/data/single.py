@@ -13,7 +13,9 @@ from typing import Any
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto, Mark, Name, Operator, Piece, Rle, Turn, Words
-from miras.data.record import SPLITS, Record, TurnRecord, turn_record
+from miras.data.places import split_folders as split_folders
+from miras.data.places import split_of as split_of
+from miras.data.record import Record, TurnRecord, turn_record
 from miras.data.words import definite, indefinite
 
 REQUEST = "Show me {}."
@@ -50,18 +52,20 @@ def request(phrase: str) -> str:
 
 
 def records_of(
-    photos: Sequence[AnnotatedPhoto], split: str = "", instruction: int = 0, metas: Sequence[dict[str, Any]] = ()
-) -> Iterator[Record]:
+    photos: Sequence[AnnotatedPhoto], split: str = "", instruction: int = 0, metas: Sequence[dict[str, Any]] = (),
+    seen: dict[tuple[str, str], int] | None = None,
+) -> Iterator[Record]:  # fmt: skip
     """One record for each annotation. instruction: which of the annotation's own questions is asked.
 
-    The id is "{source}/{split}/{image_id}-{n}", n from 1 in each photograph. All the questions stay in `meta` under
+    The id is "{source}/{split}/{image_id}-{n}", n from 1 in each photograph; seen: (split, image_id) -> the last n,
+    where a dataset has several files. All the questions stay in `meta` under
     "instructions", the number of the one asked under "instruction". metas: more of it, one for each photo.
     Raises InputError when an annotation has instructions, but not so many.
     """
-    seen: dict[str, int] = {}
+    seen = {} if seen is None else seen
     for number, photo in enumerate(photos):
         for note in photo.annotations:
-            seen[photo.id] = seen.get(photo.id, 0) + 1
+            count = seen[split, photo.id] = seen.get((split, photo.id), 0) + 1
             meta: dict[str, Any] = {"label": note.label, **(metas[number] if metas else {})}
             ask = ""
             if note.instructions:
@@ -71,22 +75,10 @@ def records_of(
                 meta |= {"instructions": list(note.instructions), "instruction": instruction}
             yield single(
                 photo.path, photo.size, note.phrase, note.rle, ask=ask, split=split, source=photo.source, meta=meta,
-                id=id_of(photo.source, split, f"{photo.id}-{seen[photo.id]}"), image_id=photo.id,
+                id=id_of(photo.source, split, f"{photo.id}-{count}"), image_id=photo.id,
             )  # fmt: skip
 
 
 def id_of(source: str, split: str, name: str) -> str:
     """The id of a record: source, split where there is one, and name, with "/" between."""
     return "/".join(part for part in (source, split, name) if part)
-
-
-def split_of(name: str) -> str:
-    """The split that a folder or a file names: "val" of "val", "instances_val2017", "refs_testA"; or ""."""
-    word = name.rpartition("_")[2].rstrip("0123456789")
-    return word if word in SPLITS else ""
-
-
-def split_folders(path: Path) -> list[tuple[Path, str]]:
-    """The folders train, val and test inside a folder with their splits; else the folder itself, undivided."""
-    found = [(path / split, split) for split in SPLITS if (path / split).is_dir()]
-    return found or [(path, "")]

@@ -1,18 +1,19 @@
 """Training, calibration and validation photos, told apart by a hash of what must stay together.
 
-In: photos of any sources. Out: lists that share no group. Knows no files. The same photo gets
-the same side whatever else is in the list, in whatever order.
+In: photos of any sources. Out: lists that share no group. The same photo gets the same side whatever else is in the
+list, in whatever order; files with the same bytes are on one side, whatever they are called.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data import alike
+from miras.data.identity import File, copies
 
 FRAMES_TOGETHER = 600
 """Video frame numbers that stay on one side: ten pictures taken 60 frames (2 s) apart."""
@@ -24,6 +25,7 @@ OTHER_SHARE = 0.1
 """The same, for the sources that are not named."""
 CALIBRATION_SHARE = 1 / 3
 """Share of the photographs kept out of training that is used for calibration, not for figures."""
+Groups = Callable[[Sequence[AnnotatedPhoto]], Sequence[str]]
 _VIDEO_FRAME = re.compile(r"(?P<sequence>\d{4}[A-Z0-9]{2}|Seq\d{2}[A-Z]{2})_f?(?P<frame>\d+)")
 """CamVid's names: 0001TP_006690, 0006R0_f00930, 0016E5_00420, Seq05VD_f00000."""
 
@@ -38,19 +40,39 @@ def group_of(photo: AnnotatedPhoto) -> str:
     return f"{photo.source}/{frame['sequence']}/{int(frame['frame']) // FRAMES_TOGETHER}"
 
 
+def groups(photos: Sequence[AnnotatedPhoto]) -> list[str]:
+    """For each photo what must not be divided: groups that hold copies of one file are one, the first by name."""
+    own = [group_of(photo) for photo in photos]
+    leads: dict[str, str] = {}
+
+    def lead(group: str) -> str:
+        while group in leads:
+            group = leads[group]
+        return group
+
+    there = [n for n, photo in enumerate(photos) if photo.content is not None or photo.path.is_file()]
+    firsts = copies(File(photos[n].path, photos[n].content) for n in there)
+    for number, first in zip(there, firsts, strict=True):
+        less, more = sorted((lead(own[number]), lead(own[there[first]])))
+        if less != more:
+            leads[more] = less
+    return [lead(group) for group in own]
+
+
 def split(
-    photos: Iterable[AnnotatedPhoto], val_share: float = 0.1, seed: int = 0
+    photos: Iterable[AnnotatedPhoto], val_share: float = 0.1, seed: int = 0, by: Groups = groups
 ) -> tuple[list[AnnotatedPhoto], list[AnnotatedPhoto]]:
     """(training, validation), each in the order given.
 
-    val_share: 0..1, reached on average in every source, for groups fall by their own hash.
+    val_share: 0..1, reached on average in every source, for groups fall by their own hash. by: the group of each photo.
     """
     if not 0.0 <= val_share <= 1.0:
         raise InputError("a validation share from 0 to 1", str(val_share))
     train: list[AnnotatedPhoto] = []
     val: list[AnnotatedPhoto] = []
-    for photo in photos:
-        (val if _place(group_of(photo), seed) < val_share else train).append(photo)
+    photos = list(photos)
+    for photo, group in zip(photos, by(photos), strict=True):
+        (val if _place(group, seed) < val_share else train).append(photo)
     return train, val
 
 
@@ -58,9 +80,10 @@ def recipe_split(photos: Iterable[AnnotatedPhoto]) -> tuple[list[AnnotatedPhoto]
     """(training, validation) as the recipe of `miras-mini` keeps them: `VAL_SHARES` source by source."""
     train: list[AnnotatedPhoto] = []
     val: list[AnnotatedPhoto] = []
-    for photo in photos:
-        share = VAL_SHARES.get(photo.source, OTHER_SHARE)
-        (val if _place(group_of(photo), 0) < share else train).append(photo)
+    photos = list(photos)
+    shares = {group_of(photo): VAL_SHARES.get(photo.source, OTHER_SHARE) for photo in photos}
+    for photo, group in zip(photos, groups(photos), strict=True):
+        (val if _place(group, 0) < shares[group] else train).append(photo)
     return train, val
 
 

@@ -1,7 +1,7 @@
 """What a dataset holds, in one pass: counts, lengths, sizes of targets, kinds, hops, duplicates.
 
 In: `Record` values. Out: a dict of plain values (JSON), and the same as a table for people. Memory grows with the
-number of photos and questions by a few bytes each. Knows no file format.
+number of photos and questions by little each. Knows no file format.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_tools
 
+from miras.data.identity import Known, Names
 from miras.data.record import Record, RegionRecord
 
 SMALL = 0.05
@@ -32,15 +33,15 @@ _COUNTS = re.compile("(?:[P-o]{0,6}[0-O])+")
 def statistics(records: Iterable[Record]) -> dict[str, Any]:
     """The figures of a dataset. Histograms have text keys, as JSON has them; no record: zeros, None for means.
 
-    conversations, images, utterances, masks: counts. turns: exchanges (one question, one reply) of a
-    conversation -> conversations. kinds, hops, splits, sources -> conversations; operators -> regions.
+    conversations, images (photographs, see `identity`), utterances, masks: counts. turns: exchanges (one question, one
+    reply) of a conversation -> conversations. kinds, hops, splits, sources -> conversations; operators -> regions.
     targets: conversations with a final target: a focus, or a region. fine_grained: those whose final target
     is a part (`meta["part"]` is true, or its phrase says "... of the ...") or lies on under SMALL of the
     photo; `meta["part"]` false leaves only the size. fine_grained_share: fine_grained / targets. The final
     target is the region whose phrase is the focus, the last one where several are, else the last region.
     question_words, answer_words, phrase_words: {"mean", "quantiles", "histogram"}, words between spaces; phrases
     are those of the final targets. target_share: area / photo of the final targets, likewise, histogram by
-    AREA_EDGES. duplicates: conversations whose (image_id, focus) came before. distinct_questions_share:
+    AREA_EDGES. duplicates: conversations whose photograph and focus came before. distinct_questions_share:
     different users' utterances / users' utterances, case and spaces apart. Where masks are missing (official
     PRIST), fine_grained goes by phrases alone.
     """
@@ -67,7 +68,9 @@ def table(stats: Mapping[str, Any]) -> str:
 def final_region(record: Record) -> RegionRecord | None:
     """The region of the final target: the last one named like the focus, else the last one; None without regions."""
     regions = [region for turn in record["turns"] for region in turn["regions"]]
-    named = [region for region in regions if region["phrase"] == record["focus"]]
+    meant = [p["region"] for turn in record["turns"] for p in turn["content"]
+             if p["type"] == "name" and p["text"] == record["focus"]]  # fmt: skip
+    named = [region for region in regions if region["phrase"] == record["focus"] or region["id"] in meant[-1:]]
     return next(reversed(named or regions), None)
 
 
@@ -104,14 +107,15 @@ class _Gathered:
         }
         self.words: dict[str, Counter[int]] = {name: Counter() for name in ("question", "answer", "phrase")}
         self.shares = array("d")
-        self.images: set[bytes] = set()
+        self.names, self.images = Names(), set[bytes]()
         self.pairs: set[bytes] = set()
         self.questions: set[bytes] = set()
         self.asked, self.duplicates = 0, 0
 
     def add(self, record: Record) -> None:
         self.count += 1
-        self.images.add(_digest(record["image_id"]))
+        known = self.names(record["source"], record["image_id"], record["image"], record.get("image_bytes"))
+        self.images.add(_photo(record, known))
         turns = record["turns"]
         self.utterances += len(turns)
         for name, value in (
@@ -127,9 +131,9 @@ class _Gathered:
                 self.questions.add(_digest(" ".join(turn["text"].lower().split())))
             self.masks += len(turn["regions"])
             self.histograms["operators"].update(region["operator"] for region in turn["regions"])
-        self._target(record)
+        self._target(record, known)
 
-    def _target(self, record: Record) -> None:
+    def _target(self, record: Record, known: Known) -> None:
         share, region = target_share(record), final_region(record)
         phrase = record["focus"] or (region["phrase"] if share is not None and region else "")
         if share is not None:
@@ -140,7 +144,7 @@ class _Gathered:
         self.fine += is_fine_grained(record, share)
         self.words["phrase"][len(phrase.split())] += 1
         if record["focus"]:
-            pair = _digest(f"{record['image_id']}\0{record['focus']}")
+            pair = _digest(f"{record['focus']}\0") + _photo(record, known)
             self.duplicates += pair in self.pairs
             self.pairs.add(pair)
 
@@ -187,6 +191,10 @@ def _sorted(counts: Counter[Any]) -> dict[str, int]:
     """Text keys; numbers by size, names by frequency."""
     keys: Sequence[Any] = sorted(counts, key=lambda key: (key if isinstance(key, int) else -counts[key], str(key)))
     return {str(key): counts[key] for key in keys}
+
+
+def _photo(record: Record, known: Known) -> bytes:
+    return _digest(f"{record['source']}\0{known.id}")
 
 
 def _digest(text: str) -> bytes:

@@ -16,6 +16,7 @@ from miras.core.types import Mark, Operator, Piece, Region, Turn, Words
 from miras.data import remarks
 from miras.data.manner import PLAIN, Manner
 from miras.data.phrasing import pick
+from miras.data.recalls import Recalls, listing
 from miras.data.scene import Scene, Target
 from miras.data.spelling import rough
 from miras.data.voice import Request, Voice
@@ -28,33 +29,47 @@ _QUESTION_AGAIN = 0.3
 _MOST_OF_WHOLE = 0.9
 _RARE = {"side": 0.4, "whole": 0.4}
 """Weights of sorts of targets, one for the others."""
-_FIRST_NAMED = ("ask", "next", "again", "narrow", "other", "one")
+_FIRST_NAMED = ("ask", "next", "again", "narrow", "other", "one", "keep", "recall", "previous", "reselect")
 _MOST_CHAT = 2
 
 
 class Talk:
     """The state. turns, moves: what was said and done. steps: selections; members: the annotations
-    in each of them. named: targets so far. focus, hops: of the last exchange, of the whole."""
+    in each of them. named: targets so far, the newest last; order: as they were first named; taken: those that were
+    cut. focus, hops: of the last exchange, of the whole. points: what is meant again is pointed at, and there are
+    moves that do; complements: there are moves that select all but something."""
 
-    def __init__(self, scene: Scene, rng: np.random.Generator, heldout: bool, manner: Manner = PLAIN) -> None:
+    first_named = _FIRST_NAMED
+
+    def __init__(
+        self, scene: Scene, rng: np.random.Generator, heldout: bool, points: bool = False, complements: bool = False,
+        manner: Manner = PLAIN,
+    ) -> None:  # fmt: skip
         self.scene, self.rng, self.manner = scene, rng, manner
+        self.points, self.complements = points, complements
         self.voice = Voice(rng, heldout, scene.shared_uses, manner.existence)
         self.turns: list[Turn] = []
         self.moves: list[str] = []
         self.steps: Steps = ()
         self.members: list[frozenset[int]] = []
         self.named: list[Target] = []
+        self.order: list[Target] = []
+        self.taken: list[Target] = []
+        self._ids: dict[frozenset[int], int] = {}
         self.refused: set[str] = set()
         self.focus = ""
         self.hops = 1
         self._last_form = self._last_refused = ""
         self._phrases: list[str] = []
+        self._drawn_before: list[Region] = []
         self._regions = 0
         self._moves: dict[str, Callable[[], bool]] = {
             "ask": self.ask, "next": self.next, "two": self.two, "add": self.add, "cut": self.cut, "undo": self.undo,
             "absent": self.absent, "other": self.other, "narrow": self.narrow, "again": self.again, "chat": self.chat,
             "one": self.one, "which": self.which, "check": self.check,
         }  # fmt: skip
+        self._recalls = Recalls(self)
+        self._moves |= self._recalls.moves()
 
     @property
     def selected(self) -> frozenset[int]:
@@ -110,7 +125,14 @@ class Talk:
             return False
         target = pick(self.rng, inside)
         self.hops += 1
-        return self._answer("cut", Request(self.voice.naming("cut", target), "cut"), [target], Operator.CUT)
+        return self._answer("cut", Request(self.cut_text(target), "cut"), [target], Operator.CUT)
+
+    def cut_text(self, target: Target) -> str:
+        """A text that cuts the target; where there is all but, none that could mean that."""
+        text = self.voice.naming("cut", target)
+        while self.complements and text.lower().startswith("everything"):
+            text = self.voice.naming("cut", target)
+        return text
 
     def undo(self) -> bool:
         """One step back, right after a step."""
@@ -281,18 +303,17 @@ class Talk:
         self, move: str, request: Request, targets: list[Target], operator: Operator = Operator.REPLACE
     ) -> bool:
         """Append the exchange whose reply names the targets; always True."""
-        index, first = len(self.turns) + 1, self._regions + 1
-        regions = tuple(
-            Region(id_, target.phrase, self.scene.mask(target), index, operator)
-            for id_, target in enumerate(targets, first)
-        )
-        self._regions += len(regions)
+        regions = self._drawn(targets, operator)
+        names = [(target.phrase, self._ids[target.members]) for target in targets]
         mark: list[Piece] = [] if operator is Operator.REPLACE else [Mark(operator)]
-        pieces = mark + self.voice.reply(request.reply, [(r.phrase, r.id) for r in regions], **request.slots)
+        pieces = mark + (self.voice.reply(request.reply, names, **request.slots) if request.reply else listing(names))
         united = frozenset().union(*(t.members for t in targets))
         changed = {Operator.ADD: self.selected | united, Operator.CUT: self.selected - united}
+        changed[Operator.EXCEPT] = self._recalls.outside(united)
         self.members.append(changed.get(operator, united))
         self._phrases.append(targets[-1].phrase)
+        self.order += [t for t in targets if all(t.members != known.members for known in self.order)]
+        self.taken = [t for t in self.taken if t not in targets] + (targets if operator is Operator.CUT else [])
         self.named += [t for t in targets if t not in self.named]
         self.named.sort(key=lambda t: t is targets[-1])
         self.focus, self._last_form = targets[-1].phrase, request.reply
@@ -304,10 +325,22 @@ class Talk:
         """A text of the user as it may be typed."""
         return rough(text, self.rng, self.manner.typos) if self.manner.typos else text
 
+    def _drawn(self, targets: list[Target], operator: Operator) -> tuple[Region, ...]:
+        """The regions that the next reply draws: of all its targets, or of those that were not named before."""
+        index, regions = len(self.turns) + 1, list[Region]()
+        for target in targets:
+            if self.points and target.members in self._ids:
+                continue
+            self._regions += 1
+            self._ids[target.members] = self._regions
+            regions.append(Region(self._regions, target.phrase, self.scene.mask(target), index, operator))
+        self._drawn_before += regions
+        return tuple(regions)
+
     def _exchange(
         self, move: str, text: str, pieces: list[Piece], regions: tuple[Region, ...] = (), as_is: bool = False
     ) -> None:
         reply = Turn("assistant", tuple(pieces), regions)
         self.turns += [Turn.user(text if as_is else self._typed(text)), reply]
         self.moves.append(move)
-        self.steps = advance(self.steps, reply)
+        self.steps = advance(self.steps, reply, self._drawn_before)

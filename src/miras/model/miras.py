@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, DynamicCache, PreTrainedModel
 
-from miras.core.errors import WeightsError
-from miras.core.grammar import IMAGE, Encoder
+from miras.core.errors import InputError, WeightsError
+from miras.core.grammar import IMAGE, NOT, REF, SPECIAL_TOKENS, Encoder
 from miras.core.types import Box, Mask
 from miras.model.backbones import has_imagenet, load_imagenet
 from miras.model.concepts import Concepts
@@ -30,6 +30,7 @@ from miras.model.config import MirasConfig
 from miras.model.instruction import Comprehension, InstructionComprehension
 from miras.model.language import LanguageTokenizer, load_language
 from miras.model.llama import fastest_dtype
+from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
 from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, TOP_LEFT, MaskDecoder, without_specks
 from miras.model.tagging import Tagger, tags
@@ -41,6 +42,8 @@ CONTINUATIONS = "continuations.json"
 LANGUAGE_PREFIX = "instruction.language_model."
 PUBLISHED = ("image_encoder.semantic_tower.", "image_encoder.semantic_head.")
 """Parameters that a model with `semantic_head` takes from ImageNet's weights each time."""
+MEANING = {REF: " same", NOT: " except"}
+"""Words that later special tokens begin as."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ class Miras(PreTrainedModel):
         self.tagger: Tagger | None = None
         if config.tags:
             self.learn_tags(config.tags)
+        self.pointer = self._new_pointer() if config.points else None
         self.encoded_photos = 0
         self.image_dtype = torch.float32
         self.continuations: dict[tuple[int, ...], tuple[tuple[int, float], ...]] = {}
@@ -99,7 +103,10 @@ class Miras(PreTrainedModel):
     @property
     def grammar(self) -> Encoder:
         """Writes conversations as this model's ids."""
-        return Encoder(self.tokenizer, self.config.image_tokens, self.config.mask_tokens)
+        config = self.config
+        return Encoder(
+            self.tokenizer, config.image_tokens, config.mask_tokens, config.points, config.complements
+        )  # fmt: skip
 
     def encode_image(self, photos: Sequence[NDArray[np.uint8]]) -> ImageFeatures:
         """Features of photos (H, W, 3) uint8 RGB, each of its own size; float32, whatever they were computed in."""
@@ -114,6 +121,22 @@ class Miras(PreTrainedModel):
         self.config.tags = list(names)
         self.tagger = Tagger(names, self.image_encoder.pooled_width)
         return self.tagger
+
+    def learn_to_talk(self, points: bool = False, complements: bool = False) -> None:
+        """From now on it may point at what was named before (points), and know all but (complements); what it could do
+        it can still do. Their tokens begin as the words of `MEANING`, a new pointer as the likeness of words alone."""
+        instruction, config = self.instruction, self.config
+        new = SPECIAL_TOKENS[len(instruction.special) :] if points or complements else ()
+        rows = [instruction.table.weight[self.tokenizer.encode(MEANING[token])].mean(0) for token in new]
+        if rows:
+            instruction.extend(torch.stack(rows).detach())
+        if points and self.pointer is None:
+            self.pointer = self._new_pointer()
+        config.points, config.complements = config.points or points, config.complements or complements
+
+    def _new_pointer(self) -> Pointer:
+        usual = self.instruction.table.weight.detach().float().mean(0)
+        return Pointer(self.instruction.width, len(self.config.alignment_layers), usual)
 
     def tags(self, features: ImageFeatures, index: int) -> tuple[str, ...]:
         """What photo `index` seems to show, by name, the likeliest first; nothing without a tagger."""
@@ -312,7 +335,12 @@ def read_config(folder: Path) -> MirasConfig:
     version, own = values.get("weights_version"), MirasConfig().weights_version
     if version != own:
         raise WeightsError(f"weights version {own}", f"version {version}", "update miras, or train again: miras train")
-    return MirasConfig.from_dict(values)
+    try:
+        return MirasConfig.from_dict(values)
+    except InputError as error:
+        raise WeightsError(
+            "a configuration that this version of miras knows", error.got, "update miras, or mend config.json"
+        ) from error
 
 
 def _half(name: str, value: Tensor) -> Tensor:

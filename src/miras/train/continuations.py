@@ -34,8 +34,10 @@ def continuations(
     prompts: Counter[int] = Counter()
     for index in range(count):
         photo = photos[int(rng.integers(len(photos)))]
-        talk = dialogues.sample(photo, np.random.default_rng([seed, index, 9])).conversation
-        encoded = grammar.encode(render(talk, TEMPLATES[template]))
+        talk = dialogues.sample(
+            photo, np.random.default_rng([seed, index, 9]), points=grammar.points, complements=grammar.complements
+        ).conversation
+        encoded = grammar.encode(render(talk, TEMPLATES[template], points=grammar.points))
         prompts.update(
             {token_id for token_id, label in zip(encoded.ids, encoded.labels, strict=True) if label == IGNORE}
         )

@@ -19,11 +19,12 @@ import numpy as np
 
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
-from miras.core.selection import Steps, advance
+from miras.core.selection import follow
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mask, Name, Piece, Region, Turn, Words
 from miras.data import knowledge
 from miras.data.checks import SHOWN_FAULTS
 from miras.data.formats import guess_format, read_records
+from miras.data.identity import Contents, File
 from miras.data.record import Record, TurnRecord, turn_of
 from miras.data.spelling import rough
 from miras.data.validate import validate, without
@@ -126,19 +127,23 @@ def pack(record: Record) -> Talk:
 def versions(photo: AnnotatedPhoto, records: Iterable[Record]) -> tuple[RecordedPhoto, ...]:
     """The files of one photograph, each with its conversations; photo: its annotations, there may be none.
 
-    Text may have been written onto a copy of the photo (kind "text"): such a file gets no annotations. Neither does one
-    of another size. The annotated photo itself is among them whenever it has annotations.
+    Only the annotated photo itself, by its bytes, has annotations: text may have been written onto another (kind
+    "text"). It is among them whenever it has annotations.
     """
-    files: dict[str, list[Record]] = {}
+    files: dict[int, list[Record]] = {}
+    contents = Contents()
     for record in records:
-        files.setdefault(record["image"], []).append(record)
+        files.setdefault(contents(File(Path(record["image"]), record.get("image_bytes"))), []).append(record)
+    number = contents(File(photo.path, photo.content)) if files else -1
+    unseen = photo.content is None and not photo.path.is_file()
     found: list[RecordedPhoto] = []
-    for image, group in files.items():
-        size = (group[0]["height"], group[0]["width"])
-        same = size == photo.size and (Path(image) == photo.path or any(record["kind"] != "text" for record in group))
-        own = replace(photo, path=Path(image), size=size)
+    for file, group in files.items():
+        size, content = (group[0]["height"], group[0]["width"]), group[0].get("image_bytes")
+        own = replace(photo, path=Path(group[0]["image"]), size=size, content=content)
+        said = unseen and any(record["kind"] != "text" for record in group)
+        same = size == photo.size and (file == number or said)
         shown = own if same else replace(own, annotations=(), vocabulary=frozenset())
-        found.append(RecordedPhoto(shown, tuple(map(pack, group)), group[0].get("image_bytes")))
+        found.append(RecordedPhoto(shown, tuple(map(pack, group)), content))
     if photo.annotations and not any(version.photo.annotations for version in found):
         found.insert(0, RecordedPhoto(photo))
     return tuple(found)
@@ -267,13 +272,7 @@ def _stays(part: Mask, full: Mask, least: float) -> bool:
 
 def _emptied(conversation: Conversation) -> bool:
     """Whether some step selects nothing."""
-    steps: Steps = ()
-    for turn in conversation.turns:
-        if turn.role == "assistant":
-            steps = advance(steps, turn)
-            if steps and not steps[-1].mask.any():
-                return True
-    return False
+    return any(bool(steps) and not steps[-1].mask.any() for _, steps in follow(conversation.turns))
 
 
 def _target(photo: AnnotatedPhoto, talks: Sequence[Talk], rng: np.random.Generator) -> AnnotatedPhoto:

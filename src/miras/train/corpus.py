@@ -6,6 +6,7 @@ it begins. Splits go by photograph.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,16 +19,19 @@ from miras.data.checks import SHOWN_FAULTS
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
 from miras.data.guess import guess_format
+from miras.data.identity import File, Folders, Names, Parted, named_photos, same_file, united
+from miras.data.places import split_folders
 from miras.data.read import FORMATS as ANNOTATED
 from miras.data.read import SOURCES, read_sources
 from miras.data.read import read as read_annotations
 from miras.data.record import Record
 from miras.data.single import id_of, request, single
-from miras.data.split import CALIBRATION_SHARE, recipe_sides, split
+from miras.data.split import CALIBRATION_SHARE, group_of, groups, recipe_sides, split
 from miras.data.words import plural
 from miras.train import conversations
 from miras.train.recipe import Data
 
+log = logging.getLogger(__name__)
 MEND = "mend or delete what is named (docs/own_data.md)"
 """What to do about faulty data."""
 
@@ -70,15 +74,18 @@ def read(paths: Sequence[Path], data: Data) -> Corpus:
         raise InputError("data to train on", "none", "name folders with --data")
     photos: list[AnnotatedPhoto] = []
     records: list[Record] = []
+    names, taken = Names(), Counter[str]()
     for path in paths:
         if not path.exists():
             raise InputError("data to train on", f"no file or folder {path}")
         if path.is_dir() and any((path / where).exists() for where, _ in SOURCES.values()):
-            photos += read_sources(path)
+            more = read_sources(path)
+            talks: list[Record] = []
         else:
             more, talks = _formatted(path)
-            photos += more
-            records += talks
+        photos += _named(more, names)
+        records += (_of_photo(_numbered(record, taken), names) for record in talks)
+    photos = united(photos)
     if not photos and not records:
         got = "none in " + ", ".join(map(str, paths))
         raise InputError("photos with masks to train on", got, "outline something in each photo and save it")
@@ -113,9 +120,36 @@ def _format(path: Path) -> str:
         raise InputError(f"photos with masks in {path}", error.got, cure) from error
 
 
+def _named(photos: Iterable[AnnotatedPhoto], names: Names) -> Iterator[AnnotatedPhoto]:
+    """Photos with ids that none of other data has; what is said of their split stays."""
+    for photo in photos:
+        (found,) = named_photos([_plain(photo)], names)
+        yield replace(found, source=photo.source)
+
+
+def _numbered(record: Record, taken: Counter[str]) -> Record:
+    """The record with an id that none of other data has."""
+    taken[record["id"]] += 1
+    count = taken[record["id"]]
+    return record if count == 1 else {**record, "id": f"{record['id']}~{count}"}
+
+
+def _of_photo(record: Record, names: Names) -> Record:
+    """The record with the id that its photo has among all data."""
+    given = name_of(record).removeprefix(f"{record['source']}/")
+    known = names(record["source"], given, record["image"], record.get("image_bytes"))
+    return record if known.id == given else {**record, "image_id": known.id}
+
+
 def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
     faults: list[str] = []
-    photos = read_annotations(path, format, faults.append)
+    photos: list[AnnotatedPhoto] = []
+    whole = path.is_file() or any(path.glob("*.json")) or (path / "labels.txt").is_file()
+    told_apart = Folders()
+    for folder, given in [(path, "")] if whole else split_folders(path):
+        found = told_apart(read_annotations(folder, format, faults.append), folder)
+        source = f"{path.resolve().name}@{given}" if given else ""
+        photos += [replace(photo, source=source or photo.source) for photo in found]
     if faults:
         more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         cure = f"{MEND}; `miras data validate {path} --format {format}` lists them all"
@@ -129,23 +163,28 @@ def _is_plain(record: Record) -> bool:
 
 
 def _annotated(picture: Picture, splits: dict[tuple[str, str], str]) -> AnnotatedPhoto:
-    source = str(picture.key[0])
-    notes = _notes(picture)
-    given = splits.get((source, picture.name), "")
-    return AnnotatedPhoto(picture.name, picture.path, picture.size, notes, f"{source}@{given}" if given else source)
+    given = splits.get((picture.source, picture.id), "")
+    source = f"{picture.source}@{given}" if given else picture.source
+    return AnnotatedPhoto(
+        picture.id, picture.path, picture.size, _notes(picture), source, content=picture.data
+    )  # fmt: skip
 
 
 def held_out(corpus: Corpus) -> Iterator[Record]:
     """The validation side as records: each label of a photo once, where it has several masks as "cups"; then the
     recorded conversations."""
+    seen = Counter[str]()
     for photo in corpus.kept:
         count = Counter(note.label for note in photo.annotations)
-        for number, (note, mask) in enumerate(grouped(photo), 1):
+        for note, mask in grouped(photo):
             phrase = plural(note.phrase) if count[note.label] > 1 and not note.instructions else note.phrase
-            yield single(
-                photo.path, photo.size, phrase, encode_rle(mask), id=id_of(photo.source, "val", f"{photo.id}-{number}"),
+            seen[key(photo)] += 1
+            name = f"{photo.id}-{seen[key(photo)]}"
+            record = single(
+                photo.path, photo.size, phrase, encode_rle(mask), id=id_of(photo.source, "val", name),
                 image_id=photo.id, source=photo.source, split="val", meta={"label": note.label},
             )  # fmt: skip
+            yield record if photo.content is None else {**record, "image_bytes": photo.content}
     for record in corpus.talks:
         yield {**record, "split": "val"}
 
@@ -175,10 +214,14 @@ def _filled(photos: list[AnnotatedPhoto], records: Iterable[Record]) -> list[Ann
     """Photos that only conversations know get the regions of these as annotations."""
     bare = {key(photo) for photo in photos if not photo.annotations}
     talks = [record for record in records if name_of(record) in bare]
-    found = {f"{p.key[0]}/{str(p.name).removeprefix(str(p.key[0]) + '/')}": p for p in gather(talks, Losses())[0]}
+    found: dict[str, list[Picture]] = {}
+    for shown in gather(talks, Losses())[0]:
+        found.setdefault(f"{shown.source}/{shown.id.removeprefix(shown.source + '/')}", []).append(shown)
     filled = []
     for photo in photos:
-        picture = found.get(key(photo)) if not photo.annotations else None
+        file = File(photo.path, photo.content)
+        mine = found.get(key(photo), []) if not photo.annotations else []
+        picture = next((one for one in mine if same_file(File(one.path, one.data), file)), None)
         notes = _notes(picture) if picture is not None else photo.annotations
         filled.append(replace(photo, annotations=notes))
     return filled
@@ -193,7 +236,8 @@ def _add_recorded(photos: list[AnnotatedPhoto], records: Iterable[Record]) -> No
             known.add(name)
             size = (record["height"], record["width"])
             id = name.removeprefix(f"{record['source']}/")
-            photos.append(AnnotatedPhoto(id, Path(record["image"]), size, (), record["source"]))
+            path, content = Path(record["image"]), record.get("image_bytes")
+            photos.append(AnnotatedPhoto(id, path, size, (), record["source"], content=content))
 
 
 def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> Corpus:
@@ -223,8 +267,12 @@ def _shared(
     photos: list[AnnotatedPhoto], share: float
 ) -> tuple[list[AnnotatedPhoto], list[AnnotatedPhoto], list[AnnotatedPhoto]]:
     """(training, validation, calibration). Where photos are few and chance left a side empty, the share moves until
-    each has a photo; raises InputError where it cannot."""
-    train, rest = split(photos, share)
+    each has a photo; raises InputError where it cannot. Copies of one photo are divided where there is no other."""
+    together = groups(photos)
+    if len(set(together)) == 1 < len(photos) and 0 < share < 1:
+        together = [group_of(photo) for photo in photos]
+        log.warning("all %d photos are copies of one: what is validated with was trained on", len(photos))
+    train, rest = split(photos, share, by=lambda _: together)
     low, high = 0.0, 1.0
     while 0 < share < 1 and not (train and rest):
         low, high = (low, share) if rest else (share, high)
@@ -232,7 +280,7 @@ def _shared(
             cure = "annotate more, or --set data.val=0 to train without validation"
             raise InputError("two photos at least, to train on and to validate with", f"{len(photos)} alone", cure)
         share = (low + high) / 2
-        train, rest = split(photos, share)
+        train, rest = split(photos, share, by=lambda _: together)
     kept, calibration = split(rest, CALIBRATION_SHARE, seed=1)
     return (train, kept, calibration) if kept else (train, rest, [])
 
@@ -247,6 +295,14 @@ def _given(photos: list[AnnotatedPhoto], by_photo: dict[str, list[Record]]) -> d
                 "data with a split of its own (data.split: given)", f"none for photo {photo.id}", "data.split=share"
             )
         sides[side].append(photo)
+    names = {side: {key(_plain(photo)) for photo in some} for side, some in sides.items()}
+    if twice := sorted(names["train"] & (names["val"] | names["test"]) | names["val"] & names["test"]):
+        raise InputError("each photograph in one split", f"{twice[0]} in several", MEND)
+    parted = Parted()
+    for side, photo in ((side, photo) for side, some in sides.items() for photo in some):
+        parted.add(key(_plain(photo)), side, File(photo.path, photo.content))
+    for line in parted.lines:
+        log.warning("%s", line)
     return sides
 
 

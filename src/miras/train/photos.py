@@ -60,7 +60,8 @@ class Mix:
     """What an item is made of. conversations: about each photo, 0 = phrases are all that is wanted. recorded: share of
     recorded ones where a photo has both. turns, kinds: of sampled ones, see `dialogues.sample`. longest: photos are
     held with this longer side, in pixels. shares, other: how often a source is drawn. strength: of augmentation.
-    manner: of sampled conversations; its typos go into recorded ones too."""
+    manner: of sampled conversations; its typos go into recorded ones too. points, complements: what sampled ones may
+    do, see `dialogues.sample`."""
 
     conversations: int = 1
     recorded: float = 0.5
@@ -71,6 +72,8 @@ class Mix:
     other: float = 0.1
     strength: Strength = DEFAULT
     manner: Manner = PLAIN
+    points: bool = False
+    complements: bool = False
 
 
 class Draw:
@@ -132,7 +135,7 @@ class Album:
 
     def _read(self, file: RecordedPhoto) -> tuple[bytes, AnnotatedPhoto]:
         photo = file.photo
-        pixels = read_photo(photo.path if file.content is None else file.content)
+        pixels = read_photo(photo.file if file.content is None else file.content)
         if pixels.shape[:2] != photo.size:
             got = f"{pixels.shape[1]} x {pixels.shape[0]} in {photo.path}"
             raise InputError(f"a photo of {photo.size[1]} x {photo.size[0]} (W x H), as its masks", got)
@@ -220,7 +223,14 @@ class Photos(Dataset[Item]):
             pixels = sample.pixels if mix.manner.referring else None
             for _ in range(mix.conversations - len(talks)):
                 example = dialogues.sample(
-                    sample.photo, rng, turns=mix.turns, kinds=mix.kinds, manner=mix.manner, pixels=pixels
+                    sample.photo,
+                    rng,
+                    turns=mix.turns,
+                    kinds=mix.kinds,
+                    manner=mix.manner,
+                    pixels=pixels,
+                    points=mix.points,
+                    complements=mix.complements,
                 )
                 talks.append(example.conversation)
         shown = sample.photo if sample.photo.annotations else None
@@ -252,8 +262,11 @@ class Photos(Dataset[Item]):
 class Items(Dataset[tuple[int, Item]]):
     """The items of a whole run with their numbers."""
 
-    def __init__(self, corpus: Corpus, recipe: Recipe, count: int) -> None:
-        """count: items of all steps and processes. Raises InputError for unknown keys of `recipe.augment`, and for a
+    def __init__(
+        self, corpus: Corpus, recipe: Recipe, count: int, *, points: bool = False, complements: bool = False
+    ) -> None:
+        """count: items of all steps and processes. points, complements: what the model can do.
+        Raises InputError for unknown keys of `recipe.augment`, and for a
         corpus that holds nothing for the stage."""
         data, batch = recipe.data, recipe.batch
         known = [field.name for field in fields(Strength)]
@@ -262,7 +275,7 @@ class Items(Dataset[tuple[int, Item]]):
         mix = Mix(
             batch.conversations if recipe.stage == 2 else 0, data.recorded, data.turns, data.kinds or None,
             data.longest, data.shares, data.other, Strength(**recipe.augment),
-            Manner(data.referring, data.chat, data.typos, data.existence),
+            Manner(data.referring, data.chat, data.typos, data.existence), points, complements,
         )  # fmt: skip
         photographs = [
             versions(photo, corpus.records.get(f"{photo.source}/{photo.id}", ()) if mix.conversations else ())

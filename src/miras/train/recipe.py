@@ -27,7 +27,9 @@ class Start:
     embeddings of the words they stand for, as after stage 1. reads: what is written in a photo stands in the opening
     of its conversations from now on; tags: names of what the photo seems to show, by a tagger that is fitted first
     (a model that has one is given a new fit in any case). imagenet: the semantic tower becomes ImageNet's own, with its
-    classifier, where the weights have another one (`train.imagenet`)."""
+    classifier, where the weights have another one (`train.imagenet`). points: what was named before and is meant again
+    is pointed at from now on; complements: all but (`[NOT]`) is learnt. What the weights can do already, they go on
+    doing."""
 
     weights: str = ""
     preset: str = "miras-mini"
@@ -36,6 +38,8 @@ class Start:
     reads: bool = False
     tags: bool = False
     imagenet: bool = False
+    points: bool = False
+    complements: bool = False
 
 
 @dataclass(frozen=True)

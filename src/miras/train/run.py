@@ -103,7 +103,7 @@ def run(
     checks = Validation(recipe.check, validate, lambda model, file: validation.sheet(model, shown, file))
     callbacks = [average, progress, *([checks] if kept else [])]
     collate = Collate(student.model, recipe, tag)
-    trainer = MirasTrainer(student, recipe, out, items(recipe, corpus), collate, callbacks)
+    trainer = MirasTrainer(student, recipe, out, items(recipe, corpus, student.model), collate, callbacks)
     average.trainer = checks.trainer = trainer
     collate.processes = trainer.args.world_size
     if trainer.is_world_process_zero():
@@ -121,11 +121,13 @@ def run(
     }  # fmt: skip
 
 
-def items(recipe: Recipe, corpus: Corpus) -> Items:
-    """The photos and conversations of every step of the run, each determined by its number."""
+def items(recipe: Recipe, corpus: Corpus, model: Miras | None = None) -> Items:
+    """The photos and conversations of every step of the run, each determined by its number. model: which sampled
+    conversations it can be taught follows from what it can do."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     count = recipe.steps * recipe.batch.photos * recipe.batch.accumulate * world
-    return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count)
+    can = {} if model is None else {"points": model.config.points, "complements": model.config.complements}
+    return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count, **can)
 
 
 def tags(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> tagging.Tags | None:

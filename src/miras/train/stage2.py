@@ -5,7 +5,7 @@ the running model's own. Source: paper, stage 2.
 Presence is learnt from phrases on the other photos of the batch, and from probes: an answer that names
 a thing that is not there, as the model would when it looks before it refuses.
 B photos, C conversations, P probes, L tokens, R regions, K mask tokens, M memory tokens, S runs of mask slots,
-W lines of written text, T supervised tokens, V vocabulary.
+W lines of written text, T supervised tokens, V vocabulary, Q places that point, N mentions of regions.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miras.core.grammar import IGNORE, REJ, SEG
+from miras.core.grammar import IGNORE, REF, REJ, SEG
 from miras.core.types import Conversation
 from miras.data import knowledge
 from miras.model.miras import Miras
+from miras.model.pointer import by_region
 from miras.model.visual_encoders import ImageFeatures, pool_by_mask
 from miras.train import losses, reasoning_losses
 from miras.train.dialogue_batch import DialogueBatch, selections
@@ -44,6 +45,7 @@ class Weights:
     refusal: float = 0.0
     operators: float = 0.0
     heat: float = 0.0
+    pointer: float = 0.5
 
     @property
     def draw(self) -> bool:
@@ -59,10 +61,11 @@ def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tens
     if batch.own_C.any() and len(batch.row_R):
         batch = own_history(model, batch, features)
     if not weights.draw:
-        return _summed(_text_parts(model, batch, _read(model, batch, features).last_CLD, weights), weights)
+        reading = _read(model, batch, features)
+        return _summed(_text_parts(model, batch, reading.last_CLD, weights) | _pointed(model, batch, reading), weights)
     drawn = _draw(model, batch, features)
     regions = batch.regions
-    parts = _text_parts(model, batch, drawn.last_CLD, weights)
+    parts = _text_parts(model, batch, drawn.reading.last_CLD, weights) | _pointed(model, batch, drawn.reading)
     seen, there = _presence(model, batch, features, drawn)
     mask_loss, iou_loss = losses.candidates(drawn.logits_RMss.float(), drawn.iou_RM, regions.target_Rss)
     parts |= {"mask": mask_loss, "iou": iou_loss, "presence": losses.presence(seen, there)}
@@ -121,9 +124,9 @@ def _read(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Readi
 
 @dataclass
 class _Drawn:
-    """One reading of a batch: the language model's last states, the words of each region and its masks."""
+    """One reading of a batch: the words of each region and its masks."""
 
-    last_CLD: Tensor
+    reading: _Reading
     span_RSE: Tensor
     spoken_RS: Tensor
     words_RS: Tensor
@@ -149,7 +152,7 @@ def _draw(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Drawn
     logits, iou = model.decoder(
         prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3, heat
     )
-    return _Drawn(reading.last_CLD, span, spoken, words, match, prior, heat, logits, iou)
+    return _Drawn(reading, span, spoken, words, match, prior, heat, logits, iou)
 
 
 @torch.no_grad()
@@ -217,7 +220,9 @@ def _text_parts(model: Miras, batch: DialogueBatch, last_CLD: Tensor, weights: W
     parts = {"text": (each_T * weight_T).sum() / weight_T.sum(), "token_hits": hits_T.mean()}
     parts |= {"special_hits": hits_T[special_T].mean(), "name_hits": losses.mean(hits_T[named_T])}
     ids = reasoning_losses.operator_ids(model.grammar)
-    rows, columns, operator_N = reasoning_losses.decisions(batch.labels_CL, model.grammar.id(SEG), ids)
+    rows, columns, operator_N = reasoning_losses.decisions(
+        batch.labels_CL, [model.grammar.id(end) for end in (SEG, REF)], ids
+    )
     logits_NV = model.instruction.logits(last_CLD[rows, columns]).float()
     if weights.refusal:
         refuse_N = operator_N == reasoning_losses.REFUSES
@@ -229,13 +234,40 @@ def _text_parts(model: Miras, batch: DialogueBatch, last_CLD: Tensor, weights: W
     return parts | {"operator_hits": operator_hits[asked].mean() if asked.any() else operator_hits.new_ones(())}
 
 
+def _pointed(model: Miras, batch: DialogueBatch, reading: _Reading) -> dict[str, Tensor]:
+    """Cross-entropy of what is meant again, over the regions that could be; nothing for a model that does not point."""
+    if model.pointer is None:
+        return {}
+    at, states_CLE = batch.pointers, reading.states_CLE
+    if not len(at.region_Q):  # every parameter has a gradient, of zero
+        nothing = torch.stack([parameter.float().sum() for parameter in model.pointer.parameters()]).sum() * 0
+        return {"pointer": nothing, "pointer_hits": nothing.detach() + 1}
+    scores_QN = model.pointer(
+        *_spans(states_CLE, at.row_Q, at.obj_Q, at.ref_Q), *_spans(states_CLE, at.row_N, at.obj_N, at.end_N),
+        states_CLE[at.row_N, at.end_N + model.config.mask_tokens], reading.tokens_RKD[at.region_N],
+        at.first_QN, at.newest_QN,
+    )  # fmt: skip
+    right_Q = by_region(scores_QN, at.may_QN, at.region_N, at.region_Q)
+    with torch.no_grad():
+        each_NQ = torch.stack([
+            by_region(scores_QN, at.may_QN, at.region_N, region.expand_as(at.region_Q)) for region in at.region_N
+        ])  # fmt: skip
+    hits_Q = right_Q.detach() >= each_NQ.amax(0) - 1e-6
+    return {"pointer": -right_Q.mean(), "pointer_hits": hits_Q.float().mean()}
+
+
 def _predictions(model: Miras, batch: DialogueBatch, last_CLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (T, V) where the next token is supervised, those tokens (T,), and which are words of a name (T,)."""
     following = batch.labels_CL[:, 1:]
     supervised = following != IGNORE
     steps = torch.arange(1, batch.ids_CL.shape[1], device=following.device)
-    inside_RL = (steps > batch.obj_R[:, None]) & (steps < batch.seg_R[:, None])
-    named_CL = torch.zeros_like(following).index_add_(0, batch.row_R, inside_RL.long()) > 0
+    at = batch.pointers
+    row, obj, end = (
+        torch.cat(pair)
+        for pair in ((batch.row_R, at.row_Q), (batch.obj_R, at.obj_Q), (batch.seg_R, at.ref_Q))
+    )  # fmt: skip
+    inside_RL = (steps > obj[:, None]) & (steps < end[:, None])
+    named_CL = torch.zeros_like(following).index_add_(0, row, inside_RL.long()) > 0
     return model.instruction.logits(last_CLD[:, :-1][supervised]), following[supervised], named_CL[supervised]
 
 

@@ -70,6 +70,7 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> Student:
     if recipe.start.operators and recipe.stage == 2:
         name_operators(model)
     model.config.reads |= recipe.start.reads
+    model.learn_to_talk(recipe.start.points, recipe.start.complements)
     if recipe.tuning == "full":
         model.config.language_tuned = True
     for name, parameter in model.named_parameters():
@@ -187,6 +188,7 @@ def same_architecture(folder: Path, model: Miras) -> None:
 
     theirs, ours = read_config(folder).to_dict(), model.config.to_dict()
     ignored = {"transformers_version", "architectures", "_name_or_path", "dtype", "torch_dtype", "score_calibration"}
+    ignored |= {"least_score", "unsure_below"}
     unlike = sorted(k for k in (theirs.keys() | ours.keys()) - ignored if theirs.get(k) != ours.get(k))
     if unlike:
         raise InputError(

@@ -104,7 +104,7 @@ def learn(
     names = sorted(found | set(model.config.tags))
     if not names:
         return []
-    looks_NF = torch.stack([look(read_photo(photo.path))[0] for photo in photos])
+    looks_NF = torch.stack([look(read_photo(photo.file))[0] for photo in photos])
     there_NT = torch.tensor([[name in here for name in names] for here in shown]).float()
     weights_N = _weights(photos, shares, other)
     sure_NT = torch.tensor([sureness(photo, names) for photo in photos])

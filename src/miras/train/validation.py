@@ -32,7 +32,7 @@ def phrases(model: Miras, photos: Sequence[AnnotatedPhoto], limit: int = 4) -> d
     scores: dict[str, list[float]] = {}
     inside = union = 0
     for photo in photos:
-        features = model.encode_image([read_photo(photo.path)])
+        features = model.encode_image([read_photo(photo.file)])
         for note, mask in grouped(photo)[:limit]:
             predicted = _mask(model, states, features, note.phrase, photo.size)
             scores.setdefault(photo.source, []).append(iou(predicted, mask))
@@ -49,7 +49,7 @@ def sheet(model: Miras, photos: Sequence[AnnotatedPhoto], file: Path) -> None:
     states = PhraseStates(model)
     rows = []
     for photo in photos:
-        pixels = read_photo(photo.path)
+        pixels = read_photo(photo.file)
         features = model.encode_image([pixels])
         gold, drawn = [], []
         for number, (note, mask) in enumerate(grouped(photo)[:3], 1):

@@ -1,0 +1,348 @@
+"""Which photo a file shows: the one notion of it that readers, writers, splits, training and evaluation share.
+
+In: photos by source, name and file (or the file's bytes). Out: an id for each, of its own in its source. The rules:
+
+1. A photo's id is the name that the dataset has for it, mostly its file's name without the ending.
+2. Two files of one name are one photo when they hold the same bytes (copies, links, one file named twice). Otherwise
+   they are two: the one that comes first keeps the name, the other takes into its id what tells them apart, first of
+   all folders ("cam2/000001", "val/0001", "a.png"). So an id changes in one case only: a photo that comes
+   earlier gets the same name. Readers go by sorted names, and what is added to a dataset mostly comes later.
+3. An id that says more than the file's name ("ccp/0001" of `ccp-0001.jpg`) is the dataset's word: its files are
+   versions of one photograph (text was written onto it), kept together by every split; masks stay with their file.
+4. Equal files of different names are `copies`: photos of their own, which no split that is made here puts on two sides.
+
+Bytes are compared where names are equal (or, for `copies`, sizes), never otherwise. Knows no file format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from miras.core.types import AnnotatedPhoto, Annotation
+from miras.data.record import Record
+
+_END = 4096
+"""Bytes at the end of a file that are compared before the whole of it."""
+
+
+class Known(NamedTuple):
+    """id: of the photograph, in its source. version: which of its files, from 0; of one version all bytes are equal."""
+
+    id: str
+    version: int = 0
+
+
+class File(NamedTuple):
+    """A photo's file. content: its bytes, where it is embedded; the path is no more than a name then."""
+
+    path: Path
+    content: bytes | None = None
+
+
+class Contents:
+    """Numbers files by their bytes, from 0: equal ones have one number. Bytes are read where sizes are equal.
+
+    A file that cannot be read is equal to those of its own path.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[Hashable, tuple[_Look, int] | None] = {}
+        self.count = 0
+
+    def __call__(self, file: File) -> int:
+        """The number of a file."""
+        return self._number(_Look(file.path, file.content))
+
+    def _number(self, look: _Look) -> int:
+        """A file is looked at as closely as needed to tell it from all others: size, end, all of it."""
+        key: tuple[Hashable, ...] = ()
+        for closer in _CLOSER:
+            key = (*key, closer(look))
+            if key not in self._held:
+                self._held[key] = look, self.count
+                self.count += 1
+                return self.count - 1
+            held = self._held[key]
+            if closer is _CLOSER[-1]:
+                break
+            if held is not None:  # alone so far: from now on the next look decides
+                self._held[key] = None
+                self._held[(*key, _CLOSER[len(key)](held[0]))] = held
+        assert held is not None
+        return held[1]
+
+
+class Names:
+    """Gives every photo an id of its own, in the order in which they come; see the rules above."""
+
+    def __init__(self, *, opened: bool = True) -> None:
+        """opened: whether files may be; otherwise all files of one name are one photo."""
+        self._opened = opened
+        self._of_name: dict[tuple[str, str], _Name] = {}
+        self._versions: dict[tuple[str, str], int] = {}
+
+    def __call__(self, source: str, name: str, path: Path | str, content: bytes | None = None) -> Known:
+        """name: the dataset's id of the photo. path: its file; content: the file's bytes, where they are embedded."""
+        same = self._of_name.get((source, name))
+        if same is not None and content is None and same.path == str(path) and not same.first.digest:
+            return same.known[0]
+        if same is not None and not self._opened:
+            return same.known[0]
+        look = _Look(Path(path), content)
+        if same is None:
+            same = self._of_name[source, name] = _Name(look, str(path))
+        number = same.number(look)
+        if number == len(same.known):
+            same.known.append(self._new(source, name, look, same))
+        return same.known[number]
+
+    def _new(self, source: str, name: str, look: _Look, same: _Name) -> Known:
+        id, first = name, same.first.path
+        if same.known and _repeats(name, look.path) and _repeats(name, first):
+            id = next(id for id in _ids(name, look.path, first) if (source, id) not in self._versions)
+        known = Known(id, self._versions.get((source, id), 0))
+        self._versions[source, id] = known.version + 1
+        if id != name:
+            derived = self._of_name[source, id] = _Name(look, str(look.path))
+            derived.known.append(known)
+            derived.number(look)
+        return known
+
+
+def named(records: Iterable[Record]) -> Iterator[Record]:
+    """The records, each with an `image_id` that no other photo of its source has."""
+    names = Names()
+    for record in records:
+        given = record["image_id"]
+        known = names(record["source"], given or record["image"], record["image"], record.get("image_bytes"))
+        yield record if not given or known.id == given else {**record, "image_id": known.id}
+
+
+def named_photos(photos: Iterable[AnnotatedPhoto], names: Names | None = None) -> Iterator[AnnotatedPhoto]:
+    """The photos, each with an `id` that no other of its source has; names: what was named before."""
+    names = names or Names()
+    for photo in photos:
+        known = names(photo.source, photo.id, photo.path, photo.content)
+        yield photo if known.id == photo.id else replace(photo, id=known.id)
+
+
+def united(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
+    """One for each photo: those of one source, id, size and content with all their annotations, in order.
+
+    Nothing is called absent that one of them shows, or does not call absent.
+    """
+    names, found = Names(), dict[Hashable, AnnotatedPhoto]()
+    for photo in photos:
+        key = (photo.source, *names(photo.source, photo.id, photo.path, photo.content), photo.size)
+        first = found.get(key)
+        found[key] = photo if first is None else _joined(first, photo)
+    return list(found.values())
+
+
+class Folders:
+    """Tells the photos of a dataset's folders apart where each folder has a list of names of its own."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[Path, list[File]]] = {}
+
+    def __call__(self, photos: Sequence[AnnotatedPhoto], folder: Path) -> list[AnnotatedPhoto]:
+        """The photos of one more folder; it goes into the ids of those whose name stands for other bytes elsewhere."""
+        here: dict[str, list[File]] = {}
+        for photo in photos:
+            here.setdefault(photo.id, []).append(File(photo.path, photo.content))
+        ids: dict[str, str] = {}
+        for id, files in here.items():
+            first, others = self._first.setdefault(id, (folder, files))
+            if first != folder and not any(same_file(one, other) for one in files for other in others):
+                ids[id] = "/".join((*told_apart(folder / id, first / id), id))
+        return [replace(photo, id=ids.get(photo.id, photo.id)) for photo in photos]
+
+
+def copies(files: Iterable[File]) -> list[int]:
+    """For each file the place of the first with the same bytes, mostly its own."""
+    contents, first = Contents(), dict[int, int]()
+    return [first.setdefault(contents(file), place) for place, file in enumerate(files)]
+
+
+class Parted:
+    """Finds copies that a split puts on two sides: the same bytes under two names, "b (val) is a copy of a (train)"."""
+
+    def __init__(self) -> None:
+        self._contents = Contents()
+        self._first: dict[int, tuple[str, str]] = {}
+        self._seen: set[tuple[str, str]] = set()
+        self.lines: list[str] = []
+
+    def add(self, photo: str, split: str, file: File) -> None:
+        """photo: its name, by which it is told. Photos of no split are passed over; so is one that came before."""
+        if not split or (photo, split) in self._seen or (file.content is None and not file.path.is_file()):
+            return
+        self._seen.add((photo, split))
+        first, side = self._first.setdefault(self._contents(file), (photo, split))
+        if side != split and first != photo:
+            self.lines.append(f"{photo} ({split}) is a copy of {first} ({side})")
+
+
+def same_file(one: File, other: File) -> bool:
+    """Whether two files hold the same bytes."""
+    contents = Contents()
+    return contents(one) == contents(other)
+
+
+def told_apart(path: Path, other: Path) -> tuple[str, ...]:
+    """The folders of a path that another path has not: ("cam2",) of a/cam2/1.png beside a/cam1/1.png.
+
+    Its last folder where it has none of its own; nothing where both lie in one folder.
+    """
+    mine, theirs = path.parent.parts, other.parent.parts
+    if mine == theirs:
+        return ()
+    while mine and theirs and mine[0] == theirs[0]:
+        mine, theirs = mine[1:], theirs[1:]
+    while mine and theirs and mine[-1] == theirs[-1]:
+        mine, theirs = mine[:-1], theirs[:-1]
+    return tuple(part.strip("/\\:") or "root" for part in mine or path.parent.parts[-1:])
+
+
+class FileNames:
+    """A file's name for each photo, that no other has: its own, else with the folders in its id, else with a number."""
+
+    def __init__(self, *, stems: bool = False) -> None:
+        """stems: whether names must differ without their endings, too."""
+        self._stems = stems
+        self._taken: set[str] = set()
+        self._names: dict[Hashable, str] = {}
+
+    def __call__(self, photo: Hashable, name: str, id: str, folder: str = "") -> str:
+        """photo: what tells it from others; name: of its file; id: its own; folder: put before, with its "/"."""
+        if photo not in self._names:
+            self._names[photo] = self._new(name, id, folder)
+            self._taken.add(self._key(self._names[photo]))
+        return self._names[photo]
+
+    def _new(self, name: str, id: str, folder: str) -> str:
+        stem, ending = os.path.splitext(name)
+        parts, number = id.split("/"), 1
+        found = folder + name
+        if self._key(found) in self._taken and parts[-1] in (stem, name):
+            found = folder + "-".join((*parts[:-1], name))
+        while self._key(found) in self._taken:
+            number += 1
+            found = f"{folder}{stem}-{number}{ending}"
+        return found
+
+    def _key(self, name: str) -> str:
+        return (os.path.splitext(name)[0] if self._stems else name).casefold()
+
+
+# Within
+
+
+def _repeats(name: str, path: Path) -> bool:
+    """Whether an id says no more than its file's name does."""
+    return PurePosixPath(name).name in (path.stem, path.name)
+
+
+def _ids(name: str, path: Path, first: Path) -> Iterator[str]:
+    """Ids for a photo whose name the photo `first` has, the best one before the others."""
+    if apart := told_apart(path, first):
+        yield "/".join((*apart, name))
+    elif path.name != first.name and not name.endswith(path.suffix):
+        yield name + path.suffix
+    number = 2
+    while True:
+        yield f"{name}-{number}"
+        number += 1
+
+
+def _joined(first: AnnotatedPhoto, photo: AnnotatedPhoto) -> AnnotatedPhoto:
+    told = {_content(note) for note in first.annotations}
+    notes = first.annotations + tuple(note for note in photo.annotations if _content(note) not in told)
+    return replace(first, annotations=notes, vocabulary=first.vocabulary & photo.vocabulary)
+
+
+def _content(note: Annotation) -> Hashable:
+    return note.label, note.phrase, note.rle.get("counts"), note.instructions
+
+
+class _Look:
+    """A file as it is looked at. Of an embedded one digests are kept, not the bytes."""
+
+    __slots__ = ("_size", "digest", "end", "path")
+
+    def __init__(self, path: Path, content: bytes | None) -> None:
+        self.path = path
+        self._size = -1 if content is None else len(content)
+        self.end = b"" if content is None else _digest(content[-_END:])
+        self.digest = b"" if content is None else _digest(content)
+
+    def size(self) -> Hashable:
+        """Bytes of the file; its path where there is none."""
+        if self.digest:
+            return self._size
+        try:
+            return self.path.stat().st_size if self.path.is_file() else str(self.path)
+        except OSError:
+            return str(self.path)
+
+    def ending(self) -> Hashable:
+        """What stands at the end."""
+        try:
+            return self.end or _of_file(self.path, _END)
+        except OSError:
+            return str(self.path)
+
+    def whole(self) -> Hashable:
+        """What stands in it."""
+        try:
+            return self.digest or _of_file(self.path, 0)
+        except OSError:
+            return str(self.path)
+
+
+_CLOSER = (_Look.size, _Look.ending, _Look.whole)
+
+
+class _Name:
+    """The photos of one name: what each is known by. path: of the first, as given; contents: made for the second."""
+
+    __slots__ = ("contents", "first", "known", "path")
+
+    def __init__(self, first: _Look, path: str) -> None:
+        self.first, self.path = first, path
+        self.known: list[Known] = []
+        self.contents: Contents | None = None
+
+    def number(self, look: _Look) -> int:
+        if self.contents is None:
+            if look is self.first or (look.digest, look.path) == (self.first.digest, self.first.path):
+                return 0
+            self.contents = Contents()
+            self.contents._number(self.first)
+        return self.contents._number(look)
+
+
+def _of_file(path: Path, last: int) -> bytes:
+    """A digest of the last bytes of a file, 0: of all of them. Raises OSError."""
+    about = path.stat()
+    return _of_file_once(str(path), last, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=65536)
+def _of_file_once(path: str, last: int, size: int, changed: int) -> bytes:
+    with open(path, "rb") as file:
+        if last:
+            file.seek(max(0, size - last))
+            return _digest(file.read())
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).digest()
+
+
+def _digest(content: bytes) -> bytes:
+    """32 bytes that stand for others."""
+    return hashlib.blake2b(content, digest_size=32).digest()
