@@ -35,6 +35,9 @@ def evaluate(
     instruction: Annotated[int, Parameter(help="InstructPart: which of the six is asked; 0 human, 4 bare phrase.")] = 0,
     dialogues: Annotated[int, Parameter(help="--format dialogues: how many are sampled.")] = 100,
     heldout: Annotated[bool, Parameter(help="--format dialogues: wordings that training never shows.")] = True,
+    recalls: Annotated[bool, Parameter(
+        negative="", help="--format dialogues: with moves that mean again what was named, and all but something."
+    )] = False,
     samples: Annotated[Path | None, Parameter(help="Without --out: a file that gets a line for each item.")] = None,
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
     = False,
@@ -74,13 +77,15 @@ def evaluate(
     asked = Asked(model, decoder, threads, seed, endpoint, ray, jobs)
     held = Held(path, format, split, limit, instruction, history, out)
     return run(
-        held, asked, count=dialogues, heldout=heldout, samples=samples, questions=questions, as_json=json
+        held, asked, count=dialogues, heldout=heldout, recalls=recalls, samples=samples, questions=questions,
+        as_json=json,
     )  # fmt: skip
 
 
 def run(
-    held: Held, asked: Asked, *, count: int, heldout: bool, samples: Path | None, questions: Path | None, as_json: bool
-) -> int:
+    held: Held, asked: Asked, *, count: int, heldout: bool, samples: Path | None, questions: Path | None,
+    as_json: bool, recalls: bool = False,
+) -> int:  # fmt: skip
     """Exit code 0; 1 when some of the data had faults."""
     if held.limit is not None and held.limit < 1:
         raise InputError("--limit of at least 1", str(held.limit))
@@ -97,7 +102,7 @@ def run(
             raise InputError(f"--split all, train, calibration, val for {held.format}", held.split)
         if not plain:
             raise InputError("weights behind --model, asked here, for --format dialogues", "another system, or --ray")
-        result = _annotated(held, asked, count, heldout, samples)
+        result = _annotated(held, asked, count, heldout, samples, recalls)
     else:
         if samples is not None:
             raise InputError("--out, which holds the samples", f"--samples {samples}")
@@ -111,7 +116,9 @@ def run(
     return FAULTY if faults.get("data") or faults.get("unread") else 0
 
 
-def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Path | None) -> dict[str, Any]:
+def _annotated(
+    held: Held, asked: Asked, count: int, heldout: bool, samples: Path | None, recalls: bool
+) -> dict[str, Any]:
     """Photos with masks: InstructPart's items, or dialogues sampled from them."""
     from miras.eval.photos import side_of
 
@@ -134,9 +141,11 @@ def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Pat
         photos = side_of(read_sources(held.path), side)
         loaded = load(asked.model, asked.threads)
         count = count if limit is None else min(count, limit)
-        stream = dialogues.talks(loaded, photos, n=count, seed=seed, heldout=heldout, history=held.history)
+        stream = dialogues.talks(
+            loaded, photos, n=count, seed=seed, heldout=heldout, history=held.history, recalls=recalls
+        )
         kept = list(_kept(progress(stream, count, "talking"), samples))
-        result = {**dialogues.figures(kept), "heldout": heldout}
+        result = {**dialogues.figures(kept), "heldout": heldout, **({"recalls": True} if recalls else {})}
     return result | {"model": loaded.name, "history": held.history, "seed": seed}
 
 

@@ -143,9 +143,10 @@ def tags(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> tagging
 
 
 def retag(folder: Path, corpus: Corpus, recipe: Recipe) -> None:
-    """Fit the tagger of a saved model anew, to its towers as they are now; nothing for one without."""
+    """Fit the tagger of a saved model anew, to its towers as they are now; nothing for one without, or whose tagger
+    reads ImageNet's classifier, which stays as it is."""
     model = Miras.from_pretrained(folder)
-    if model.tagger is not None:
+    if model.tagger is not None and not model.config.has_concepts:
         look, data = tagging.Look(model, is_half(recipe)), recipe.data
         tagging.learn(model, look, corpus.phrases().photos, data.shares or SHARES, data.other)
         model.save_pretrained(folder)
