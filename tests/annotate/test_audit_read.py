@@ -85,8 +85,7 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     assert [r.item for r in read_csv(path, None, faults.append)] == ["i1", "i3"], "what is not read does not matter"
     assert len(faults) == 1 and "line 3" in faults[0] and "byte 0xf6 in comment" in faults[0]
     path.write_bytes("\n".join([HEAD, *rows]).encode("utf-16"))
-    with pytest.raises(InputError, match="UTF-16"):
-        read_csv(path)
+    assert [(r.item, r.comment) for r in read_csv(path)] == [("i1", "fine"), ("i2", "sch\xf6n"), ("i3", "")]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +223,7 @@ def test_sheets_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [("s.xlsx", b"PK", ".csv or .json"), ("gone.csv", None, "No such file"), ("e.json", b"{}", "a JSON list"),
-     ("e.json", b"\xff[]", "valid JSON")],
+     ("e.json", b"\xff[]", "UTF-8")],
 )  # fmt: skip
 def test_files_that_are_no_sheets(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:
     if content is not None:

@@ -10,7 +10,9 @@ import pytest
 from miras.cli import main
 from miras.cli.data import data_app
 from miras.data.formats import FORMATS, read_records, write_records
-from tests.data.made import coco, masks_of, note, singles, talk
+from tests.data.made import coco, masks_of, note, photo, singles, talk
+from tests.data.test_labelme import SQUARE, shape
+from tests.data.test_labelme import write as labelled
 
 
 @pytest.fixture
@@ -70,6 +72,7 @@ def test_convert_one_split_and_count_what_is_lost(call, capsys, tmp_path):
         "format": "coco", "out": str(tmp_path / "one"), "records": 9, "regions": 10, "faults": 0,
         "losses": ["1 edits (add, cut, undo)", "1 refusals", "history of 1 conversations",
                    "questions of 1 conversations"],
+        "read": {"lines": 9, "conversations": 9}, "left_out": [],
     }  # fmt: skip
     assert call("convert", path, tmp_path / "two", "--to", "coco", "--from", "jsonl", "--split", "test", "--json") == 0
     assert last(capsys)["records"] == 8
@@ -84,6 +87,55 @@ def test_faulty_records_are_named_and_the_rest_goes_on(call, capsys, tmp_path):
     assert [line.split(": ")[3] for line in captured.err.splitlines()] == ["annotation 2", "annotation 3"]
     report = json.loads(captured.out.splitlines()[-1])
     assert (report["records"], report["faults"]) == (2, 2)
+
+
+def lines_and_points(folder: Path) -> tuple[Path, list[str], int, int]:
+    """LabelMe: two shapes without an inside, a hidden file, a photo that nobody drew on."""
+    labelled(folder, shape(), shape(SQUARE[:2], "line"), shape(SQUARE[:1], "point"))
+    photo(folder / "b.jpg")
+    (folder / "._a.json").write_bytes(b"\x00\x05")
+    return folder, ["hidden files: 1", "shapes of the kind line: 1", "shapes of the kind point: 1",
+                    "photos without a JSON: 1"], 1, 0  # fmt: skip
+
+
+def coco_with_faults(folder: Path) -> tuple[Path, list[str], int, int]:
+    """COCO: a category that is none, a flat polygon, a photo without annotations, and a crowd, which is read."""
+    bare = {"id": 8, "file_name": "one.jpg", "height": 24, "width": 32}
+    images = [{**bare, "id": 7.0}, {**bare, "id": 8, "file_name": "images\\two.jpg"}]
+    photo(folder / "images" / "two.jpg")
+    photo(folder / "images" / "images" / "two.jpg")
+    notes = [note(1, iscrowd=1), note(2, category_id=4), note(3, segmentation=[1, 1, 9, 1, 9, 9])]
+    return coco(folder, images=images, annotations=notes), [
+        "annotations whose category names nothing: 1", "annotations with faults: 1", "photos without annotations: 1"
+    ], 1, 1  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [lines_and_points, coco_with_faults])
+def test_whatever_is_left_out_is_told_in_one_line(call, capsys, tmp_path, make):
+    path, reasons, kept, code = make(tmp_path / "set")
+    assert call("convert", path, tmp_path / "out.jsonl", "--to", "jsonl") == code
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith(f"{kept} conversations, {kept} masks")
+    assert told[1].startswith("left out: ") and len(told) == 2
+    assert [part.partition(" (first: ")[0] for part in told[1].removeprefix("left out: ").split("; ")] == reasons
+    assert call("stats", path) == code
+    assert capsys.readouterr().out.splitlines()[-1] == told[1]
+    assert call("validate", path) == code
+    assert capsys.readouterr().out.splitlines()[-1].startswith("left out: ")
+    for arguments in (("stats", path), ("validate", path), ("convert", path, tmp_path / "two.jsonl", "--to", "jsonl")):
+        assert call(*arguments, "--json") == code
+        found = last(capsys)
+        assert [f"{entry['reason']}: {entry['count']}" for entry in found["left_out"]] == reasons
+        assert all(entry["first"] for entry in found["left_out"]) and found["read"]
+
+
+def test_where_everything_is_left_out_the_error_says_why(call, capsys, tmp_path):
+    labelled(tmp_path / "set", shape(SQUARE[:2], "line"))
+    for command in (("convert", tmp_path / "set", tmp_path / "out", "--to", "coco"), ("stats", tmp_path / "set")):
+        assert call(*command) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert "left out: shapes of the kind line: 1" in told
 
 
 def test_validate(call, capsys, tmp_path, folder):
@@ -103,7 +155,10 @@ def test_validate(call, capsys, tmp_path, folder):
     assert lines[-1].endswith(f"16 records, 1 that cannot be read, {len(lines) - 1} faults")
     assert call("validate", tmp_path / "a.jsonl", "--json") == 1
     report = last(capsys)
-    assert (report["records"], report["left_out"], report["ok"], report["faults"]) == (16, 1, False, lines[:-1])
+    assert (report["records"], report["unread"], report["ok"], report["faults"]) == (16, 1, False, lines[:-1])
+    assert report["left_out"] == [
+        {"reason": "lines with faults", "count": 1, "first": "a.jsonl: line 17", "unit": "lines"}
+    ]  # fmt: skip
 
 
 def test_stats(call, capsys, tmp_path, folder):

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from miras.core.errors import InputError
+from miras.data.left_out import LeftOut
 from miras.data.read import FORMATS, SOURCES, read, read_sources
 
 
@@ -151,6 +152,27 @@ def test_the_real_coco_files(shared_data: Path) -> None:
     assert {(p.source, p.path.parent.name) for p in street} == {("coco128", "images")}
     assert (len(street), sum(len(p.annotations) for p in street)) == (100, 1105)
     assert not any("-" in a.label for p in street for a in p.annotations)
+
+
+READ = {
+    "instructpart": (269, 294, 0), "ccp": (904, 6539, 22979), "car-parts": (400, 3073, 7068),
+    "camvid": (235, 2312, 2492), "coco128": (100, 1105, 12177),
+}  # fmt: skip
+"""Source -> photos, annotations, labels looked for (of all photos together): what the published figures stand on."""
+
+
+def test_the_training_sets_are_read_as_they_were(shared_data: Path) -> None:
+    left = LeftOut()
+    found = dict.fromkeys(SOURCES, (0, 0, 0))
+    for photo in read_sources(shared_data, left):
+        photos, notes, labels = found[photo.source]
+        found[photo.source] = (photos + 1, notes + len(photo.annotations), labels + len(photo.vocabulary))
+    assert found == READ
+    assert left.faults == 0
+    assert {(e["reason"], e["count"]) for e in left.to_list()} >= {("segments that are crowds in a file of COCO's", 6)}
+    assert sum(left.read[unit] for unit in ("annotations", "segments", "labels", "parts")) == sum(
+        notes for _, notes, _ in READ.values()
+    )
 
 
 def test_every_real_source_has_its_place(shared_data: Path) -> None:

@@ -218,7 +218,7 @@ def test_meta_says_which_history(tmp_path, records):
         ({"meta.json": '{"history": "alone"}'}, "history"),
         ({"meta.json": "[]"}, "JSON object"),
         ({"predictions.jsonl": ""}, "neither"),
-        ({"predictions.jsonl": b"\xff\xfe"}, "UTF-8"),
+        ({"predictions.jsonl": b"\xff{}"}, "UTF-8"),
     ],
 )
 def test_no_predictions(tmp_path, files, says):

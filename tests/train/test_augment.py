@@ -185,6 +185,18 @@ def test_a_photo_with_written_text_is_never_flipped_and_no_word_is_cut(phrase: s
     assert flip(with_note(phrase="driver's door")).photo.annotations[0].label == "right door"
 
 
+@pytest.mark.parametrize(
+    ("label", "other"), [("left_eye", "right_eye"), ("LeftEye", "RightEye"), ("eye-left", "eye-right")]
+)
+def test_whatever_joins_the_words_of_a_label_its_side_is_swapped(label: str, other: str) -> None:
+    given = with_note(label=label, phrase=label, instructions=())
+    given = replace(given, photo=replace(given.photo, vocabulary=frozenset({label, other, "nose"})))
+    new = flip(given).photo
+    assert [(note.label, note.phrase) for note in new.annotations] == [(other, other)]
+    assert new.vocabulary == given.photo.vocabulary
+    assert flip(flip(given)).photo.annotations == given.photo.annotations
+
+
 @pytest.mark.parametrize(("phrase", "kept"), [("red door", True), ("coloured door", True), ("tired door", False)])
 def test_words_of_colour_keep_their_hues(phrase: str, kept: bool) -> None:
     only_hues = Strength(whole=1, flip=0, colours=0, hue_shift=1, hue=60, grey=1)

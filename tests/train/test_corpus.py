@@ -244,3 +244,16 @@ def test_records_that_show_text_on_a_copy_stay_with_the_copy(photos: Path, tmp_p
     photo = AnnotatedPhoto("coffee", photos / "coffee.jpg", (400, 600), (), "photos")
     (filled,) = corpus._filled([photo], rows)
     assert [note.label for note in filled.annotations] == [rows[0]["focus"]]
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos")
+    file = next(folder.glob("coffee.json"))
+    document = json.loads(file.read_text())
+    line = {"label": "edge", "shape_type": "line", "points": [[1, 1], [9, 9]], "group_id": None}
+    file.write_text(json.dumps({**document, "shapes": [*document["shapes"], line, document["shapes"][0]]}))
+    (folder / "._coffee.json").write_bytes(b"\x00")
+    found = corpus.read([folder], SHARE)
+    assert [(entry["reason"], entry["count"]) for entry in found.left.to_list()] == [
+        ("hidden files", 1), ("shapes of the kind line", 1), ("masks given twice (photo, words and pixels)", 1)
+    ]  # fmt: skip

@@ -16,6 +16,7 @@ from cyclopts import Parameter
 
 from miras.cli.output import emit, say
 from miras.core.errors import InputError
+from miras.data.left_out import LeftOut
 
 if TYPE_CHECKING:
     from miras.data.checks import OnFault
@@ -51,22 +52,26 @@ def convert(
 ) -> int:  # fmt: skip
     """Write the dataset SRC in another format at OUT.
 
-    Masks are written in one run-length code. Faulty records are left out, each named on standard error. What the
-    format cannot hold is counted.
+    Masks are written in one run-length code. Faulty records are left out, each named on standard error. Whatever is
+    left out, and what the format cannot hold, is counted.
     """
     from miras.data.formats import write_records
 
-    heard = _Heard()
+    heard = _heard()
     read = _records(src, from_, heard, split, instruction)
     records = _counted(_canonical(read, heard, jobs, ray), "converting")
-    report = write_records(records, out, to, photos=photos, on_fault=heard)
+    try:
+        report = write_records(records, out, to, photos=photos, on_fault=heard)
+    except InputError as error:
+        raise (error if heard.read["conversations"] else heard.explained(error)) from error
     if json:
-        emit({"format": to, "out": str(out), **report.to_dict(), "faults": heard.count})
-        return heard.code
+        emit({"format": to, "out": str(out), **report.to_dict(), "faults": heard.faults, **heard.to_dict()})
+        return _code(heard)
     print(f"{out} ({to}): {report.records} conversations, {report.regions} masks")
     for line in report.losses.lines():
         print(f"not in {to}: {line}")
-    return heard.code
+    _tell(heard)
+    return _code(heard)
 
 
 @data_app.command
@@ -80,11 +85,12 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
 
     told: list[str] = []
     parted = Parted()
+    heard = LeftOut(told.append)
     seen = 0
 
     def counted() -> Iterator[Record]:
         nonlocal seen
-        for record in _records(path, format, told.append, split):
+        for record in _records(path, format, heard, split):
             seen += 1
             name = f"{record['source']}/{record['image_id']}"
             parted.add(name, record["split"], File(Path(record["image"]), record.get("image_bytes")))
@@ -93,14 +99,16 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
     found = [str(fault) for fault in faults_of(_counted(counted(), "checking"), photos=True)]
     faults = told + found
     if not seen and not faults:
-        raise InputError(f"records in {path}", "none")
+        raise heard.explained(InputError(f"records in {path}", "none"))
     if json:
-        emit({"records": seen, "left_out": len(told), "faults": faults, "copies": parted.lines, "ok": not faults})
+        result = {"records": seen, "unread": len(told), "faults": faults, "copies": parted.lines, "ok": not faults}
+        emit({**result, **heard.to_dict()})
     else:
         for line in (*faults, *(f"note: {line}" for line in parted.lines)):
             print(line)
         unread = f", {len(told)} that cannot be read" if told else ""
         print(f"{path}: {seen} records{unread}, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
+        _tell(heard, faults=False)
     return FAULTY if faults else 0
 
 
@@ -112,19 +120,20 @@ def stats(
     """Counts, lengths, sizes of targets, kinds, hops and duplicates of PATH."""
     from miras.data.stats import statistics, table
 
-    heard = _Heard()
+    heard = _heard()
     result = statistics(_counted(_records(path, format, heard, split), "counting"))
     if not result["conversations"]:
-        raise InputError(f"conversations in {path}", "none")
+        raise heard.explained(InputError(f"conversations in {path}", "none"))
     if page is not None:
         from miras.data import plots
 
         plots.page(result, page)
     if json:
-        emit(result)
+        emit({**result, **heard.to_dict()})
     else:
         print(table(result))
-    return heard.code
+        _tell(heard)
+    return _code(heard)
 
 
 @data_app.command
@@ -137,29 +146,29 @@ def show(
         raise InputError("--limit of at least 1", str(limit))
     from miras.data.sheet import contact_sheet
 
-    heard = _Heard()
+    heard = _heard()
     records = _counted(_records(path, format, heard, split), "drawing")
     for file in contact_sheet(records, out, limit=limit, seed=seed):
         print(file)
-    return heard.code
+    return _code(heard)
 
 
-class _Heard:
-    """Says each fault on standard error, and how many there were."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, fault: str) -> None:
-        self.count += 1
-        say(f"miras: left out: {fault}")
-
-    @property
-    def code(self) -> int:
-        return FAULTY if self.count else 0
+def _heard() -> LeftOut:
+    """Counts what is left out, and says each fault on standard error."""
+    return LeftOut(lambda fault: say(f"miras: left out: {fault}"))
 
 
-def _canonical(records: Iterable[Record], on_fault: OnFault, jobs: int, ray: bool) -> Iterator[Record]:
+def _code(heard: LeftOut) -> int:
+    return FAULTY if heard.faults else 0
+
+
+def _tell(heard: LeftOut, faults: bool = True) -> None:
+    """What was left out, in one line. faults: see `LeftOut.line`."""
+    if line := heard.line(faults):
+        print(line)
+
+
+def _canonical(records: Iterable[Record], heard: LeftOut, jobs: int, ray: bool) -> Iterator[Record]:
     """Records without a fault, CHUNK at a time so that memory stays bounded."""
     from miras.annotate.scale import mapped
     from miras.data.validate import canonical
@@ -167,9 +176,10 @@ def _canonical(records: Iterable[Record], on_fault: OnFault, jobs: int, ray: boo
     source = iter(records)
     while chunk := list(islice(source, CHUNK)):
         for record, faults in mapped(canonical, chunk, jobs=jobs, ray=ray):
-            for fault in faults:
-                on_fault(fault)
-            if not faults:
+            if faults:
+                heard.faulty(faults, "conversations")
+            else:
+                heard.read["conversations"] += 1
                 yield record
 
 

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from miras.core.errors import InputError
-from miras.data.checks import OnFault, load_json
+from miras.core.types import AnnotatedPhoto
+from miras.data.checks import Faults, OnFault, files_in, is_valid, load_json
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
 from miras.data.identity import File, Folders, named
+from miras.data.left_out import LeftOut
 from miras.data.places import split_folders, split_of
 from miras.data.record import Record, regions_of
 from miras.data.single import records_of
@@ -151,7 +153,7 @@ def _instances(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import coco_stream
 
     seen: dict[tuple[str, str], int] = {}
-    for file, source, split in _jsons(path, "instances"):
+    for file, source, split in _jsons(path, "instances", on_fault):
         yield from coco_stream.read(file, on_fault=on_fault, source=source, split=split, seen=seen)
 
 
@@ -159,65 +161,87 @@ def _panoptic(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data.read import read
 
     seen: dict[tuple[str, str], int] = {}
-    for file, source, split in _jsons(path, "panoptic"):
+    for file, source, split in _jsons(path, "panoptic", on_fault):
         photos = read(file, "coco-panoptic", on_fault)
         photos = [replace(photo, source=source) for photo in photos] if source else photos
+        _count_bare(photos, on_fault)
         yield from records_of(photos, split or split_of(file.stem), seen=seen)
 
 
-def _jsons(path: Path, kind: str) -> list[tuple[Path, str, str]]:
+def _count_bare(photos: Iterable[AnnotatedPhoto], on_fault: OnFault | None) -> None:
+    """Photos that give no record are left out."""
+    for photo in photos:
+        if not photo.annotations:
+            LeftOut.of(on_fault).leave("photos", "photos without annotations", photo.path.name, was_read=True)
+
+
+def _jsons(path: Path, kind: str, on_fault: OnFault | None) -> list[tuple[Path, str, str]]:
     """(file, source, split) of the JSON files of COCO at a path; source and split "" where the file itself tells them.
 
     The file itself, the only one of the folder, or those named after their kind; and those in folders of splits.
     """
     if path.is_file():
         return [(path, "", "")]
-    here = path if any(path.glob("*.json")) else path / "annotations"
+    faults = Faults(path, on_fault)
+    here = path if files_in(path, "*.json") else path / "annotations"
     has = partial(_has_coco, kind)
-    found = [(file, "", "") for file in _of_kind(here, kind)] if any(here.glob("*.json")) else []
+    found = [(file, "", "") for file in _of_kind(here, kind, faults)] if files_in(here, "*.json") else []
     inside = [(folder, split) for folder, split in split_folders(path, None if found else has) if folder != path]
+    read = [here]
     for folder, split in inside:
         if has(folder):
-            found += [(file, path.resolve().name, split) for file in _of_kind(folder, kind)]
-    return found or [(file, "", "") for file in _of_kind(here, kind)]  # raises: there is none
+            found += [(file, path.resolve().name, split) for file in _of_kind(folder, kind, faults)]
+            read.append(folder)
+    found = found or [(file, "", "") for file in _of_kind(here, kind, faults)]  # raises: there is none
+    faults.unread(path, read, "*.json")
+    return found
 
 
-def _of_kind(folder: Path, kind: str) -> list[Path]:
-    files = sorted(file for file in folder.glob("*.json") if not file.name.startswith("."))
+def _of_kind(folder: Path, kind: str, faults: Faults) -> list[Path]:
+    files = faults.files(folder, "*.json")
     named = [file for file in files if file.name.startswith(kind)]
     if len(files) != 1 and not named:
         got = ", ".join(file.name for file in files[:5]) or "none"
         raise InputError(f"one JSON file, or {kind}_*.json, in {folder}", got, "name the file itself")
+    for file in files if named else ():
+        if file not in named:
+            faults.leave("files", f"JSON files that are not called {kind}", file.name)
     return named or files
 
 
 def _has_coco(kind: str, folder: Path) -> bool:
     """Whether a folder itself holds a COCO JSON with masks of this kind."""
     wanted = {"images", "annotations", "segmentation" if kind == "instances" else "segments_info"}
-    return any(wanted <= keys(file) for file in sorted(folder.glob("*.json")) if not file.name.startswith("."))
+    return any(wanted <= keys(file) for file in files_in(folder, "*.json"))
 
 
 def _has_masks(folder: Path) -> bool:
     """Whether a folder holds something of indexed PNG or InstructPart."""
-    return (folder / "masks").is_dir() or (folder / "labels.txt").is_file() or any(folder.glob("data_*.json"))
+    return (folder / "masks").is_dir() or (folder / "labels.txt").is_file() or bool(files_in(folder, "data_*.json"))
 
 
 def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import indexed_png
 
-    for folder, split in split_folders(path, _has_masks):
+    folders = split_folders(path, _has_masks)
+    Faults(path, on_fault).unread(path, [folder for folder, _ in folders], "labels.txt")
+    for folder, split in folders:
         # Specks too: a copy holds what the original holds.
-        photos = indexed_png.read(folder, path.resolve().name, min_share=0.0, on_fault=on_fault)
-        yield from records_of(photos, split)
+        found = list(indexed_png.photos(folder, path.resolve().name, min_share=0.0, on_fault=on_fault))
+        photos = [photo for photo, _ in found]
+        _count_bare(photos, on_fault)
+        yield from records_of(photos, split, metas=[{} if void is None else {"ignore": void} for _, void in found])
 
 
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
     from miras.data import instructpart
 
+    folders = split_folders(path, _has_masks)
+    Faults(path, on_fault).unread(path, [folder for folder, _ in folders], "data_*.json")
     told_apart = Folders()
-    for folder, split in split_folders(path, _has_masks):
+    for folder, split in folders:
         photos = told_apart(instructpart.read(folder, on_fault), folder)
-        file = next(folder.glob("data_*.json"))
+        (file,) = files_in(folder, "data_*.json")
         told = _told(load_json(file, list))
         metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]
         yield from records_of(photos, split or split_of(file.stem), instruction, metas)
@@ -227,11 +251,12 @@ def _told(items: list[Any]) -> dict[str, dict[str, str]]:
     """Stem of the files of a part -> the words that InstructPart has for it."""
     found: dict[str, dict[str, str]] = {}
     for item in items:
-        for part in (item.get("part_list") or ()) if isinstance(item, dict) else ():
+        parts = item.get("part_list") if isinstance(item, dict) else None
+        for part in parts if isinstance(parts, list) else ():
             if isinstance(part, dict) and isinstance(part.get("object"), str) and isinstance(part.get("part"), str):
                 stem = f"{Path(str(item.get('image_path'))).stem}-{part['object']}-{part['part']}".replace(" ", "_")
                 keys = ("object", "part", "affordance", "action")
-                found[stem] = {key: part[key] for key in keys if isinstance(part.get(key), str)}
+                found[stem] = {k: part[k] for k in keys if isinstance(part.get(k), str) and is_valid(part[k])}
     return found
 
 

@@ -23,6 +23,7 @@ from miras.core.photo import read_photo
 from miras.core.types import Operator, Rle
 from miras.data.checks import OnFault
 from miras.data.identity import Names, told_apart
+from miras.data.left_out import LeftOut
 from miras.data.places import split_named
 from miras.data.record import Record
 from miras.data.single import request
@@ -117,6 +118,8 @@ def gather(
             elif (again := (key, shown.split, shown.phrase, shown.rle["counts"])) not in seen:
                 seen.add(again)
                 picture.shown.append(shown)
+            else:
+                LeftOut.of(on_fault).leave("masks", "masks given twice (photo, words and pixels)", record["id"])
     found = [picture for picture in pictures.values() if picture.shown]
     _tell_apart(found)
     return found, count

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from miras.core.errors import InputError
+from miras.data.checks import files_in
 from miras.data.places import folders, split_named
 from miras.data.stream import keys
 
@@ -34,22 +35,22 @@ def _of_folder(path: Path) -> set[str]:
     """By the names of its files; only then by what its JSON files hold."""
     named: set[str] = set()
     places = (path, *(folder for folder in folders(path) if split_named(folder.name)))
-    if any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet")):
+    if files_in(path, "*.parquet") or files_in(path / "data", "*.parquet"):
         named.add("miras")
-    if any(path.glob("*.jsonl")):
+    if files_in(path, "*.jsonl"):
         named.add("jsonl")
     for folder in places:
         if (folder / "labels.txt").is_file() and (folder / "masks").is_dir():
             named.add("indexed-png")
-        if any(folder.glob("data_*.json")) and (folder / "masks").is_dir():
+        if files_in(folder, "data_*.json") and (folder / "masks").is_dir():
             named.add("instructpart")
-    if any(path.glob("*refs(*).json")) or any(path.glob("*refs(*).p")):
+    if files_in(path, "*refs(*).json") or files_in(path, "*refs(*).p"):
         named.add("refcoco")
     if named:
         return named
     for folder in places:
         # A folder with one JSON a photo is told by its first; others have few.
-        for file in sorted(folder.glob("*.json"))[:3]:
+        for file in files_in(folder, "*.json")[:3]:
             named |= _of_keys(keys(file))
     return named
 

@@ -14,7 +14,7 @@ from typing import Any
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import Faults, OnFault, field, index_image, inside, load_json, photo_size
+from miras.data.checks import Faults, OnFault, field, files_in, index_image, inside, is_valid, load_json, photo_size
 from miras.data.identity import united
 
 INSTRUCTIONS = 6
@@ -35,10 +35,12 @@ def read(folder: Path | str, on_fault: OnFault | None = None) -> list[AnnotatedP
     photos: list[AnnotatedPhoto] = []
     names: dict[str, str] = {}
     for index, record in enumerate(load_json(file, list)):
-        with faults.of(f"record {index}"):
+        parts = record.get("part_list") if isinstance(record, dict) else None
+        count = len(parts) if isinstance(parts, list) else 1
+        with faults.of(f"record {index}", "parts", count, apart=True):
             name = field(record, "image_path", str)
             for number, part in enumerate(field(record, "part_list", list)):
-                with faults.of(f"record {index} ({name}), part {number}"):
+                with faults.of(f"record {index} ({name}), part {number}", "parts"):
                     photos.append(_item(folder, name, part, names))
     faults.finish()
     return photos
@@ -50,7 +52,7 @@ def merge(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
 
 
 def _data_file(folder: Path) -> Path:
-    files = sorted(folder.glob("data_*.json"))
+    files = files_in(folder, "data_*.json")
     if len(files) != 1:
         got = "none" if not files else ", ".join(f.name for f in files)
         raise InputError(f"one data_*.json in {folder}", got, "name the folder of one split")
@@ -61,8 +63,9 @@ def _item(folder: Path, image: str, part: Any, names: dict[str, str]) -> Annotat
     """One part. names: id -> the image path that it stands for."""
     thing, name = field(part, "object", str), field(part, "part", str)
     instructions = tuple(field(part, "instruction", list))
-    if len(instructions) != INSTRUCTIONS or not all(isinstance(text, str) and text.strip() for text in instructions):
-        raise InputError(f"{INSTRUCTIONS} instructions", f"{len(instructions)} ({instructions!r:.80})")
+    said = [text for text in instructions if isinstance(text, str) and text.strip() and is_valid(text)]
+    if len(instructions) != INSTRUCTIONS or len(said) != INSTRUCTIONS:
+        raise InputError(f"{INSTRUCTIONS} instructions", f"{len(instructions)} ({instructions!a:.80})")
     stem = f"{Path(image).stem}-{thing}-{name}".replace(" ", "_")
     path = inside(folder / "images", f"{stem}.jpg")
     size = photo_size(path)

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from miras.core.errors import InputError
 from miras.data.card import front_matter, ordered
-from miras.data.checks import Faults, OnFault
+from miras.data.checks import Faults, OnFault, files_in, is_hidden
 from miras.data.identity import FileNames, Known, Names
 from miras.data.jsonl import checked, located, relative
 from miras.data.places import split_named
@@ -125,7 +125,7 @@ def files_of(path: Path, split: str | None = None) -> list[Path]:
         return [path]
     folder = path / "data" if (path / "data").is_dir() else path
     order = (*SPLITS, "")
-    files = sorted(folder.glob("*.parquet"), key=lambda file: (order.index(_split(file)), file.name))
+    files = sorted(files_in(folder, "*.parquet"), key=lambda file: (order.index(_split(file)), file.name))
     if not files:
         got = f"a folder without {folder.name}/*.parquet" if path.exists() else f"no file or folder {path}"
         raise InputError("a miras dataset (Parquet)", got)
@@ -280,7 +280,7 @@ def _refuse_strangers(out: Path) -> None:
     """Nothing that is not ours is replaced."""
     if out.exists() and not out.is_dir():
         raise InputError("a folder to write into", f"the file {out}", "give another place")
-    strange = [path.name for path in (out / "data").glob("*") if not _OURS.fullmatch(path.name)]
+    strange = [path.name for path in (out / "data").glob("*") if not _OURS.fullmatch(path.name) and not is_hidden(path)]
     if strange:
         raise InputError(f"{out} to be empty or a miras dataset", f"data/{sorted(strange)[0]}", "give another place")
 
@@ -311,7 +311,7 @@ def _rows(file: Path, root: Path, on_fault: OnFault | None) -> Iterator[Record]:
             for batch in parquet.iter_batches(batch_size=64, columns=list(COLUMNS)):
                 table = pa.Table.from_batches([batch]).select(COLUMNS).cast(schema())
                 for row in table.to_pylist():
-                    with faults.of(f"record {number} ({row['id']!r})"):
+                    with faults.of(f"record {number} ({row['id']!r})", "records"):
                         yield located(_record(row), root)
                     number += 1
     except OSError as error:

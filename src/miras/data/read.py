@@ -10,12 +10,12 @@ import difflib
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data import coco, coverage, indexed_png, instructpart
-from miras.data.checks import OnFault, field, load_json
+from miras.data.checks import OnFault, field, files_in, load_json
+from miras.data.coco_stream import first_with
 from miras.data.identity import named_photos
 from miras.data.places import split_places
 
@@ -73,7 +73,7 @@ def _panoptic(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
 def _json(path: Path) -> Path:
     if path.is_file():
         return path
-    files = sorted(path.glob("*.json"))
+    files = files_in(path, "*.json")
     if len(files) != 1:
         got = ", ".join(file.name for file in files[:5]) or "none"
         raise InputError(f"one JSON file in {path}", got, "name the file itself")
@@ -94,9 +94,7 @@ def _first_with(json_path: Path, key: str, folders: tuple[Path, ...]) -> Path:
 
     Then the reader names each missing file.
     """
-    records: list[Any] = field(load_json(json_path, dict), key, list)
-    names = [r["file_name"] for r in records if isinstance(r, dict) and isinstance(r.get("file_name"), str)]
-    return next((folder for name in names[:20] for folder in folders if (folder / name).is_file()), folders[0])
+    return first_with(field(load_json(json_path, dict), key, list), folders) or folders[0]
 
 
 def _car_parts(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:

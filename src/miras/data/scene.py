@@ -136,6 +136,8 @@ class Scene:
         looked = self.photo.vocabulary - {a.label for a in self.photo.annotations}
         thing = next((e.object for e in self._entries if e is not None and e.object), "")
         near = self.knowledge.near(self.present)
+        notes = zip(self.photo.annotations, self._entries, strict=True)
+        unknown = {note.phrase for note, entry in notes if entry is None}  # "shears" beside scissors
         hard, easy = [], []
         for label in sorted(looked):
             entry = self.knowledge.find(label, f"{label} of the {thing}")
@@ -145,7 +147,7 @@ class Scene:
         known = coverage.of(self.photo)
         apart = (self.knowledge.apart(self.groups) if known.apart is None else known.apart) - known.unsure
         for entry in self.knowledge.entries.values():
-            if entry.phrase in near or entry.object in near:
+            if entry.phrase in near or entry.object in near or not unknown.isdisjoint(entry.also):
                 continue
             if entry.object and entry.object in looked:
                 hard.append(entry.phrase)

@@ -25,6 +25,7 @@ from miras.data import knowledge
 from miras.data.checks import SHOWN_FAULTS
 from miras.data.formats import guess_format, read_records
 from miras.data.identity import Contents, File
+from miras.data.left_out import LeftOut
 from miras.data.record import Record, TurnRecord, turn_of
 from miras.data.spelling import rough
 from miras.data.validate import validate, without
@@ -83,8 +84,10 @@ class RecordedPhoto:
     content: bytes | None = None
 
 
-def read(path: Path, format: str | None = None, *, photos: bool = True) -> list[Record]:
-    """All records at `path`. photos: whether photo files are opened (headers only).
+def read(
+    path: Path, format: str | None = None, *, photos: bool = True, left: LeftOut | None = None
+) -> list[Record]:  # fmt: skip
+    """All records at `path`. photos: whether photo files are opened (headers only). left: counts what is left out.
 
     Raises InputError with the number of faults, the first of them, and the command that lists all, for whatever
     `miras data validate` calls a fault; and for conversations without photos.
@@ -92,7 +95,10 @@ def read(path: Path, format: str | None = None, *, photos: bool = True) -> list[
     faults: list[str] = []
     kept: list[Record] = []
     format = format or guess_format(path)
-    faults += map(str, validate(_kept(read_records(path, format, faults.append), kept), photos=photos))
+    tally = LeftOut(faults.append)
+    faults += map(str, validate(_kept(read_records(path, format, tally), kept), photos=photos))
+    if left is not None:
+        left.add(tally)
     if faults:
         more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         raise InputError(

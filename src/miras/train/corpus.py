@@ -15,11 +15,12 @@ from pathlib import Path
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import SHOWN_FAULTS
+from miras.data.checks import SHOWN_FAULTS, files_in
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
 from miras.data.guess import guess_format
 from miras.data.identity import File, Folders, Names, Parted, named_photos, same_file, united
+from miras.data.left_out import LeftOut
 from miras.data.places import split_folders
 from miras.data.read import FORMATS as ANNOTATED
 from miras.data.read import SOURCES, read_sources
@@ -40,7 +41,7 @@ MEND = "mend or delete what is named (docs/own_data.md)"
 class Corpus:
     """photos: trained on, those without annotations are for their records alone. records: recorded conversations of
     training photos by `key`. kept: for validation, talks: recorded conversations about these; calibration: for the few
-    numbers fitted afterwards, recorded: recorded conversations about these."""
+    numbers fitted afterwards, recorded: recorded conversations about these. left: what was left out, and why."""
 
     photos: list[AnnotatedPhoto] = field(default_factory=list)
     records: dict[str, list[Record]] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Corpus:
     calibration: list[AnnotatedPhoto] = field(default_factory=list)
     talks: list[Record] = field(default_factory=list)
     recorded: list[Record] = field(default_factory=list)
+    left: LeftOut = field(default_factory=LeftOut)
 
     def summary(self) -> dict[str, int]:
         """Numbers for the log."""
@@ -74,40 +76,41 @@ def read(paths: Sequence[Path], data: Data) -> Corpus:
         raise InputError("data to train on", "none", "name folders with --data")
     photos: list[AnnotatedPhoto] = []
     records: list[Record] = []
-    names, taken = Names(), Counter[str]()
+    names, taken, left = Names(), Counter[str](), LeftOut()
     for path in paths:
         if not path.exists():
             raise InputError("data to train on", f"no file or folder {path}")
         if path.is_dir() and any((path / where).exists() for where, _ in SOURCES.values()):
-            more = read_sources(path)
+            more = read_sources(path, left)
             talks: list[Record] = []
         else:
-            more, talks = _formatted(path)
+            more, talks = _formatted(path, left)
         photos += _named(more, names)
         records += (_of_photo(_numbered(record, taken), names) for record in talks)
     photos = united(photos)
     if not photos and not records:
         got = "none in " + ", ".join(map(str, paths))
-        raise InputError("photos with masks to train on", got, "outline something in each photo and save it")
+        cure = "outline something in each photo and save it"
+        raise left.explained(InputError("photos with masks to train on", got, cure))
     _add_recorded(photos, records)
-    corpus = _divide(photos, records, data)
+    corpus = replace(_divide(photos, records, data, left), left=left)
     if not corpus.photos:
         raise InputError("photos to train on", f"none of {len(photos)} on the training side", "see data.split")
     return corpus
 
 
-def _formatted(path: Path) -> tuple[list[AnnotatedPhoto], list[Record]]:
+def _formatted(path: Path, left: LeftOut) -> tuple[list[AnnotatedPhoto], list[Record]]:
     """Annotations as photos, conversations and questions in a person's own words as records."""
     format = _format(path)
     if format in ANNOTATED:
-        return _annotations(path, format), []
+        return _annotations(path, format, left), []
     try:
-        records = conversations.read(path, format)
+        records = conversations.read(path, format, left=left)
     except InputError as error:
         raise InputError(error.expected, error.got, "; ".join(filter(None, (MEND, error.cure)))) from error
     plain = [record for record in records if record["kind"] == "single" and _is_plain(record)]
     talks = [record for record in records if record["kind"] != "single" or not _is_plain(record)]
-    pictures, _ = gather(plain, Losses())
+    pictures, _ = gather(plain, Losses(), on_fault=left)
     splits = {(r["source"], r["image_id"]): r["split"] for r in plain}
     return [_annotated(picture, splits) for picture in pictures], talks
 
@@ -141,15 +144,17 @@ def _of_photo(record: Record, names: Names) -> Record:
     return record if known.id == given else {**record, "image_id": known.id}
 
 
-def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
+def _annotations(path: Path, format: str, left: LeftOut) -> list[AnnotatedPhoto]:
     faults: list[str] = []
+    tally = LeftOut(faults.append)
     photos: list[AnnotatedPhoto] = []
-    whole = path.is_file() or any(path.glob("*.json")) or (path / "labels.txt").is_file()
+    whole = path.is_file() or bool(files_in(path, "*.json")) or (path / "labels.txt").is_file()
     told_apart = Folders()
     for folder, given in [(path, "")] if whole else split_folders(path):
-        found = told_apart(read_annotations(folder, format, faults.append), folder)
+        found = told_apart(read_annotations(folder, format, tally), folder)
         source = f"{path.resolve().name}@{given}" if given else ""
         photos += [replace(photo, source=source or photo.source) for photo in found]
+    left.add(tally)
     if faults:
         more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         cure = f"{MEND}; `miras data validate {path} --format {format}` lists them all"
@@ -240,7 +245,7 @@ def _add_recorded(photos: list[AnnotatedPhoto], records: Iterable[Record]) -> No
             photos.append(AnnotatedPhoto(id, path, size, (), record["source"], content=content))
 
 
-def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> Corpus:
+def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data, left: LeftOut) -> Corpus:
     by_photo: dict[str, list[Record]] = {}
     for record in records:
         by_photo.setdefault(name_of(record), []).append(record)
@@ -253,7 +258,10 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> 
         sides = _given(photos, by_photo)
         train, kept, calibration = sides["train"], sides["val"], sides["val"]
     train, kept, calibration = ([_plain(photo) for photo in side] for side in (train, kept, calibration))
-    train = [photo for photo in train if askable(photo) or key(photo) in by_photo]
+    given, train = train, [photo for photo in train if askable(photo) or key(photo) in by_photo]
+    kept_names = {photo.path for photo in train}
+    idle = [photo.path.name for photo in given if photo.path not in kept_names]
+    left.leave("photos to train on", "training photos with nothing to ask for", "".join(idle[:1]), len(idle))
     mine = {key(photo) for photo in train}
     talks = {name: rows for name, rows in by_photo.items() if name in mine}
     held = [row for photo in kept for row in by_photo.get(key(photo), ())]
