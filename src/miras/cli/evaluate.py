@@ -148,7 +148,7 @@ def _annotated(
         from miras.data.read import read_sources
         from miras.eval import behaviours
 
-        asked_about = behaviours.chosen(side_of(read_sources(held.path), side), limit, seed)
+        asked_about = behaviours.chosen(side_of(read_sources(held.path, left), side), limit, seed)
         loaded = load(asked.model, asked.threads)
         queue = progress(asked_about, len(asked_about), "asking")
         kept = list(_kept(behaviours.outcomes(loaded, queue, seed=seed, heldout=heldout), samples))
