@@ -131,6 +131,7 @@ def test_a_crowd_of_coco_is_left_out_and_not_absent(tmp_path: Path) -> None:
     (photo,) = coco.read_instances(file, tmp_path, on_fault=left)
     assert [a.label for a in photo.annotations] == ["computer mouse"]
     assert not {"person", "mouse"} & photo.vocabulary
+    assert photo.uncounted == {"person"}
     assert (left.read["annotations"], left.line()) == (
         1, "left out: annotations that are crowds in a file of COCO's: 1 (first: c.json: annotation 1)"
     )  # fmt: skip

@@ -180,3 +180,20 @@ def test_one_code_for_each_mask(tmp_path: Path) -> None:
     assert json.dumps(clean["turns"]) == expected
     region["rle"]["counts"] = [1]  # type: ignore[typeddict-item]
     assert len(canonical(record)[1]) == 1
+
+
+def test_what_is_meant_again_is_no_fault(tmp_path: Path) -> None:
+    """A later turn may name an earlier region, by other words; the focus may be that name, or what was inverted."""
+    record: Any = copy.deepcopy(talk(tmp_path / "a.jpg"))
+    region = record["turns"][1]["regions"][0]
+    for place, content, text in (
+        (1, [piece("mark", "cut"), piece("name", "that", region["id"])], "that"),
+        (3, [piece("mark", "except"), piece("words", "Inverted.")], "Inverted."),
+    ):
+        del place
+        ask = {"role": "user", "text": "and", "content": [piece("words", "and")], "regions": []}
+        record["turns"] += [ask, {"role": "assistant", "text": text, "content": content, "regions": []}]
+    record["focus"] = "that"
+    assert [str(fault) for fault in validate([record])] == []
+    record["focus"] = "other"
+    assert len(list(validate([record]))) == 1

@@ -88,7 +88,8 @@ def test_plural(one: str, many: str) -> None:
 @pytest.mark.parametrize(
     ("phrase", "expected"),
     [("shoes", True), ("wine glass", False), ("bus", False), ("tines of the fork", True),
-     ("handle of the scissors", False), ("people", True), ("wheel on the left", False), ("lens of the glasses", False)],
+     ("handle of the scissors", False), ("people", True), ("wheel on the left", False), ("lens of the glasses", False),
+     ("person who wears the glasses", False), ("people next to the bus", True)],
 )  # fmt: skip
 def test_number(phrase: str, expected: bool) -> None:
     assert is_plural(phrase) is expected

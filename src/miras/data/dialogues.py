@@ -32,6 +32,8 @@ KINDS: Mapping[str, float] = {"progressive": 0.3, "shift": 0.22, "refer": 0.12, 
 """How often the last turn is of each kind, where the photo allows it."""
 KINDS_ALONE: Mapping[str, float] = {"progressive": 0.3, "refer": 0.47, "edit": 0.13, "absent": 0.1}
 """The same for a photo with a single target."""
+KINDS_POINTING: Mapping[str, float] = {"progressive": 0.26, "shift": 0.18, "refer": 0.2, "edit": 0.28, "absent": 0.08}
+"""The same for dialogues that point at what was named before."""
 _MOST_ALONE = 3
 _LAST: Mapping[str, Mapping[str, float]] = {
     "progressive": {"narrow": 0.5, "ask": 0.5},
@@ -94,7 +96,7 @@ def sample(
     alone = len(scene.targets) == 1
     if alone:
         turns = (turns[0], max(turns[0], min(turns[1], _MOST_ALONE)))
-    weights = kinds if kinds is not None else KINDS_ALONE if alone else KINDS
+    weights = kinds if kinds is not None else KINDS_ALONE if alone else KINDS_POINTING if points else KINDS
     plan = _Plan.of(points, complements, manner)
     talk = _converse(scene, rng, turns, {k: w for k, w in weights.items() if w > 0}, heldout, plan)
     return Example(

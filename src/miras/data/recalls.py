@@ -33,8 +33,8 @@ LAST: Mapping[str, Mapping[str, Mapping[str, float]]] = {
 """How a dialogue of a kind ends, beside `dialogues`' own endings; for each of what a model can do."""
 LATER: Mapping[str, Mapping[str, float]] = {
     "points": {
-        "keep": 0.06, "both": 0.06, "recall": 0.06, "previous": 0.05, "recall_too": 0.05, "recut": 0.2, "readd": 0.12,
-        "reselect": 0.1,
+        "again": 0.14, "keep": 0.14, "both": 0.14, "recall": 0.16, "previous": 0.14, "recall_too": 0.12, "recut": 0.5,
+        "readd": 0.5, "reselect": 0.4,
     },
     "complements": {"except": 0.06, "background": 0.03, "invert": 0.03},
 }  # fmt: skip

@@ -30,6 +30,8 @@ _MASS = frozenset({
     "vegetation", "greenery", "furniture", "oatmeal",
     "parquet", "cattle", "flooring", "asphalt", "soil", "earth", "mesh", "netting", "lawn", "shade",
 })  # fmt: skip
+_CLAUSE = "who|wearing|holding|carrying|riding|beside|near|next"
+"""What opens a clause after a noun, beside prepositions."""
 _VOWEL = re.compile(r"^(?!uni|use|util|one|eu)[aeiou]", re.IGNORECASE)
 _LETTER = r"[^\W\d_]"
 _SIDE = re.compile(
@@ -54,7 +56,7 @@ _IDIOM = re.compile(
 
 def head(phrase: str) -> str:
     """The noun that decides number: "blades" of "blades of the scissors", "wheel" of "wheel on the left"."""
-    return re.split(r" (?:of|on|in|at|to|with|from) ", phrase, maxsplit=1)[0].split()[-1].lower()
+    return re.split(rf" (?:of|on|in|at|to|with|from|{_CLAUSE}) ", phrase, maxsplit=1)[0].split()[-1].lower()
 
 
 def is_plural(phrase: str) -> bool:

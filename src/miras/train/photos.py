@@ -275,7 +275,7 @@ class Items(Dataset[tuple[int, Item]]):
         mix = Mix(
             batch.conversations if recipe.stage == 2 else 0, data.recorded, data.turns, data.kinds or None,
             data.longest, data.shares, data.other, Strength(**recipe.augment),
-            Manner(data.referring, data.chat, data.typos, data.existence), points, complements,
+            data.manner, points, complements,
         )  # fmt: skip
         photographs = [
             versions(photo, corpus.records.get(f"{photo.source}/{photo.id}", ()) if mix.conversations else ())

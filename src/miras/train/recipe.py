@@ -17,6 +17,7 @@ import yaml
 
 from miras.core.errors import InputError
 from miras.core.text import read_text
+from miras.data.manner import Manner
 
 Rate = float
 
@@ -67,6 +68,11 @@ class Data:
     longest: int = 640
     split: Literal["recipe", "share", "given"] = "recipe"
     val: float = 0.1
+
+    @property
+    def manner(self) -> Manner:
+        """How people talk in sampled conversations. Raises InputError for shares outside 0 to 1."""
+        return Manner(self.referring, self.chat, self.typos, self.existence)
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,9 @@ def train(
         unseen, recorded = corpus.calibration, corpus.recorded
         if chain.blend < 1 or any(recipe.stage == 2 and _moves_towers(recipe) for recipe in chain.recipes):
             retag(out / MODEL, corpus, last)
-        result["finish"] = finish(out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded)
+        result["finish"] = finish(
+            out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded, last.data.manner
+        )
     if corpus is not None and sharding.is_first():
         card.write(out / MODEL, chain, corpus, result)
     result["model"] = str(out / MODEL)
@@ -148,9 +150,10 @@ def tags(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> tagging
 
 
 def retag(folder: Path, corpus: Corpus, recipe: Recipe) -> None:
-    """Fit the tagger of a saved model anew, to its towers as they are now; nothing for one without."""
+    """Fit the tagger of a saved model anew, to its towers as they are now; nothing for one without, or whose tagger
+    reads ImageNet's classifier, which stays as it is."""
     model = Miras.from_pretrained(folder)
-    if model.tagger is not None:
+    if model.tagger is not None and not model.config.has_concepts:
         look, data = tagging.Look(model, is_half(recipe)), recipe.data
         tagging.learn(model, look, corpus.phrases().photos, data.shares or SHARES, data.other)
         model.save_pretrained(folder)

@@ -22,6 +22,7 @@ from miras.core.masks import iou
 from miras.core.recall import told
 from miras.core.types import AnnotatedPhoto, Conversation, Mark, Operator
 from miras.data import dialogues
+from miras.data.manner import PLAIN, Manner
 from miras.data.record import Record, turn_of
 from miras.model.miras import Miras
 
@@ -47,16 +48,17 @@ class Evidence:
 
 
 def collect(
-    model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0, recorded: Sequence[Record] = ()
-) -> Evidence:
+    model: Miras, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0, recorded: Sequence[Record] = (),
+    manner: Manner = PLAIN,
+) -> Evidence:  # fmt: skip
     """What `count` sampled dialogues show; scores also from half as many conversations drawn from `recorded`.
 
-    The history is the data's own; turns that ask for no region are left out. Recorded conversations are kept from the
-    verdict: with them it refused more of what is there (docs/log.md, "Sixth session").
+    manner: of the sampled ones. The history is the data's own; turns that ask for no region are left out. Recorded
+    conversations are kept from the verdict: with them it refused more of what is there (docs/log.md, "Sixth session").
     """
     rows, there, scored = [], [], []
     can = {"points": model.config.points, "complements": model.config.complements}
-    talks = [(talk, True) for talk in _sampled(photos, count, seed, **can)]
+    talks = [(talk, True) for talk in _sampled(photos, count, seed, manner, **can)]
     talks += [(talk, False) for talk in _drawn(recorded, count // 2, seed)]
     for (photo, drawn), judged in talks:
         talk = told(drawn, **can)
@@ -84,14 +86,19 @@ def collect(
 
 
 def _sampled(
-    photos: Sequence[AnnotatedPhoto], count: int, seed: int, points: bool = False, complements: bool = False
+    photos: Sequence[AnnotatedPhoto],
+    count: int,
+    seed: int,
+    manner: Manner = PLAIN,
+    points: bool = False,
+    complements: bool = False,
 ) -> Iterator[tuple[Path | bytes, Conversation]]:
     rng = np.random.default_rng([seed, 7])
     kinds = {"progressive": 0.35, "shift": 0.15, "edit": 0.1, "absent": 0.4}
     for index in range(count):
         photo = photos[int(rng.integers(len(photos)))]
         drawn = dialogues.sample(
-            photo, np.random.default_rng([seed, index]), turns=(1, 3), kinds=kinds, points=points,
+            photo, np.random.default_rng([seed, index]), turns=(1, 3), kinds=kinds, manner=manner, points=points,
             complements=complements,
         )  # fmt: skip
         yield photo.file, drawn.conversation
