@@ -35,7 +35,7 @@ def evaluate(
     instruction: Annotated[int, Parameter(help="InstructPart: which of the six is asked; 0 human, 4 bare phrase.")] = 0,
     dialogues: Annotated[int, Parameter(help="--format dialogues: how many are sampled.")] = 100,
     heldout: Annotated[bool, Parameter(help="--format dialogues: wordings that training never shows.")] = True,
-    recalls: Annotated[bool, Parameter(negative="", help="--format dialogues: with moves that mean again what was named, "
+    recalls: Annotated[bool, Parameter(negative="", help="--format dialogues: with what is named again, "
                                        "and all but something.")] = False,
     samples: Annotated[Path | None, Parameter(help="Without --out: a file that gets a line for each item.")] = None,
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]

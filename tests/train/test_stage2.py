@@ -16,7 +16,6 @@ from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mark, Name, Operator, Region, Turn
 from miras.data import dialogues
 from miras.model.miras import Miras
-from miras.model.pointer import by_region
 from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
 from miras.train import run, stage2, verdict
@@ -160,14 +159,6 @@ def test_training_points_as_a_session_does():
             session.tell(user.text, reply)
     handle.remove()
     assert asked == len(at.region_Q) >= 4
-
-
-def test_probabilities_are_over_regions():
-    scores = torch.tensor([[1.0, 2.0, 0.5, 9.0]])
-    may = torch.tensor([[True, True, True, False]])
-    region = torch.tensor([4, 7, 4, 8])
-    logs = [float(by_region(scores, may, region, torch.tensor([wanted]))) for wanted in (4, 7, 8)]
-    np.testing.assert_allclose(np.exp(logs), [0.3715, 0.6285, 0.0], atol=1e-3)
 
 
 def test_old_weights_begin_to_point(tmp_path):
