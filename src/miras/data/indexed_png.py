@@ -22,7 +22,7 @@ from miras.data.vocabulary import is_null, looked_for, words
 
 MIN_SHARE = 0.0002
 """A label on fewer of a photo's pixels than this is a speck: left out, and not called absent."""
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif")
 
 
 def read(
