@@ -242,14 +242,16 @@ def _has_masks(folder: Path) -> bool:
 def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import indexed_png
 
+    told_apart, seen = Folders(), dict[tuple[str, str], int]()
     folders = split_folders(path, _has_masks)
     Faults(path, on_fault).unread(path, [folder for folder, _ in folders], "labels.txt")
     for folder, split in folders:
         # Specks too: a copy holds what the original holds.
         found = list(indexed_png.photos(folder, path.resolve().name, min_share=0.0, on_fault=on_fault))
-        photos = [photo for photo, _ in found]
+        photos = told_apart([photo for photo, _ in found], folder)
         _count_bare(photos, on_fault)
-        yield from records_of(photos, split, metas=[{} if void is None else {"ignore": void} for _, void in found])
+        metas = [{} if void is None else {"ignore": void} for _, void in found]
+        yield from records_of(photos, split, metas=metas, seen=seen)
 
 
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
@@ -257,13 +259,13 @@ def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Ite
 
     folders = split_folders(path, _has_masks)
     Faults(path, on_fault).unread(path, [folder for folder, _ in folders], "data_*.json")
-    told_apart = Folders()
+    told_apart, seen = Folders(), dict[tuple[str, str], int]()
     for folder, split in folders:
         photos = told_apart(instructpart.read(folder, on_fault), folder)
         (file,) = files_in(folder, "data_*.json")
         told = instructpart.told(load_json(file, list))
         metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]
-        yield from records_of(photos, split or split_of(file.stem), instruction, metas)
+        yield from records_of(photos, split or split_of(file.stem), instruction, metas, seen)
 
 
 # Writing

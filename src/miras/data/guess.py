@@ -5,6 +5,7 @@ In: a path. Out: the format's name, by the files that lie there and the keys of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from miras.core.errors import InputError
@@ -15,6 +16,9 @@ from miras.data.tools import sniff
 from miras.data.tools.label_studio import is_task
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+
+UNDIVIDED = frozenset({"miras", "jsonl", "prist", "refcoco"})
+"""Formats of which a dataset lies in one folder."""
 
 
 def guess_format(path: Path) -> str:
@@ -40,9 +44,18 @@ def _of_file(path: Path) -> set[str]:
 
 
 def _of_folder(path: Path) -> set[str]:
-    """By the names of its files; only then by what its JSON files hold."""
+    """By what lies in it, in its `annotations` and its folders of splits; else in several others ("cam1", "cam2")."""
+    inside = folders(path)
+    usual = (folder for folder in inside if split_named(folder.name) or folder.name == "annotations")
+    if found := _of_places(path, [path, *usual]):
+        return found
+    each = [found for folder in inside if (found := _of_places(folder, [folder]) - UNDIVIDED)]
+    return set().union(*each) if len(each) > 1 else set()
+
+
+def _of_places(path: Path, places: Sequence[Path]) -> set[str]:
+    """By the names of files; only then by what JSON files hold."""
     named = sniff.of_folder(path)
-    places = (path, *(folder for folder in folders(path) if split_named(folder.name)))
     if files_in(path, "*.parquet") or files_in(path / "data", "*.parquet"):
         named.add("miras")
     if files_in(path, "*.jsonl"):

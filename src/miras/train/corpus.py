@@ -180,15 +180,20 @@ def _annotations(path: Path, format: str, left: LeftOut, faults: _Faults) -> lis
     told: list[str] = []
     tally = LeftOut(told.append)
     photos: list[AnnotatedPhoto] = []
-    whole = format in TOOLS or path.is_file() or bool(files_in(path, "*.json")) or (path / "labels.txt").is_file()
+    whole = format in TOOLS or path.is_file() or _has_lists(path)
     told_apart = Folders()
-    for folder, given in [(path, "")] if whole else split_folders(path):
+    for folder, given in [(path, "")] if whole else split_folders(path, _has_lists):
         found = told_apart(read_annotations(folder, format, tally), folder)
-        source = f"{path.resolve().name}@{given}" if given else ""
+        source = "" if folder == path else f"{path.resolve().name}@{given}" if given else path.resolve().name
         photos += [replace(photo, source=source or photo.source) for photo in found]
     left.add(tally)
     faults.add(told, path, format)
     return photos
+
+
+def _has_lists(folder: Path) -> bool:
+    """Whether a folder itself holds what its annotations start from."""
+    return bool(files_in(folder, "*.json")) or (folder / "labels.txt").is_file()
 
 
 def _is_plain(record: Record) -> bool:
