@@ -9,10 +9,12 @@ Source: Kazemzadeh et al., ReferItGame, EMNLP 2014; Yu et al., ECCV 2016; Liu et
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from pycocotools import mask as rle_tools
 
 from miras.core.errors import InputError
@@ -72,13 +74,45 @@ def refs_file(path: Path) -> Path:
     return files[0]
 
 
+class _NumberType:
+    """The type of a numpy number, for `_number` alone: a code ("i8", "f4", "b1") and its order of bytes."""
+
+    def __init__(self, code: object, *_: object) -> None:
+        if not isinstance(code, str) or not re.fullmatch(r"[iuf][1248]|b1", code):
+            raise InputError("numbers", f"a numpy type {code!r:.40}")
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: Any) -> None:
+        self.order = state[1] if state[1] in ("<", ">") else "="
+
+
+def _number(kind: _NumberType, content: bytes) -> int | float | bool:
+    """A numpy number as a plain one."""
+    found: int | float | bool = np.frombuffer(content, np.dtype(kind.order + kind.code), 1)[0].item()
+    return found
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    """How pickles of protocol 2 hold bytes."""
+    return text.encode("latin1") if encoding == "latin1" else b""
+
+
+_NUMBERS: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "scalar"): _number, ("numpy._core.multiarray", "scalar"): _number,
+    ("numpy", "dtype"): _NumberType, ("_codecs", "encode"): _bytes,
+}  # fmt: skip
+"""What numpy's numbers are made by in a pickle -> what makes them here."""
+
+
 class _Plain(pickle.Unpickler):
-    """Builds lists, dicts, tuples, sets, text, bytes and numbers; whatever needs a name to be looked up is refused."""
+    """Builds lists, dicts, tuples, sets, text, bytes and numbers, numpy's too; any other name is refused."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, encoding="utf-8", errors="replace")  # text of Python 2
 
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _NUMBERS:
+            return _NUMBERS[module, name]
         raise InputError("a pickle of plain lists, dicts, text and numbers", f"one that wants {module}.{name}")
 
 
