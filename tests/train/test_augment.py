@@ -87,6 +87,30 @@ def test_shrinking_keeps_the_share() -> None:
     assert abs(decode_rle(small.photo.annotations[0].rle).mean() - 1200 / 320000) < 0.001
 
 
+STRIPS = [(16, 30_000), (30_000, 16), (8, 12_000), (1281, 8)]
+EVERYTHING = Strength(coarse=1.0, blur=1.0, jpeg=1.0, copy_paste=1.0, text=1.0, hue_shift=1.0, grey=0.5)
+
+
+@pytest.mark.parametrize("size", STRIPS)
+def test_a_strip_keeps_a_pixel_whatever_is_done_to_it(size: tuple[int, int]) -> None:
+    height, width = size
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    mask = np.zeros(size, bool)
+    part = slice(max(size) // 4, max(size) // 2)
+    mask[(slice(None), part) if width > height else part] = True
+    note = Annotation("cup", "cup", encode_rle(mask))
+    long = Sample(pixels, AnnotatedPhoto("p", Path("p.jpg"), size, (note,), "test"))
+    for longest in (640, 64, 7):
+        small = shrink(pixels, long.photo, longest)
+        assert small.pixels.shape[:2] == small.photo.size == tuple(max(1, round(n * longest / max(size))) for n in size)
+        assert small.photo.annotations, "a quarter of the strip"
+    held = shrink(pixels, long.photo, 640)
+    for seed in range(40):
+        for one, donor in ((held, sample()), (sample(), held)):
+            new = augment(one, np.random.default_rng(seed), EVERYTHING, [donor])
+            assert new.pixels.shape[:2] == new.photo.size and min(new.photo.size) >= 1
+
+
 def test_what_vanishes_is_not_called_absent() -> None:
     speck = np.zeros((400, 800), bool)
     speck[3, 3] = True

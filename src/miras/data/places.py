@@ -18,7 +18,7 @@ from miras.data.stream import keys
 
 SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 """What a folder or file is called -> its split."""
-PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif")
 """Endings of photos that are found by the name of another file."""
 UNDIVIDED = "data_dev"
 """InstructPart's own development set: the recipes make their sides of it, so that it is no split."""
