@@ -182,7 +182,7 @@ def test_variants_of_stage2_run(tmp_path, changes):
 
 
 def test_a_chain_hands_its_weights_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(run.corpora, "read", lambda paths, data: corpus(tmp_path / "photos"))
+    monkeypatch.setattr(run.corpora, "read", lambda *_, **__: corpus(tmp_path / "photos"))
     small = [f"{key}" for key in recipe_changes()]
     chain = load("mini", [*small, "stage1:start.preset=miras-tiny"])
     chain = type(chain)(chain.name, chain.recipes, 4)
