@@ -75,7 +75,7 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
 
     Photos of one split that are copies of others in another split, under other names, are noted: no fault.
     """
-    from miras.data.identity import File, Parted
+    from miras.data.contents import File, Parted
     from miras.data.validate import validate as faults_of
 
     told: list[str] = []
@@ -94,10 +94,12 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
     faults = told + found
     if not seen and not faults:
         raise InputError(f"records in {path}", "none")
+    for line in parted.lines:
+        say(f"miras: note: {line}")
     if json:
         emit({"records": seen, "left_out": len(told), "faults": faults, "copies": parted.lines, "ok": not faults})
     else:
-        for line in (*faults, *(f"note: {line}" for line in parted.lines)):
+        for line in faults:
             print(line)
         unread = f", {len(told)} that cannot be read" if told else ""
         print(f"{path}: {seen} records{unread}, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 
 from miras.core.errors import InputError
 from miras.data.checks import OnFault, load_json
+from miras.data.contents import File
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
-from miras.data.identity import File, Folders, named
+from miras.data.identity import Folders, named
 from miras.data.places import split_folders, split_of
 from miras.data.record import Record, regions_of
 from miras.data.single import records_of

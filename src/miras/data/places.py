@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from miras.core.errors import InputError
-from miras.data.identity import File, same_file
+from miras.data.contents import File, same_file
 from miras.data.record import SPLITS
 from miras.data.stream import keys
 

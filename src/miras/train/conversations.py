@@ -23,8 +23,8 @@ from miras.core.selection import Steps, advance
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mask, Name, Piece, Region, Turn, Words
 from miras.data import knowledge
 from miras.data.checks import SHOWN_FAULTS
+from miras.data.contents import Contents, File
 from miras.data.formats import guess_format, read_records
-from miras.data.identity import Contents, File
 from miras.data.record import Record, TurnRecord, turn_of
 from miras.data.validate import validate, without
 from miras.data.words import mirror
