@@ -13,7 +13,9 @@ from PIL import Image
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import Operator
-from miras.data.record import Record, turn_of
+from miras.data import labelme
+from miras.data.formats import read_records
+from miras.data.record import Record, regions_of, turn_of
 from miras.eval import samples
 from miras.eval.predictions import Predictions
 from miras.eval.predictions_format import write
@@ -232,3 +234,27 @@ def test_without_being_told_what_is_asked(tmp_path, records):
     """`hold` alone: the photo tells the size."""
     write(tmp_path / "p", lines(records))
     assert [row.iou for row in hold(records[1], Predictions(tmp_path / "p"))] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("form", ["lines", "pictures"])
+def test_predictions_go_to_their_own_photo_of_two_with_one_name(tmp_path, form):
+    """cam1/1.png and cam2/1.png: each answer is compared with the mask of its own photo, and there are two photos."""
+    for camera, word in (("cam1", "block"), ("cam2", "hole")):
+        path = tmp_path / "in" / camera / "1.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (SIZE[1], SIZE[0]), (90, 90, 90 if word == "block" else 200)).save(path)
+        shapes = labelme.shapes_of(word, encode_rle(MASKS[word]), 1)
+        content = labelme.document(shapes, f"{camera}/1.png", SIZE)
+        (tmp_path / "in" / f"{camera}_1.json").write_text(json.dumps(content))
+    records = list(read_records(tmp_path / "in", "labelme"))
+    for record in records:
+        ((_, region),) = regions_of(record)
+        mask = MASKS[region["phrase"]]
+        if form == "pictures":
+            (tmp_path / "p" / record["id"]).mkdir(parents=True)
+            Image.fromarray(mask).save(tmp_path / "p" / record["id"] / "1.png")
+    if form == "lines":
+        write(tmp_path / "p", [line for line in lines(records) if line["record"] != "step"])
+    figures, rows = scored(tmp_path / "p", records[::-1], tmp_path / "run")
+    assert (figures["giou"], figures["predictions"]["answered"]) == (100.0, 2)
+    assert {row.cluster: Path(row.image).parent.name for row in rows} == {"in/1": "cam1", "in/cam2/1": "cam2"}

@@ -22,7 +22,7 @@ from miras.data.contents import File
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
 from miras.data.identity import Folders, named
-from miras.data.places import split_folders, split_of
+from miras.data.places import LOOKS, split_folders, split_of
 from miras.data.record import Record, regions_of
 from miras.data.single import records_of
 from miras.data.stream import keys
@@ -195,7 +195,8 @@ def _of_kind(folder: Path, kind: str) -> list[Path]:
 def _has_coco(kind: str, folder: Path) -> bool:
     """Whether a folder itself holds a COCO JSON with masks of this kind."""
     wanted = {"images", "annotations", "segmentation" if kind == "instances" else "segments_info"}
-    return any(wanted <= keys(file) for file in sorted(folder.glob("*.json")) if not file.name.startswith("."))
+    files = [file for file in sorted(folder.glob("*.json")) if not file.name.startswith(".")]
+    return any(wanted <= keys(file) for file in files[:LOOKS])
 
 
 def _has_masks(folder: Path) -> bool:

@@ -21,7 +21,7 @@ PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Endings of photos that are found by the name of another file."""
 UNDIVIDED = "data_dev"
 """InstructPart's own development set: the recipes make their sides of it, so that it is no split."""
-_LOOKS = 3
+LOOKS = 3
 """Files of a folder by which its format is told."""
 Has = Callable[[Path], bool]
 """Whether a folder itself holds data of a format."""
@@ -85,7 +85,7 @@ def json_files(path: Path, ours: Callable[[set[str]], bool]) -> list[tuple[Path,
             some = _in(folder, ".json")
             if folder == path and divided:
                 some = [file for file in some if _is(file, ours)]
-            elif folder != top and some and not any(_is(file, ours) for file in some[:_LOOKS]):
+            elif folder != top and some and not any(_is(file, ours) for file in some[:LOOKS]):
                 continue
             for file in some:
                 name = file.relative_to(top).with_suffix("")
