@@ -17,8 +17,10 @@ from miras.core.grammar import (
     CUT,
     IMAGE,
     MASK,
+    NOT,
     OBJ,
     OPERATOR_TOKENS,
+    REF,
     REJ,
     SEG,
     SPECIAL_TOKENS,
@@ -30,8 +32,9 @@ from miras.core.types import Name, Turn
 from miras.model.language import ByteTokenizer
 
 GRAMMAR = Encoder(ByteTokenizer(), image_tokens=4, mask_tokens=2)
-VOCABULARY = ByteTokenizer.vocab_size + len(SPECIAL_TOKENS)
-SPECIALS = [GRAMMAR.id(token) for token in SPECIAL_TOKENS]
+RECALLING = Encoder(ByteTokenizer(), image_tokens=4, mask_tokens=2, points=True, complements=True)
+VOCABULARY = ByteTokenizer.vocab_size + GRAMMAR.specials
+SPECIALS = [GRAMMAR.id(token) for token in SPECIAL_TOKENS[: GRAMMAR.specials]]
 END = GRAMMAR.tokenizer.control("<|im_end|>")
 
 
@@ -41,14 +44,15 @@ def rules(max_new_tokens: int = 40, room: int = 500) -> ReplyRules:
 
 def allowed(state: ReplyRules) -> set[str]:
     """Names of the special tokens (and "end", "word") that may come next."""
-    finite = torch.isfinite(state.restrict(torch.zeros(VOCABULARY)))
-    names = {token for token in SPECIAL_TOKENS if finite[GRAMMAR.id(token)]}
+    known = state.grammar.specials
+    finite = torch.isfinite(state.restrict(torch.zeros(ByteTokenizer.vocab_size + known)))
+    names = {token for token in SPECIAL_TOKENS[:known] if finite[GRAMMAR.id(token)]}
     names |= {"end"} if finite[END] else set()
     return names | ({"word"} if finite[ord("a")] else set())
 
 
-def said(*pieces: str) -> ReplyRules:
-    state = rules()
+def said(*pieces: str, state: ReplyRules | None = None) -> ReplyRules:
+    state = state or rules()
     for piece in pieces:
         for token_id in [GRAMMAR.id(piece)] if piece in SPECIAL_TOKENS else GRAMMAR.tokenizer.encode(piece):
             state.push(token_id)
@@ -72,6 +76,38 @@ def said(*pieces: str) -> ReplyRules:
 )
 def test_what_may_come_next(pieces: tuple[str, ...], expected: set[str]) -> None:
     assert allowed(said(*pieces)) == expected
+
+
+@pytest.mark.parametrize(
+    ("pieces", "known", "selected", "expected"),
+    [
+        ((), False, False, {"word", OBJ, ADD, CUT, UNDO, REJ, NOT}),
+        ((OBJ, " cup"), False, False, {"word", SEG}),
+        ((OBJ, " cup"), True, False, {"word", SEG, REF}),
+        ((OBJ,), True, False, {"word"}),
+        ((OBJ, " cup", REF), True, False, {"word", "end", OBJ, ADD, CUT, UNDO, REJ}),
+        ((NOT,), True, False, {"word", OBJ}),
+        ((NOT,), False, True, {"word", OBJ}),
+        ((NOT, "All"), False, False, {"word", OBJ}),
+        ((NOT, "All"), False, True, {"word", "end", OBJ, ADD, CUT, UNDO, REJ}),
+        ((NOT, "All but", OBJ, " cup", SEG), False, False, {"word", "end", OBJ, ADD, CUT, UNDO, REJ}),
+        ((ADD,), True, True, {"word", OBJ}),
+        ((CUT, "so"), True, True, {"word", "end", OBJ, ADD, CUT, UNDO, REJ}),
+    ],
+)
+def test_what_may_come_next_where_it_points(
+    pieces: tuple[str, ...], known: bool, selected: bool, expected: set[str]
+) -> None:
+    state = ReplyRules(RECALLING, CHATML, max_new_tokens=40, room=500, known=known, selected=selected)
+    assert allowed(said(*pieces, state=state)) == expected
+
+
+@pytest.mark.parametrize(("points", "complements", "left"), [(True, False, {REF}), (False, True, {NOT})])
+def test_what_was_not_learnt_is_never_said(points: bool, complements: bool, left: set[str]) -> None:
+    grammar = Encoder(ByteTokenizer(), 4, 2, points, complements)
+    state = ReplyRules(grammar, CHATML, max_new_tokens=40, room=500, known=True, selected=True)
+    begun = allowed(state) | allowed(said(OBJ, " cup", state=state))
+    assert begun & {REF, NOT} == left
 
 
 def test_a_long_phrase_is_closed() -> None:
@@ -157,6 +193,8 @@ def test_an_incomplete_character_waits() -> None:
         [GRAMMAR.id(IMAGE)],
         [-1],
         [VOCABULARY],
+        [GRAMMAR.id(NOT)],
+        [GRAMMAR.id(OBJ), 65, GRAMMAR.id(REF)],
     ],
 )
 def test_broken_replies_are_refused(ids: list[int]) -> None:

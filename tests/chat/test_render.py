@@ -139,3 +139,21 @@ def test_texts_are_made_fit() -> None:
     assert shorten("cup", 12, 1000) == "cup"
     assert shorten("a long phrase", 12, 40).endswith("...")
     assert shorten("cup", 12, 1) == ""
+
+
+@pytest.mark.parametrize(
+    ("operator", "expression", "told"),
+    [
+        (Operator.ADD, "(1 + 2) - 2", Operator.CUT),
+        (Operator.REPLACE, "~2", Operator.CUT),
+        (Operator.CUT, "(1 - 2) + 2", Operator.ADD),
+        (Operator.CUT, "1 - 2", Operator.CUT),
+        (Operator.REPLACE, "2", Operator.REPLACE),
+        (Operator.CUT, "1", Operator.CUT),
+    ],
+)
+def test_a_region_is_told_as_it_counts_now(operator: Operator, expression: str, told: Operator) -> None:
+    mask = np.ones((4, 4), np.bool_)
+    known = [Region(1, "cup", mask, 1), Region(2, "lid", mask, 3, operator)]
+    (region,) = [one for one in shown(known, known[1:], expression) if one.id == 2]
+    assert region.operator is told

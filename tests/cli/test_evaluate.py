@@ -8,6 +8,7 @@ from pathlib import Path
 import cyclopts
 import numpy as np
 import pytest
+from PIL import Image
 
 from miras.cli import main
 from miras.cli.evaluate import evaluate
@@ -229,3 +230,27 @@ def test_no_dataset(capsys, tmp_path):
     photo(tmp_path / "p.png")
     assert main.call(["eval", str(tmp_path), *TINY]) == 2
     assert "--format" in complaint(capsys)
+
+
+def test_names_on_the_photos_of_the_training_sets(capsys, tmp_path):
+    folder = tmp_path / "sets" / "bottles"
+    (folder / "images").mkdir(parents=True)
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in range(2)]
+    box = [[8, 8, 40, 8, 40, 40, 8, 40]]
+    notes = [{"id": n, "image_id": n, "category_id": 1, "segmentation": box, "iscrowd": 0} for n in range(2)]
+    for image in images:
+        Image.new("RGB", (64, 64), (120, 90, 60)).save(folder / "images" / image["file_name"])
+    content = {"images": images, "annotations": notes, "categories": [{"id": 1, "name": "bottle"}]}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    arguments = ["eval", str(tmp_path / "sets"), "--format", "phrases", "--json", *TINY]
+    kept = ["--out", str(tmp_path / "run")]
+    assert main.call([*arguments, *kept]) == 0
+    first = last(capsys)
+    assert first["phrases"]["there"]["things"]["n"] == 2
+    assert first["phrases"]["absent"]["unlikely"]["n"] == 2
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["phrases"] == first["phrases"]
+    lines = (tmp_path / "run" / "samples.jsonl").read_bytes()
+    assert main.call([*arguments, *kept]) == 0  # goes on: nothing is asked again
+    assert (tmp_path / "run" / "samples.jsonl").read_bytes() == lines
+    assert main.call([*arguments, "--split", "test"]) == 2
+    assert "--split all, train, calibration, val for phrases" in complaint(capsys)

@@ -18,7 +18,9 @@ from miras.core.grammar import (
     IMAGE,
     LLAVA,
     MASK,
+    NOT,
     OBJ,
+    REF,
     REJ,
     SEG,
     SPECIAL_TOKENS,
@@ -282,9 +284,50 @@ def test_ill_formed_replies_are_read(tokens: list[str], content: tuple[Piece, ..
 @unhurried
 @given(st.lists(st.one_of(st.sampled_from(sorted(SPECIALS)), st.integers(0, 255)), max_size=30))
 def test_any_ids_are_read_and_regions_counted(ids: list[int]) -> None:
-    content, free = parse_reply(ids, ENCODER, 1)
-    assert [piece.region for piece in content if isinstance(piece, Name)] == list(range(1, free))
+    recalled = list(range(101, 101 + ids.count(ENCODER.id(REF))))
+    content, free = parse_reply(ids, ENCODER, 1, recalled)
+    named = [piece.region for piece in content if isinstance(piece, Name)]
+    assert [number for number in named if number < 100] == list(range(1, free))
+    assert [number for number in named if number > 100] == recalled
     assert free - 1 == ids.count(ENCODER.id(SEG))
+
+
+@pytest.mark.parametrize("recalled", [[], [1, 1]])
+def test_each_pointer_has_its_region(recalled: list[int]) -> None:
+    ids = [ENCODER.id(OBJ), ord("a"), ENCODER.id(REF)]
+    assert parse_reply(ids, ENCODER, 2, [1]) == ((Name("a", 1),), 2)
+    with pytest.raises(ValueError, match="recalled"):
+        parse_reply(ids, ENCODER, 2, recalled)
+
+
+def test_what_was_named_before_is_pointed_at() -> None:
+    """Only where the model points; without, every name draws, as it ever did."""
+    first, second = reply(Name("lid", 1)), Turn("assistant", (Mark(Operator.EXCEPT), Name("it", 1), Name("cup", 2)))
+    talk = Conversation((Turn.user("a"), first, Turn.user("b"), second))
+    plain, pointing = (ENCODER.encode(render(talk, points=points)) for points in (False, True))
+    assert [place.region for place in plain.places] == [1, 1, 2]
+    assert not plain.pointers
+    assert [(place.region, place.turn) for place in pointing.mentions] == [(1, 1), (1, 3), (2, 3)]
+    (place,) = pointing.pointers
+    assert pointing.ids[place.seg] == pointing.labels[place.seg] == ENCODER.id(REF)
+    assert pointing.ids[place.obj] == ENCODER.id(OBJ)
+    assert pointing.ids[place.seg + 1 : place.seg + 1 + K] == [ENCODER.id(MASK)] * K
+    assert [i if i != ENCODER.id(REF) else ENCODER.id(SEG) for i in pointing.ids] == plain.ids
+    remembered = ENCODER.encode(render(Conversation((Turn.user("b"), second)), points=True, remembered=[(1, "lid")]))
+    assert [(place.region, place.turn) for place in remembered.mentions] == [(1, -1), (1, 1), (2, 1)]
+    assert [place.region for place in remembered.pointers] == [1]
+
+
+@pytest.mark.parametrize(
+    ("points", "complements", "rows", "unknown"),
+    [(False, False, 8, (REF, NOT)), (True, False, 10, (NOT,)), (False, True, 10, (REF,)), (True, True, 10, ())],
+)
+def test_old_ids_stay(points: bool, complements: bool, rows: int, unknown: tuple[str, ...]) -> None:
+    encoder = Encoder(Bytes(), N, K, points, complements)
+    assert (encoder.specials, encoder.unknown) == (rows, unknown)
+    first = [encoder.id(token) - Bytes.vocab_size for token in (IMAGE, OBJ, SEG, MASK, ADD, CUT, UNDO, REJ, REF, NOT)]
+    assert first == list(range(10))
+    assert (encoder.id(NOT) in encoder.operators) == complements
 
 
 # --- fitting

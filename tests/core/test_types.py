@@ -60,7 +60,7 @@ def test_the_total_is_the_sum_of_the_parts() -> None:
 
 
 def test_operators_are_strings_in_json() -> None:
-    assert json.loads(json.dumps(list(Operator))) == ["replace", "add", "cut", "undo", "reject"]
+    assert json.loads(json.dumps(list(Operator))) == ["replace", "add", "cut", "undo", "reject", "except"]
     assert Operator("cut") is Operator.CUT
 
 

@@ -102,6 +102,7 @@ def test_crowds_specks_and_background_are_no_annotations_and_not_absent(tmp_path
     (photo,) = read(tmp_path, notes, min_share=0.02)
     assert photo.annotations == ()
     assert photo.vocabulary == {"brick wall"}
+    assert len(photo.uncounted) == 1 and not photo.uncounted & photo.vocabulary  # the crowd: there are more
 
 
 def test_a_photo_without_annotation_stays_and_sub_folders_are_part_of_its_id(tmp_path: Path) -> None:
@@ -223,6 +224,7 @@ def test_a_crowd_segment_is_left_out_and_not_absent(tmp_path: Path) -> None:
     (photo,) = coco.read_panoptic(panoptic(tmp_path, [WALL, {**WHEEL, "iscrowd": 1}]), tmp_path, tmp_path)
     assert [a.label for a in photo.annotations] == ["brick wall"]
     assert photo.vocabulary == {"back left door", "brick wall"}
+    assert len(photo.uncounted) == 1 and not photo.uncounted & photo.vocabulary
 
 
 SEGMENT_FAULTS: dict[str, tuple[list[Any], str, set[str]]] = {

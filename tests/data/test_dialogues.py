@@ -16,6 +16,7 @@ from miras.core.types import AnnotatedPhoto, Annotation, Example, Mark, Name, Op
 from miras.data import knowledge, phrasing
 from miras.data.dialogues import KINDS, MOVES, askable, mirror_annotation, probe, sample
 from miras.data.knowledge import says_label
+from miras.data.manner import Manner
 from miras.data.read import SOURCES
 from miras.data.scene import Scene
 
@@ -285,3 +286,107 @@ def test_a_probe_names_something_absent_once():
         assert region.phrase in {*scene.absent[0], *scene.absent[1]}
         assert not region.mask.any()
     assert probe(PHOTOS["street"], ([], []), np.random.default_rng(0)) is None
+
+
+ROW = photo("row", *(note("cup", (x, 20, x + 12, 40)) for x in (2, 24, 50, 80)), note("dog", (30, 48, 60, 60)))
+SHARED = Manner(referring=0.7, chat=0.4, existence=0.5)
+
+
+def held(count: int = 300, **options: object) -> list[Example]:
+    return [sample(ROW, np.random.default_rng(seed), manner=SHARED, **options) for seed in range(count)]  # type: ignore[arg-type]
+
+
+def test_a_plain_manner_draws_nothing() -> None:
+    for name, one in PHOTOS.items():
+        for seed in range(30):
+            first, second = (
+                sample(one, np.random.default_rng(seed), **options)  # type: ignore[arg-type]
+                for options in ({}, {"manner": Manner(), "pixels": np.zeros((*SIZE, 3), np.uint8)})
+            )
+            assert [t.content for t in first.conversation.turns] == [t.content for t in second.conversation.turns], name
+
+
+def test_one_of_several_is_selected_alone_and_named_so_that_it_is_told_apart() -> None:
+    shown = Scene(ROW, knowledge.load(), True)
+    masks = {t.phrase: shown.mask(t) for t in shown.targets}
+    found: Counter[str] = Counter()
+    for example in held():
+        for _, text, reply in replies(example):
+            for region in reply.regions:
+                assert np.array_equal(region.mask, masks[region.phrase]), (text, region.phrase)
+                found[region.phrase] += 1
+                if region.mask.sum() == 12 * 20:
+                    assert region.phrase != "cup"
+    assert {"leftmost cup", "rightmost cup", "second cup from the left", "third cup from the right", "cups"} <= set(
+        found
+    )
+
+
+def test_the_singular_of_several_takes_one_and_says_which() -> None:
+    asked = [
+        reply for example in held() for _, text, reply in replies(example)
+        if text.lower().strip(" .?!").endswith(("the cup", "the mug", "the tumbler")) and reply.regions
+    ]  # fmt: skip
+    assert len(asked) > 5
+    assert {region.phrase for reply in asked for region in reply.regions} == {"leftmost cup"}
+
+
+def test_the_other_one_of_many_is_asked_back_and_nothing_changes() -> None:
+    seen = 0
+    for example in held():
+        before: Steps = ()
+        for (move, _, reply), after in zip(replies(example), selections(example), strict=True):
+            if move == "which":
+                assert not reply.regions and "which" in reply.text.lower() and after == before
+                seen += 1
+            before = after
+    assert seen > 3
+
+
+def test_remarks_are_a_share_of_the_turns_and_change_nothing() -> None:
+    examples = held()
+    moves = Counter(move for example in examples for move in example.meta["moves"].values())
+    assert 0.05 < moves["chat"] / moves.total() < 0.25
+    for example in examples:
+        before: Steps = ()
+        for (move, _, reply), after in zip(replies(example), selections(example), strict=True):
+            if move == "chat":
+                assert after == before and not reply.regions
+                assert all(not isinstance(piece, (Mark, Name)) for piece in reply.content)
+            before = after
+
+
+def test_existence_is_asked_as_often_as_place_of_present_and_absent_things() -> None:
+    one = PHOTOS["street"]
+    asked: Counter[tuple[str, bool]] = Counter()
+    for seed in range(500):
+        example = sample(one, np.random.default_rng(seed), manner=Manner(existence=0.5))
+        for move, text, _ in replies(example):
+            words = text.lower().split()
+            if move in ("ask", "absent") and len(words) > 2:
+                form = "exist" if {"a", "an", "any"} & set(words) else "ask" if "the" in words else ""
+                asked[form, move == "absent"] += 1
+    for absent in (False, True):
+        share = asked["exist", absent] / (asked["exist", absent] + asked["ask", absent])
+        assert 0.35 < share < 0.65, (absent, share)
+
+
+def test_the_same_thing_asked_twice_has_the_same_answer() -> None:
+    pairs = 0
+    for seed in range(400):
+        example = sample(PHOTOS["street"], np.random.default_rng(seed), manner=Manner(existence=0.5))
+        for (move, _, first), (then, _, second) in pairwise(replies(example)):
+            if move == then == "absent":
+                assert not first.regions and not second.regions
+                pairs += 1
+    assert pairs > 3
+
+
+def test_typing_changes_what_is_said_and_nothing_else() -> None:
+    changed = 0
+    for seed in range(100):
+        plain = sample(PHOTOS["street"], np.random.default_rng(seed), turns=(1, 1))
+        typed = sample(PHOTOS["street"], np.random.default_rng(seed), turns=(1, 1), manner=Manner(typos=1.0))
+        changed += plain.conversation.turns[0].text != typed.conversation.turns[0].text
+        assert plain.conversation.turns[1].content == typed.conversation.turns[1].content
+    assert changed > 60

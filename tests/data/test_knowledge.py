@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from miras.core.errors import InputError
-from miras.data import knowledge
+from miras.data import coverage, knowledge
 from miras.data.indexed_png import read_labels
 from miras.data.knowledge import Entry, Knowledge, parse, says_label
 from miras.data.vocabulary import is_null, words
@@ -83,6 +83,32 @@ def test_near_is_present_or_exclusive_or_implied_or_never() -> None:
     assert base.near({"shoes", "laptop"}) == {"shoes", "boots", "laptop", "keyboard", "skin"}
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "may_be"),
+    [
+        ("couch", "sofa", True),
+        ("chair", "office chair", True),
+        ("flower", "tulip", True),
+        ("tulip", "flower", True),
+        ("tulip", "daisy", False),
+        ("wrench", "adjustable spanner", True),
+        ("cup", "bowl", False),
+        ("road", "street", True),
+        ("dog", "hot dog", True),  # what shares the last word is no sure counterexample
+        ("handle of the cup", "handle of the mug", False),
+        ("unheard of", "unheard of", True),
+    ],
+)
+def test_what_may_name_the_same_thing(base: Knowledge, first: str, second: str, may_be: bool) -> None:
+    assert base.may_be(first, second) is may_be
+
+
+def test_near_goes_from_the_general_to_the_exact_and_back() -> None:
+    base = Knowledge({}, kinds={"flower": frozenset({"tulip", "daisy"})})
+    assert base.near({"flower"}) == {"flower", "tulip", "daisy"}
+    assert base.near({"tulip"}) == {"flower", "tulip"}
+
+
 def test_apart_holds_for_every_group_shown() -> None:
     base = Knowledge({}, elsewhere={"a": frozenset({"x", "y"}), "b": frozenset({"y"}), "any": frozenset({"z"})})
     assert base.apart(["a", "b"]) == {"y"}
@@ -99,6 +125,9 @@ def test_every_label_of_the_real_sets_is_known(base: Knowledge, shared_data: Pat
     ]
     panoptic = json.loads((shared_data / "coco128" / "panoptic.json").read_text())
     missing += [f"coco: {c['name']}" for c in panoptic["categories"] if base.find(words(c["name"])) is None]
+    for name in coverage.COVERAGE:
+        categories = json.loads((shared_data / name / "annotations.json").read_text())["categories"]
+        missing += [f"{name}: {c['name']}" for c in categories if base.find(words(c["name"])) is None]
     cars = json.loads((shared_data / "car-parts" / "annotations.json").read_text())
     names = [words(c["name"]) for c in cars["categories"] if c["name"] != "_background_"]
     missing += [f"car: {name}" for name in names if base.find(name, f"{name} of the car") is None]

@@ -25,7 +25,7 @@ LEAST = {
 }
 SLOTS = {
     "the", "bare", "a", "none", "is", "was", "it", "this", "that", "this_lower", "is_answer", "there", "there_lower",
-    "name", "second", "first", "use", "question", "lower", "noun", "is_there",
+    "name", "second", "first", "use", "question", "lower", "noun", "is_there", "ordinal",
 }  # fmt: skip
 
 

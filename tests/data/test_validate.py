@@ -79,14 +79,15 @@ FAULTS: list[tuple[str, Callable[[Any], None], list[tuple[int | None, int | None
     ("user's text", turn(4, text="And the cat?"), [(4, None, "its content, 'And the dog?', got 'And the cat?'")]),
     ("reply's text", turn(1, text="On the block ."), [(1, None, "its content, 'On the block.'")]),
     ("a user who names", turn(4, content=[piece("name", "And the dog?", 3)]), [
-        (4, None, "a user's turn of words alone, got name; 0 regions"), (4, None, "names of this turn's regions")]),
+        (4, None, "a user's turn of words alone, got name; 0 regions"),
+        (4, None, "names of regions of this turn or an earlier one")]),
     ("piece", turn(5, content=[piece("link", "x")]), [(5, None, "pieces of words, name, mark, got 'link'")]),
     ("mark", turn(5, content=[piece("mark", "xor")]), [(5, None, "marks of replace, add, cut, undo, reject")]),
     ("broken run lengths", region(rle={"size": [24, 32], "counts": "\x7f"}), [(1, 1, "run lengths")]),
     ("runs too short", region(rle={"size": [24, 33], "counts": rle(FULL)["counts"]}), [(1, 1, "runs that fill")]),
     ("empty mask", region(rle=rle(EMPTY)), [(1, 1, "a mask with selected pixels, got an empty one")]),
     ("mask of another size", region(rle=rle(FULL[:20])), [(1, 1, "a mask of 32 x 24 pixels, got 32 x 20")]),
-    ("operator", region(operator="undo"), [(1, 1, "an operator of replace, add, cut, got 'undo'")]),
+    ("operator", region(operator="undo"), [(1, 1, "an operator of replace, add, cut, except, got 'undo'")]),
     ("phrase", region(phrase="stone"), [(1, 1, "the region's phrase 'stone', got 'block'")]),
     ("empty phrase", lambda r: (region(phrase=" ")(r), turn(1, text="On the.", content=[
         piece("words", "On the"), piece("name", " ", 1), piece("words", ".")])(r)), [(1, 1, "a phrase, got an empty")]),
@@ -179,3 +180,20 @@ def test_one_code_for_each_mask(tmp_path: Path) -> None:
     assert json.dumps(clean["turns"]) == expected
     region["rle"]["counts"] = [1]  # type: ignore[typeddict-item]
     assert len(canonical(record)[1]) == 1
+
+
+def test_what_is_meant_again_is_no_fault(tmp_path: Path) -> None:
+    """A later turn may name an earlier region, by other words; the focus may be that name, or what was inverted."""
+    record: Any = copy.deepcopy(talk(tmp_path / "a.jpg"))
+    region = record["turns"][1]["regions"][0]
+    for place, content, text in (
+        (1, [piece("mark", "cut"), piece("name", "that", region["id"])], "that"),
+        (3, [piece("mark", "except"), piece("words", "Inverted.")], "Inverted."),
+    ):
+        del place
+        ask = {"role": "user", "text": "and", "content": [piece("words", "and")], "regions": []}
+        record["turns"] += [ask, {"role": "assistant", "text": text, "content": content, "regions": []}]
+    record["focus"] = "that"
+    assert [str(fault) for fault in validate([record])] == []
+    record["focus"] = "other"
+    assert len(list(validate([record]))) == 1

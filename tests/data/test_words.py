@@ -35,7 +35,10 @@ def test_mirror_twice_is_the_same_text(words: list[str]) -> None:
         ("person", "people"), ("knife", "knives"), ("sheep", "sheep"), ("bus", "buses"), ("wine glass", "wine glasses"),
         ("couch", "couches"), ("shoes", "shoes"), ("bakery", "bakeries"), ("toy", "toys"),
         ("computer mouse", "computer mice"),
-        ("wheel of the car", "wheels of the car"), ("pants", "pants"),
+        ("wheel of the car", "wheels of the car"), ("pants", "pants"), ("vegetation", "vegetation"),
+        ("tomato", "tomatoes"), ("bread", "pieces of bread"), ("tiger lily", "tiger lilies"), ("iris", "irises"),
+        ("lily-of-the-valley", "lilies-of-the-valley"), ("needle-nose pliers", "needle-nose pliers"),
+        ("rhinoceros", "rhinoceroses"), ("bell pepper", "bell peppers"), ("black pepper", "black pepper"),
     ],
 )  # fmt: skip
 def test_plural(one: str, many: str) -> None:
@@ -45,7 +48,8 @@ def test_plural(one: str, many: str) -> None:
 @pytest.mark.parametrize(
     ("phrase", "expected"),
     [("shoes", True), ("wine glass", False), ("bus", False), ("tines of the fork", True),
-     ("handle of the scissors", False), ("people", True), ("wheel on the left", False), ("lens of the glasses", False)],
+     ("handle of the scissors", False), ("people", True), ("wheel on the left", False), ("lens of the glasses", False),
+     ("person who wears the glasses", False), ("people next to the bus", True)],
 )  # fmt: skip
 def test_number(phrase: str, expected: bool) -> None:
     assert is_plural(phrase) is expected

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from miras.core.errors import InputError
+from miras.core.errors import InputError, WeightsError
 from miras.model.config import MirasConfig
+from miras.model.miras import Miras
+from miras.model.presets import build
 
 
 def test_unknown_keys_are_named_with_the_nearest():
@@ -34,3 +38,16 @@ def test_survives_its_own_file(tmp_path):
     config.save_pretrained(tmp_path)
     again = MirasConfig.from_pretrained(tmp_path)
     assert (again.width, again.alignment_layers, again.image_tokens) == (96, [0, 5], 64)
+
+
+def test_weights_of_a_newer_version_say_what_to_do(tmp_path):
+    """One line, with the cure: a key that this version does not know, or another version of the weights."""
+    build("miras-tiny").save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    for key, value in (("a_later_key", True), ("weights_version", 99)):
+        good = json.loads(file.read_text())
+        file.write_text(json.dumps(good | {key: value}))
+        with pytest.raises(WeightsError, match="update miras") as caught:
+            Miras.from_pretrained(tmp_path)
+        assert "\n" not in str(caught.value)
+        file.write_text(json.dumps(good))

@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 
 from miras.core.errors import WeightsError
-from miras.core.grammar import SPECIAL_TOKENS
+from miras.core.grammar import FIRST_TOKENS
 from miras.model import language
 from miras.model.language import ByteTokenizer, load_language
 
@@ -31,7 +31,7 @@ def test_text_never_becomes_a_control_token_of_smollm2():
     assert len(tokenizer.reserved) == 17
     assert max(ids) < tokenizer.vocab_size
     assert tokenizer.decode(ids) == SPELLED
-    assert tokenizer.vocab_size + len(SPECIAL_TOKENS) == 49160
+    assert tokenizer.vocab_size + FIRST_TOKENS == 49160
 
 
 def test_missing_wheel_says_which_command_brings_it(monkeypatch, tmp_path):

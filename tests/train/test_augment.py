@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation
+from miras.data import knowledge
+from miras.data.scene import Scene
 from miras.data.words import mirror
 from miras.train.augment import Sample, Strength, augment, cropped, flip, shrink
 
@@ -243,3 +245,49 @@ def test_a_wrong_strength_is_refused(values: dict[str, Any], said: str) -> None:
 def test_lists_of_a_recipe_are_ranges() -> None:
     assert Strength(crop=[0.5, 1.0]) == Strength(crop=(0.5, 1.0))  # type: ignore[arg-type]
     assert hash(Strength(crop=[0.5, 1])) == hash(Strength(crop=(0.5, 1)))  # type: ignore[arg-type]
+
+
+def row() -> Sample:
+    """Four cups in a row, each of its own grey; the second is the largest."""
+    pixels, notes = np.zeros((100, 240, 3), np.uint8), []
+    for at, (x, size) in enumerate(((10, 24), (60, 40), (130, 24), (190, 24))):
+        mask = np.zeros((100, 240), bool)
+        mask[30 : 30 + size, x : x + size] = True
+        pixels[mask] = 60 * (at + 1)
+        notes.append(Annotation("cup", "cup", encode_rle(mask)))
+    return Sample(pixels, AnnotatedPhoto("p", Path("p.jpg"), (100, 240), tuple(notes), "test"))
+
+
+def test_what_is_said_of_one_of_several_is_true_of_every_crop_and_mirror() -> None:
+    """The cups in sight are told by their greys, whatever the annotations say."""
+    strength = Strength(whole=0, crop=(0.15, 0.9), colours=0, hue_shift=0, grey=0)
+    said: set[str] = set()
+    for seed in range(300):
+        new = augment(row(), np.random.default_rng(seed), strength)
+        shown = {v: np.flatnonzero((new.pixels[..., 0] == v).any(0)).mean() for v in np.unique(new.pixels) if v}
+        areas = {v: np.count_nonzero(new.pixels[..., 0] == v) for v in shown}
+        order = sorted(shown, key=lambda v: shown[v])
+        right = {
+            "leftmost": order[0], "left": order[0], "rightmost": order[-1], "right": order[-1],
+            "second from the left": order[1:2], "second from the right": order[-2:-1],
+            "largest": max(areas, key=lambda v: areas[v]), "larger": max(areas, key=lambda v: areas[v]),
+        }  # fmt: skip
+        scene = Scene(new.photo, knowledge.load(), True)
+        for target in scene.targets:
+            name = target.phrase.replace(" cup", "")
+            if target.kind and name in right:
+                (value,) = np.unique(new.pixels[scene.mask(target)])
+                assert value in np.atleast_1d(right[name]), (seed, target.phrase)
+                said.add(name)
+    assert said == set(right)
+
+
+def test_what_a_crop_cuts_off_is_not_counted() -> None:
+    """A quarter of the first cup is left in sight, and it is no annotation: nobody knows which is the leftmost."""
+    new = cropped(row(), (28, 0, 240, 100))
+    assert len(new.photo.annotations) == 3 and new.photo.uncounted == {"cup"}
+    assert flip(new).photo.uncounted == {"cup"}
+    gone = cropped(row(), (40, 0, 240, 100))
+    assert len(gone.photo.annotations) == 3 and gone.photo.uncounted == frozenset()
+    tiny = shrink(row().pixels, row().photo, 2)
+    assert len(tiny.photo.annotations) < 4 and tiny.photo.uncounted == {"cup"}

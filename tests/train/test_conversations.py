@@ -29,7 +29,7 @@ from miras.data.jsonl import write_jsonl
 from miras.data.record import Record, record_of
 from miras.train import augment
 from miras.train.augment import Sample, Strength
-from miras.train.conversations import View, at_size, augmented, pack, read, seen, versions
+from miras.train.conversations import View, at_size, augmented, pack, read, seen, typed, versions
 from tests.data.made import photo as photo_file
 from tests.data.made import talk as talk_record
 
@@ -331,3 +331,12 @@ def test_the_annotated_photo_is_there_without_a_record_of_its_own():
     assert [file.photo for file in versions(CAR, [])] == [CAR]
     written = versions(CAR, [{**painted, "image": "p.jpg"}])
     assert [len(file.photo.annotations) for file in written] == [4]  # the annotated file itself
+
+
+def test_what_is_typed_changes_no_reply_and_no_written_text():
+    talk = pack(record(named("door", DOOR))).conversation()
+    new = [typed(talk, np.random.default_rng(seed), 1.0) for seed in range(20)]
+    assert len({one.turns[0].text for one in new}) > 5
+    assert all(one.turns[1] == talk.turns[1] for one in new)
+    written = pack(record(named("line 'OPEN'", WHEEL))).conversation()
+    assert all(typed(written, np.random.default_rng(seed), 1.0) is written for seed in range(20))

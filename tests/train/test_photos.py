@@ -14,6 +14,7 @@ from PIL import Image
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto
+from miras.data.manner import Manner
 from miras.train.augment import Sample, Strength
 from miras.train.conversations import RecordedPhoto, versions
 from miras.train.corpus import Corpus
@@ -231,3 +232,27 @@ def test_items_make_a_batch(group, tiny):
     assert len(batch.regions.target_Rss) == sum(len(talk.regions) for talk in talks) > 0
     places = batch.ids_CL[batch.row_R, batch.seg_R]
     assert (places == tiny.grammar.id("[SEG]")).all()
+
+
+def test_a_manner_goes_into_sampled_conversations_and_its_typos_into_recorded_ones(group):
+    plain = [Photos(group, Mix(conversations=1, strength=STILL), 0, 60)[i] for i in range(60)]
+    typed = Photos(group, Mix(conversations=1, recorded=1.0, strength=STILL, manner=Manner(typos=1.0)), 0, 60)
+    texts = {talk.turns[0].text for item in (typed[i] for i in range(60)) for talk in item.conversations}
+    assert not {ASK} >= texts and any(text.upper() == text for text in texts)
+    chatty = Photos(group, Mix(conversations=1, recorded=0.0, strength=STILL, manner=Manner(chat=1.0)), 0, 60)
+    alone = [
+        turn for item in (chatty[i] for i in range(60)) for talk in item.conversations for turn in talk.turns[1::2]
+        if not turn.regions and len(turn.content) == 1
+    ]  # fmt: skip
+    before = [
+        turn for item in plain for talk in item.conversations for turn in talk.turns[1::2]
+        if not turn.regions and len(turn.content) == 1
+    ]  # fmt: skip
+    assert len(alone) > 20 > len(before)
+
+
+def test_a_recipe_s_shares_reach_the_dialogues(group):
+    corpus = Corpus([files[0].photo for files in group if files[0].photo.annotations])
+    recipe = Recipe("r", 2, 1, data=Data(referring=0.5, chat=0.2, typos=0.1, existence=0.4, other=1.0))
+    assert Items(corpus, recipe, 2).photos.mix.manner == Manner(0.5, 0.2, 0.1, 0.4)
+    assert Items(corpus, replace(recipe, data=Data(other=1.0)), 2).photos.mix.manner == Manner()

@@ -22,7 +22,7 @@ from miras.train.average import MovingAverage
 from miras.train.dialogue_batch import History, dialogue_batch
 from miras.train.photos import Item
 from miras.train.targets import moved
-from tests.train.test_augment import sample
+from tests.train.test_augment import row, sample
 
 PARSING = VisualParsing(128, 64)
 
@@ -316,3 +316,20 @@ def test_with_the_faults_of_the_official_code_every_phrase_reads_the_same_states
     parts = stage2.step(model, batch, EVERYTHING)
     parts["loss"].backward()
     assert torch.isfinite(parts["loss"])
+
+
+def test_things_told_apart_come_in_pairs_where_they_are_wanted():
+    """Two masks of one kind under words that differ in one word, and as many of them as the share says."""
+    several = row()
+    drawn = [Item(several.pixels, [], several.photo)]
+    told = 0
+    for seed in range(30):
+        batch = stage1.phrase_batch(drawn, PARSING, 2, np.random.default_rng(seed), referring=1.0)
+        assert len(batch.phrases) == 2 and all("cup" in phrase for phrase in batch.phrases)
+        first, second = (grid > 0.5 for grid in batch.regions.target_Rss)
+        told += not bool((first & second).any())
+    assert told > 20
+    plain = {
+        p for seed in range(20) for p in stage1.phrase_batch(drawn, PARSING, 4, np.random.default_rng(seed)).phrases
+    }
+    assert not any("from the" in phrase for phrase in plain)

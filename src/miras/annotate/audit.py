@@ -88,27 +88,32 @@ def target_of(example: Example) -> Selection | None:
     Raises InputError when a region it names has no mask, or masks are of different sizes.
     """
     steps: Steps = ()
+    known: list[Region] = []
     named = False
     for turn in example.conversation.turns:
         if turn.role != "assistant":
             continue
-        if lost := {p.region for p in turn.content if isinstance(p, Name)} - {region.id for region in turn.regions}:
+        if lost := {p.region for p in turn.content if isinstance(p, Name)} - {r.id for r in (*known, *turn.regions)}:
             raise InputError("a mask for each phrase that is named", f"none for region {min(lost)}")
         for region in turn.regions:
             first = turn.regions[0].mask.shape if not steps else steps[-1].mask.shape
             same_size("masks", (first[0], first[1]), (region.mask.shape[0], region.mask.shape[1]))
         marks = {piece.operator for piece in turn.content if isinstance(piece, Mark)}
-        named = (bool(turn.regions) or Operator.UNDO in marks) and Operator.REJECT not in marks
-        steps = advance(steps, turn)
+        changes = bool(turn.names) or bool(marks & {Operator.UNDO, Operator.EXCEPT})
+        named = changes and Operator.REJECT not in marks
+        steps = advance(steps, turn, known)
+        known += turn.regions
     return steps[-1] if named and steps and steps[-1].mask.any() else None
 
 
 def words_of(target: Selection | None, example: Example) -> str:
-    """The target in words: a phrase, or phrases joined by + and - as the selection was made; NOTHING for None."""
+    """The target in words: a phrase, or phrases joined by + and - as the selection was made, "all but" for ~; NOTHING
+    for None."""
     if target is None:
         return NOTHING
     phrases = {str(region.id): region.phrase for region in example.conversation.regions}
-    return re.sub(r"\d+", lambda found: phrases[found.group()], target.expression) or example.focus
+    expression = target.expression.replace("~", "all but ")
+    return re.sub(r"\d+", lambda found: phrases[found.group()], expression) or example.focus
 
 
 def picture_of(photo: Picture, target: Mask | None) -> Picture:

@@ -18,7 +18,7 @@ import numpy as np
 from miras.annotate.language import says, says_whole
 from miras.core.errors import InputError
 from miras.core.masks import area, box_of, decode_rle, encode_rle
-from miras.core.selection import Steps, advance
+from miras.core.selection import Steps, follow, signs
 from miras.core.types import Box, Mask, Operator
 from miras.data.record import KINDS, Record, RegionRecord, RleRecord, TurnRecord, regions_of, turn_of
 
@@ -93,7 +93,7 @@ def small_focus(record: Record) -> str:
     size = record["height"] * record["width"]
     facts = [_facts_of(terms[-1][1]["rle"])]
     if len(terms) > 1:
-        facts.append(_measure(_combined(terms)))
+        facts.append(_measure(_combined(record)))
     for pixels, box in facts:
         side = min(box[2] - box[0], box[3] - box[1]) if box else 0.0
         if pixels < max(LEAST_PIXELS, LEAST_SHARE * size) or side < LEAST_SIDE:
@@ -192,10 +192,13 @@ def _turn_fault(turn: TurnRecord) -> str:
         if turn["regions"] or [(p["type"], p["text"]) for p in turn["content"]] != [("words", turn["text"])]:
             return "a user turn is its words and nothing else"
         return ""
-    if names != [(region["id"], region["phrase"]) for region in turn["regions"]]:
+    own = {region["id"] for region in turn["regions"]}
+    if [name for name in names if name[0] in own] != [(r["id"], r["phrase"]) for r in turn["regions"]] or any(
+        name[0] >= max(own, default=name[0] + 1) for name in names if name[0] not in own
+    ):
         return f"names {names}, but the regions are {[(r['id'], r['phrase']) for r in turn['regions']]}"
     operators = [region["operator"] for region in turn["regions"]]
-    if unknown := sorted(set(operators) - {Operator.REPLACE, Operator.ADD, Operator.CUT}):
+    if unknown := sorted(set(operators) - {Operator.REPLACE, Operator.ADD, Operator.CUT, Operator.EXCEPT}):
         return f"a region of operator {unknown[0]!r}"
     pieces = turn["content"]
     if bad := [p["text"] for p in pieces if p["type"] == "mark" and p["text"] not in list(Operator)]:
@@ -217,22 +220,22 @@ def _mask_fault(turn: TurnRecord, height: int, width: int) -> str:
 
 
 def _final(record: Record) -> list[tuple[str, RegionRecord]]:
-    """The terms of the selection at the end, in the order they were made: ("" | "+" | "-", region)."""
+    """The terms of the selection at the end, in the order they were made: ("+" | "-", region)."""
+    turns = [turn_of(_small(turn), 2 * index + 1) for index, turn in enumerate(record["turns"][1::2])]
     steps: Steps = ()
-    for index, turn in enumerate(record["turns"][1::2]):
-        steps = advance(steps, turn_of(_small(turn), 2 * index + 1))
-    known = {str(region["id"]): region for _, region in regions_of(record)}
-    terms = re.findall(r"([+-]?) ?\(*(\d+)", steps[-1].expression) if steps else []
-    return [(sign, known[name]) for sign, name in terms]
+    for _, steps in follow(turns):  # noqa: B007
+        pass
+    known = {region["id"]: region for _, region in regions_of(record)}
+    terms = signs(steps[-1].expression) if steps else {}
+    return [
+        ("" if not place else "+" if sign else "-", known[name]) for place, (name, sign) in enumerate(terms.items())
+    ]
 
 
-def _combined(terms: Sequence[tuple[str, RegionRecord]]) -> Mask:
-    """The mask of the terms; all operators work from left to right."""
-    whole = decode_rle(dict(terms[0][1]["rle"]))
-    for sign, region in terms[1:]:
-        mask = decode_rle(dict(region["rle"]))
-        whole = whole & ~mask if sign == "-" else whole | mask
-    return whole
+def _combined(record: Record) -> Mask:
+    """The mask of what is selected at the end."""
+    *_, (_, steps) = follow(turn_of(turn, 2 * index + 1) for index, turn in enumerate(record["turns"][1::2]))
+    return steps[-1].mask
 
 
 def _small(turn: TurnRecord) -> TurnRecord:

@@ -13,34 +13,45 @@ import torch
 from torch import Tensor
 
 from miras.core.errors import InputError
-from miras.core.grammar import ADD, CUT, IMAGE, MASK, OBJ, OPERATOR_TOKENS, REJ, SEG, Encoder, Template
+from miras.core.grammar import ADD, CUT, IMAGE, MASK, NOT, OBJ, REF, REJ, SEG, Encoder, Template
 from miras.core.types import Operator
 
 MAX_PHRASE = 16
-"""Tokens of a phrase after which `[SEG]` is forced."""
+"""Tokens of a phrase after which its end is forced."""
 REPLACEMENT = "\ufffd"
 
 
 class ReplyRules:
     """Which ids may come next, so that every reply is well formed whatever the weights say.
 
-    `<image>`, `<mask>` and other control tokens: never. `[SEG]`: only in an open `[OBJ]` that says
-    something. `[OBJ]`, operators, end of turn: only outside of one; no `[OBJ]` after `[UNDO]` or
-    `[REJ]` (they stand instead of a region), nothing but words after `[REJ]`; `[ADD]` and `[CUT]`
-    go on with something; a reply is not empty. room: tokens left in the context, end of turn not
-    counted; when it or max_new_tokens is used up, the open phrase is closed and the turn ends.
-    refuse: the reply begins with `[REJ]` (True), has none (False), or the weights decide (None).
+    `<image>`, `<mask>` and other control tokens: never. `[SEG]`, `[REF]`: only in an open `[OBJ]` that says
+    something; `[REF]` only where there is something to point at. `[OBJ]`, operators, end of turn: only outside of
+    one; no `[OBJ]` after `[UNDO]` or `[REJ]` (they stand instead of a region), nothing but words after `[REJ]`;
+    `[ADD]` and `[CUT]` go on with something; a reply is not empty. `[NOT]` comes before any region and other operator
+    and goes on with something; without a region after it, something has to be selected. known: whether there are
+    regions to point at; selected: whether something is. room: tokens left in the context, end of turn not counted;
+    when it or max_new_tokens is used up, the open phrase is closed and the turn ends. refuse: the reply begins with
+    `[REJ]` (True), has none (False), or the weights decide (None).
     """
 
-    def __init__(self, grammar: Encoder, template: Template, *, max_new_tokens: int, room: int) -> None:
+    def __init__(
+        self, grammar: Encoder, template: Template, *, max_new_tokens: int, room: int, known: bool = False,
+        selected: bool = False,
+    ) -> None:  # fmt: skip
         self.refuse: bool | None = None
         self.rej = grammar.id(REJ)
         self.grammar = grammar
         self.end = grammar.tokenizer.control(template.turn_end)
-        self.obj, self.seg = grammar.id(OBJ), grammar.id(SEG)
-        self.operators = {grammar.id(token): operator for token, operator in OPERATOR_TOKENS.items()}
+        self.obj, self.seg, self.ref, self._not = (grammar.id(token) for token in (OBJ, SEG, REF, NOT))
+        self.ends = frozenset((self.seg, self.ref))
+        self.operators = grammar.operators
         self.never = [grammar.id(IMAGE), grammar.id(MASK), *sorted(grammar.tokenizer.reserved - {self.end})]
-        self._joining = (grammar.id(ADD), grammar.id(CUT))
+        rows = grammar.tokenizer.vocab_size + grammar.specials
+        unsaid = {self.ref: not (grammar.points and known), self._not: not grammar.complements}
+        self.never += [token_id for token_id, never in unsaid.items() if never and token_id < rows]
+        self._closing = [token_id for token_id in (self.seg, self.ref) if token_id < rows]
+        self._joining = (grammar.id(ADD), grammar.id(CUT), self._not)
+        self._selected, self._named = selected, False
         self._left, self._room = max_new_tokens, room
         self._phrase: list[int] | None = None
         self._last: int | None = None
@@ -79,9 +90,13 @@ class ReplyRules:
         if self._phrase is not None:
             forbidden += [self.obj, self.end, *self.operators]
             if not self.phrase:
-                forbidden.append(self.seg)
+                forbidden += self._closing
         else:
-            forbidden.append(self.seg)
+            forbidden += self._closing
+            if self._not in self.operators and (self._named or self.operator is not Operator.REPLACE):
+                forbidden.append(self._not)
+            if self.operator is Operator.EXCEPT and not (self._named or self._selected):
+                forbidden += [self.end, *self.operators]
             if self.operator in (Operator.UNDO, Operator.REJECT):
                 forbidden.append(self.obj)
             if self.operator is Operator.REJECT or self._last in self._joining:
@@ -101,8 +116,8 @@ class ReplyRules:
         self._last = token_id
         if token_id == self.obj:
             self._phrase = []
-        elif token_id == self.seg:
-            self._phrase = None
+        elif token_id in self.ends:
+            self._phrase, self._named = None, True
             self._room -= self.grammar.mask_tokens
         elif token_id in self.operators:
             self.operator = self.operators[token_id]
@@ -135,18 +150,19 @@ def choose(restricted_V: Tensor, temperature: float, generator: torch.Generator)
 def check_reply(ids: Sequence[int], grammar: Encoder) -> tuple[int, ...]:
     """Ids of a whole reply without its mask slots, checked; the end of turn is not among them.
 
-    Raises InputError when an id is unknown, a photo token, or when `[OBJ]` and `[SEG]` do not pair.
+    Raises InputError when an id is unknown, a photo token, or when `[OBJ]` and `[SEG]` (or `[REF]`) do not pair.
     """
-    obj, seg, mask = grammar.id(OBJ), grammar.id(SEG), grammar.id(MASK)
+    obj, ends, mask = grammar.id(OBJ), (grammar.id(SEG), grammar.id(REF)), grammar.id(MASK)
     kept = tuple(i for i in ids if i != mask)
-    limit = max(grammar.id(token) for token in (IMAGE, MASK, *OPERATOR_TOKENS)) + 1
+    limit = grammar.tokenizer.vocab_size + grammar.specials
+    strange = [grammar.id(token) for token in (IMAGE, *grammar.unknown)]
     is_open = False
     for token_id in kept:
-        if not 0 <= token_id < limit or token_id == grammar.id(IMAGE):
+        if not 0 <= token_id < limit or token_id in strange:
             raise InputError("ids of a reply", f"id {token_id}", "use the ids of this model")
-        if (token_id == obj and is_open) or (token_id == seg and not is_open):
+        if (token_id == obj and is_open) or (token_id in ends and not is_open):
             raise InputError("[OBJ] and [SEG] in pairs", "one without the other", "close each [OBJ] with [SEG]")
-        is_open = token_id == obj or (is_open and token_id != seg)
+        is_open = token_id == obj or (is_open and token_id not in ends)
     if is_open:
         raise InputError("[OBJ] and [SEG] in pairs", "an [OBJ] left open", "close each [OBJ] with [SEG]")
     return kept
@@ -171,6 +187,12 @@ class TextStream:
         text = self._decode(self._ids).rstrip(REPLACEMENT)
         delta, self._given = text[self._given :], max(self._given, len(text))
         return self._tidy(delta)
+
+    def copy(self) -> TextStream:
+        """The same, to go on another way."""
+        twin = copy.copy(self)
+        twin._ids = list(self._ids)
+        return twin
 
     def cut(self) -> str:
         """The piece ends here (a special token, or the end). Returns what was held back."""

@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miras.chat.decoding import ReplyRules, TextStream, choose
+from miras.chat.draft import UNSEEN_TOO, Draft
 from miras.chat.inputs import Gesture
 from miras.chat.naming import Doubt, is_doubtful, names, shares
-from miras.chat.past import Past
-from miras.chat.writing import written
+from miras.chat.past import Past, Slot
+from miras.chat.writing import SEEN, written
 from miras.core.inscriptions import is_about_writing, plain
+from miras.core.selection import is_empty
 from miras.core.types import Alternative, Mask, Region, Timings
+from miras.data.words import definite
 from miras.model.boxed import boxed
 from miras.model.miras import MaskPrediction, Miras
 from miras.model.reading import Page
@@ -36,7 +39,8 @@ class Job:
     """What one reply needs beside the logits. first_region: id of the first region it names.
 
     turn: its index. message: what is answered. previous: what is selected. forced: these ids instead of
-    the likeliest ones, checked, without mask slots and end of turn.
+    the likeliest ones, checked, without mask slots and end of turn. least_score: a region without pixels, or with a
+    lower score, is no answer; None: whatever is drawn is one.
     """
 
     rules: ReplyRules
@@ -47,25 +51,30 @@ class Job:
     temperature: float = 0.0
     seed: int = 0
     forced: tuple[int, ...] | None = None
+    least_score: float | None = None
 
 
 @dataclass(frozen=True)
 class Written:
-    """ids: of the reply, mask slots included, end of turn not."""
+    """ids: of the reply, mask slots included, end of turn not. named: the regions that it names, in order. failed: what
+    it would name first is nowhere to be seen; nothing was said."""
 
     ids: tuple[int, ...]
     certainty: float
+    named: tuple[Region, ...] = ()
+    failed: bool = False
 
 
 @dataclass(frozen=True)
 class Evidence:
     """What a reply was decided by. presence: logit that the photo shows the first thing it would name, None
     when it names none. refusal: log odds of `[REJ]` by the language model where the reply begins. naming: log
-    probability of that name."""
+    probability of that name. again: it was named before, and is meant again."""
 
     presence: float | None
     refusal: float
     naming: float = 0.0
+    again: bool = False
 
 
 @dataclass
@@ -138,8 +147,12 @@ class Engine:
             except StopIteration as done:
                 written = done.value
         if written is None:
-            self.evidence = Evidence(self._presence, refusal, self._naming)
+            again = isinstance(held[-1], Region) and held[-1].id < job.first_region
+            self.evidence = Evidence(self._presence, refusal, self._naming, again)
             passed = self.model.verdict(self._presence, refusal)
+        elif written.failed:
+            self.evidence = Evidence(self._presence, refusal, self._naming)
+            passed = 0.0
         else:  # words alone: nothing to look for
             self.evidence = Evidence(None, refusal)
             passed = float(torch.tensor(-refusal).sigmoid())
@@ -148,58 +161,113 @@ class Engine:
             self.past.rewind(start)
             rules = job.rules.deciding(True)
             written = yield from self._compose(logits_V, replace(job, rules=rules))
-            return Written(written.ids, 1 - passed)
+            return replace(written, certainty=1 - passed)
         yield from held
         if written is None:
             written = yield from attempt
-        return Written(written.ids, passed * written.certainty)
+        return replace(written, certainty=passed * written.certainty)
 
     def _compose(self, logits_V: Tensor, job: Job) -> Generator[str | Region, None, Written]:
-        """A reply, its parts as they come."""
-        rules, grammar = job.rules, self.grammar
-        start, certainty = len(self.past.ids), None
-        stream = TextStream(grammar.tokenizer.decode)
+        """A reply, its parts as they come. Where a region has to be an answer (`Job.least_score`), what is said is held
+        back until its region is one; one that is none is tried by the other names that were weighed, and left out."""
+        draft = Draft(job.rules, logits_V, TextStream(self.grammar.tokenizer.decode))
+        start = len(self.past.ids)
+        safe, at, others = draft.copy(), start, list[Alternative]()
         generator = torch.Generator().manual_seed(job.seed)
-        forced = None if job.forced is None else iter((*job.forced, rules.end))
-        span: list[Tensor] = []
-        region_id = job.first_region
-        rest: list[int] = []
-        doubt = Doubt()
+        forced = None if job.forced is None else iter((*job.forced, job.rules.end))
+        careful = forced is None and job.least_score is not None
         while True:
-            with self.clock.part("generate"):
-                restricted_V = rules.restrict(logits_V)
-                only = rules.only if forced is None else next(forced)
-                if not rest and only is None and span:
-                    if job.temperature <= 0 and is_doubtful(restricted_V):
-                        rest, doubt = self._weighed(restricted_V, rules, doubt)
-                    else:
-                        doubt = replace(doubt, chance=doubt.chance + float(restricted_V.float().log_softmax(0).max()))
-                only = rest.pop(0) if rest else only
-                token_id = choose(restricted_V, job.temperature, generator) if only is None else only
-            if certainty is None:
-                certainty = rules.certainty(restricted_V, token_id)
-            special = token_id == rules.end or token_id >= grammar.tokenizer.vocab_size
-            delta = stream.cut() if special else stream.push(token_id)
+            rules = draft.rules
+            delta, token_id = self._next(draft, job, generator, forced)
             if delta:
-                yield delta
+                draft.held.append(delta)
+            if not careful or token_id == rules.end:
+                yield from draft.release()
             if token_id == rules.end:
                 self.past.settle()
-                return Written(tuple(self.past.ids[start:]), certainty)
+                return Written(tuple(self.past.ids[start:]), draft.certainty or 0.0, tuple(draft.named))
             phrase = rules.phrase
             rules.push(token_id)
             with self.clock.part("generate"):
-                logits_V, hidden_LE = self.past.say(token_id, rules)
+                draft.logits_V, hidden_LE = self.past.say(token_id, rules)
             if token_id == rules.obj:
-                span = [hidden_LE]
-            elif span:
-                span.append(hidden_LE)
-            if token_id == rules.seg:
-                span_SE, span = self.past.read(torch.cat(span)), []
-                region = self._region(job, region_id, phrase, span_SE, doubt)
-                doubt = Doubt()
-                yield region
-                logits_V = self._remember(region, span_SE, rules)
-                region_id += 1
+                draft.span = [hidden_LE]
+            elif draft.span:
+                draft.span.append(hidden_LE)
+            if token_id not in rules.ends:
+                continue
+            words, draft.span = torch.cat(draft.span), []
+            if token_id == rules.ref:
+                slot = self._recalled(words, job, draft.doubt)
+                region, tokens_KD, span_SE = slot.region, slot.tokens_KD, None
+            else:
+                span_SE = self.past.read(words)
+                region = self._region(job, rules, job.first_region + draft.drawn, phrase, span_SE, draft.doubt)
+                if careful and not self._stands(region, job):
+                    lead = self.past.ids[at : at + self.past.ids[at:].index(rules.obj) + 1]
+                    others = others if draft.retried else list(region.alternatives)
+                    self.past.rewind(at)
+                    if not others and not safe.named:
+                        return Written((), draft.certainty or 0.0, failed=True)
+                    draft = self._otherwise(safe.copy(), lead, phrase, others)
+                    continue
+                with self.clock.part("segment"):
+                    (tokens_KD,) = self.past.tokens([region])
+                draft.drawn += 1
+            draft.named.append(region)
+            draft.doubt, draft.retried = Doubt(), False
+            yield from draft.release()
+            yield region
+            with self.clock.part("generate"):
+                draft.logits_V = self.past.remember(region, tokens_KD, span_SE, rules, words)
+            safe, at = draft.copy(), len(self.past.ids)
+
+    def _next(
+        self, draft: Draft, job: Job, generator: torch.Generator, forced: Iterator[int] | None
+    ) -> tuple[str, int]:
+        """The next id of a reply, and the text that is certain with it."""
+        rules = draft.rules
+        with self.clock.part("generate"):
+            restricted_V = rules.restrict(draft.logits_V)
+            only = rules.only if forced is None else next(forced)
+            if not draft.rest and only is None and draft.span:
+                if job.temperature <= 0 and is_doubtful(restricted_V):
+                    draft.rest, draft.doubt = self._weighed(restricted_V, rules, draft.doubt)
+                else:
+                    chance = draft.doubt.chance + float(restricted_V.float().log_softmax(0).max())
+                    draft.doubt = replace(draft.doubt, chance=chance)
+            only = draft.rest.pop(0) if draft.rest else only
+            token_id = choose(restricted_V, job.temperature, generator) if only is None else only
+        if draft.certainty is None:
+            draft.certainty = rules.certainty(restricted_V, token_id)
+        special = token_id == rules.end or token_id >= self.grammar.tokenizer.vocab_size
+        return draft.stream.cut() if special else draft.stream.push(token_id), token_id
+
+    def _stands(self, region: Region, job: Job) -> bool:
+        """Whether a region is an answer: it has pixels, and a score that is not less than can stand for one."""
+        enough = region.score is None or job.least_score is None or region.score >= job.least_score
+        return enough and not is_empty(region.mask)
+
+    def _otherwise(self, draft: Draft, lead: list[int], phrase: str, others: list[Alternative]) -> Draft:
+        """A draft that goes on by the next of the other names, which is taken off; without one, in words alone.
+
+        lead: ids up to `[OBJ]`. phrase: what was nowhere to be seen.
+        """
+        encode = self.grammar.tokenizer.encode
+        if others:
+            other = others.pop(0)
+            draft.rest = [*lead, *encode(" " + other.phrase), draft.rules.seg]
+            draft.doubt = Doubt(log(max(other.chance, 1e-6)), tuple(others))
+        else:
+            draft.rest = [*encode(UNSEEN_TOO.format(the=definite(phrase))), draft.rules.end]
+        draft.retried = True
+        return draft
+
+    def _recalled(self, words_SE: Tensor, job: Job, doubt: Doubt) -> Slot:
+        """What is meant again. It is there: it was named before."""
+        self._naming, self._presence = doubt.chance, SEEN
+        with self.clock.part("segment"):
+            return self.past.recall(words_SE, job.first_region)
 
     def _weighed(self, restricted_V: Tensor, rules: ReplyRules, doubt: Doubt) -> tuple[list[int], Doubt]:
         """The ids that end an open name, and the doubt about it. doubt: about its words so far."""
@@ -213,14 +281,16 @@ class Engine:
         alternatives = tuple(Alternative(told[name], chances[name]) for name in others)
         return list(found[0].ids), Doubt(doubt.chance + log(min(chances[first], 1.0)), alternatives)
 
-    def _region(self, job: Job, region_id: int, phrase: str, span_SE: Tensor, doubt: Doubt) -> Region:
+    def _region(
+        self, job: Job, rules: ReplyRules, region_id: int, phrase: str, span_SE: Tensor, doubt: Doubt
+    ) -> Region:
         self._naming = doubt.chance
         with self.clock.part("segment"), torch.inference_mode():
             self._presence = self.model.presence(self.features, 0, span_SE)
         mask, score = self.mask(span_SE, self.past.memory(), job.previous, Gesture(), doubt.chance)
         if is_about_writing(phrase):
             mask, score = self._as_written(phrase, mask, score)
-        return Region(region_id, phrase, mask, job.turn, job.rules.operator, score, doubt.others)
+        return Region(region_id, phrase, mask, job.turn, rules.operator, score, doubt.others)
 
     def _as_written(self, phrase: str, mask: Mask, score: float) -> tuple[Mask, float]:
         """Mask and score of written text, from what was read; its presence is settled by it."""
@@ -230,12 +300,6 @@ class Engine:
             return mask, score
         self._presence = found.presence
         return (mask, score) if found.mask is None else (found.mask, found.score * exp(self._naming))
-
-    def _remember(self, region: Region, span_SE: Tensor, rules: ReplyRules) -> Tensor:
-        with self.clock.part("segment"):
-            (tokens_KD,) = self.past.tokens([region])
-        with self.clock.part("generate"):
-            return self.past.remember(region, tokens_KD, span_SE, rules)
 
     # Masks
 

@@ -38,10 +38,16 @@ class Guess:
 
 @dataclass(frozen=True)
 class Phrase:
-    """The ids between which a phrase stands."""
+    """The ids between which a phrase stands. recalls: another id that closes it, -1 for none."""
 
     opens: int
     closes: int
+    recalls: int = -1
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The ids after which a mask comes first."""
+        return self.closes, self.recalls
 
 
 def guesses(
@@ -49,7 +55,7 @@ def guesses(
 ) -> list[Guess]:
     """The likeliest continuations, likeliest first, each after its parent.
 
-    None goes on after `phrase.closes` (its mask comes first) or with an id of `never`. What follows is what
+    None goes on after `phrase.ends` (the mask comes first) or with an id of `never`. What follows is what
     is `known` to follow the newest ids, the longest order of them; and what followed the last time they
     stood in this order. A phrase may begin with any rare word of the newest message.
     """
@@ -68,7 +74,7 @@ def guesses(
     while waiting and len(found) < most:
         chance, _, parent, path = heapq.heappop(waiting)
         found.append(Guess(path[-1], parent))
-        if path[-1] != phrase.closes:
+        if path[-1] not in phrase.ends:
             open_after(len(found) - 1, path, -chance)
     return found
 
@@ -112,6 +118,6 @@ def _last_time(said: list[int], tail: list[int]) -> int | None:
 
 def _open(ids: list[int], phrase: Phrase) -> bool:
     for token_id in reversed(ids):
-        if token_id in (phrase.opens, phrase.closes):
+        if token_id in (phrase.opens, *phrase.ends):
             return token_id == phrase.opens
     return False

@@ -30,7 +30,7 @@ Look = Callable[[Sequence[Guess]], Tensor]
 
 @dataclass(frozen=True)
 class Name:
-    """A way to end a name. ids: `[SEG]` included. chance: log probability."""
+    """A way to end a name. ids: `[SEG]` or `[REF]` included. chance: log probability."""
 
     ids: tuple[int, ...]
     chance: float
@@ -74,7 +74,7 @@ def names(restricted_V: Tensor, rules: ReplyRules, look: Look) -> list[Name]:
             chances.append(chance)
             paths.append((*(paths[node] if node >= 0 else ()), token))
             told.append(_after(told[node + 1], token))
-            if token == rules.seg:
+            if token in rules.ends:
                 ended.append(len(tree) - 1)
         if len(tree) == first:
             break

@@ -21,7 +21,9 @@ from transformers.cache_utils import DynamicLayer
 from miras.chat.context import Run
 from miras.chat.decoding import ReplyRules
 from miras.chat.lookahead import Guess, Phrase, guesses
-from miras.core.grammar import MASK, OBJ, SEG
+from miras.core.errors import InputError
+from miras.core.grammar import MASK, OBJ, REF, SEG
+from miras.core.recall import ranks
 from miras.core.types import Region
 from miras.model.miras import Miras
 from miras.model.visual_encoders import ImageFeatures
@@ -30,12 +32,15 @@ from miras.model.visual_encoders import ImageFeatures
 @dataclass(frozen=True, eq=False)
 class Slot:
     """A region in the cache. start: position of its first mask slot. span: states from `[OBJ]` to
-    `[SEG]`, None when its words prompt no mask."""
+    `[SEG]`, None when its words prompt no mask. words: states from `[OBJ]` to `[SEG]` or `[REF]`, as they are; state:
+    at its last mask slot."""
 
     start: int
     region: Region
     tokens_KD: Tensor
     span_SE: Tensor | None
+    words_SE: Tensor
+    state_E: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,22 +110,33 @@ class Past:
         before = list(self.slots)
         self.keep(run)
         start = len(self.ids)
+        places = [(at, region) for at, region in self._places(run) if at >= start]
+        if places and (opening := _last(run.ids, self.grammar.id(OBJ), places[0][0])) < start < places[0][0]:
+            self.rewind(opening)  # other words of a name are in the cache: its states are needed whole
+            start = opening
         rest = run.ids[start:]
         if not rest:
             return None
-        places = [(at, region) for at, region in self._places(run) if at >= start]
         tokens = self.tokens([region for _, region in places], before)
         logits_V, hidden_LE = self._feed(rest, tokens, rules, first=start == 0)
-        spans = {slot.start: slot.span_SE for slot in before}
+        known = {slot.start: slot for slot in before}
         for (at, region), tokens_KD in zip(places, tokens, strict=True):
             opening = _last(run.ids, self.grammar.id(OBJ), at)
-            span = self.read(hidden_LE[opening - start : at - start]) if opening >= start else spans.get(at)
-            self.slots.append(Slot(at, region, tokens_KD, None if region.id in run.pointed else span))
+            span: Tensor | None
+            if opening >= start:
+                words = hidden_LE[opening - start : at - start].clone()
+                span = self.read(words)
+            else:
+                words, span = known[at].words_SE, known[at].span_SE
+            if region.id in run.pointed or run.ids[at - 1] != self.grammar.id(SEG):
+                span = None
+            state_E = hidden_LE[at - start + self.grammar.mask_tokens - 1].clone()
+            self.slots.append(Slot(at, region, tokens_KD, span, words, state_E))
         return logits_V
 
     def _places(self, run: Run) -> list[tuple[int, Region]]:
-        seg = self.grammar.id(SEG)
-        starts = [at + 1 for at, token_id in enumerate(run.ids) if token_id == seg]
+        ends = (self.grammar.id(SEG), self.grammar.id(REF))
+        starts = [at + 1 for at, token_id in enumerate(run.ids) if token_id in ends]
         return list(zip(starts, run.regions, strict=True))
 
     @torch.inference_mode()
@@ -176,7 +192,7 @@ class Past:
                 self.processed_tokens += 1
                 return ahead.logits_V, ahead.hidden_1E
         self.settle()
-        return self._feed([token_id], (), None if token_id == rules.seg else rules)
+        return self._feed([token_id], (), None if token_id in rules.ends else rules)
 
     @torch.inference_mode()
     def look(self, tree: Sequence[Guess]) -> Tensor:
@@ -196,7 +212,7 @@ class Past:
         if not self.lookahead:
             return []
         never = {*rules.never, rules.end} | (set() if rules.refuse else {rules.rej})
-        return guesses([*self.ids, *ids], Phrase(rules.obj, rules.seg), never, self.model.continuations)
+        return guesses([*self.ids, *ids], Phrase(rules.obj, rules.seg, rules.ref), never, self.model.continuations)
 
     def settle(self) -> None:
         """Leave in the cache what was guessed rightly, and nothing else."""
@@ -223,24 +239,62 @@ class Past:
         self.slots = [slot for slot in self.slots if slot.start < start]
 
     @torch.inference_mode()
-    def remember(self, region: Region, tokens_KD: Tensor, span_SE: Tensor, rules: ReplyRules) -> Tensor:
-        """Fill the mask slots of a region that was just named. Returns the logits (V,) after them."""
+    def remember(
+        self, region: Region, tokens_KD: Tensor, span_SE: Tensor | None, rules: ReplyRules, words_SE: Tensor
+    ) -> Tensor:
+        """Fill the mask slots of a region that was just named. Returns the logits (V,) after them.
+
+        span: None for one that is meant again; words: states from `[OBJ]` on, as they are.
+        """
         self.settle()
         start = len(self.ids)
-        logits_V, _ = self._feed([self.grammar.id(MASK)] * self.grammar.mask_tokens, [tokens_KD], rules)
-        self.slots.append(Slot(start, region, tokens_KD, span_SE))
+        logits_V, hidden_LE = self._feed([self.grammar.id(MASK)] * self.grammar.mask_tokens, [tokens_KD], rules)
+        self.slots.append(Slot(start, region, tokens_KD, span_SE, words_SE, hidden_LE[-1].clone()))
         return logits_V
+
+    @torch.inference_mode()
+    def recall(self, words_SE: Tensor, before: int) -> Slot:
+        """The slot of the region that a name ending in `[REF]` means, of those with an id from 1 to before - 1.
+
+        words: states from `[OBJ]` to `[REF]`. A region's slot is that of its first mention. Raises InputError when
+        there is none to point at.
+        """
+        slots = [slot for slot in self.slots if 0 < slot.region.id < before]
+        pointer = self.model.pointer
+        if not slots or pointer is None:
+            raise InputError("a region to point at", "none that was named before", "name it with [SEG]")
+        mentioned = [slot.region.id for slot in slots]
+        first, newest = ranks(mentioned)
+        span, real = _padded([slot.words_SE for slot in slots])
+        scores_N = pointer(
+            words_SE[None], torch.ones(1, len(words_SE), dtype=torch.bool), span, real,
+            torch.stack([slot.state_E for slot in slots]), torch.stack([slot.tokens_KD for slot in slots]),
+            torch.tensor([first]), torch.tensor([newest]),
+        )[0]  # fmt: skip
+        fits = {
+            number: float(scores_N[[n for n, one in enumerate(mentioned) if one == number]].logsumexp(0))
+            for number in dict.fromkeys(mentioned)
+        }
+        meant = max(fits, key=lambda number: fits[number])
+        return slots[mentioned.index(meant)]
 
     def memory(self, before: int | None = None) -> Tensor | None:
         """Mask tokens (M, D) of the regions in the cache, or of those named before region `before`. Lines of text in
         the opening are not among them: they are for the language model."""
-        named = [slot for slot in self.slots if slot.region.id > 0]
+        named = list({slot.region.id: slot for slot in reversed(self.slots) if slot.region.id > 0}.values())[::-1]
         tokens = [slot.tokens_KD for slot in named if before is None or slot.region.id < before]
         return torch.cat(tokens) if tokens else None
 
     def span(self, region_id: int) -> Tensor | None:
         """States (S, E) of a region's words; None when it has left the context or was pointed at."""
         return next((slot.span_SE for slot in self.slots if slot.region.id == region_id), None)
+
+
+def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Spans of different lengths as one (N, S, E), and which of it is real (N, S)."""
+    lengths = torch.tensor([len(row) for row in rows])
+    padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+    return padded, torch.arange(padded.shape[1]) < lengths[:, None]
 
 
 def _last(ids: Sequence[int], token_id: int, before: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 
@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from miras.core.errors import InputError
 from miras.core.masks import box_of
+from miras.core.selection import signs
 from miras.core.types import Mask, Operator, Region
 
 Picture = NDArray[np.uint8]
@@ -300,8 +301,17 @@ def ink_on(colour: Colour) -> Colour:
 def shown(known: Sequence[Region], new: Sequence[Region], expression: str) -> list[Region]:
     """The regions a picture of a turn shows: those of the selection's expression, and what the turn named.
 
-    known: all regions so far, a refined one in its last version.
+    known: all regions so far, a refined one in its last version. Those that the selection leaves out are told so,
+    whatever they did when they were drawn.
     """
+    selected = signs(expression)
     ids = {int(number) for number in re.findall(r"\d+", expression)} | {region.id for region in new}
     latest = {region.id: region for region in (*known, *new)}
-    return [latest[number] for number in sorted(ids) if number in latest]
+    return [_as_it_counts(latest[number], selected.get(number)) for number in sorted(ids) if number in latest]
+
+
+def _as_it_counts(region: Region, selected: bool | None) -> Region:
+    """selected: by the expression; None where it does not stand there."""
+    if selected is None or selected == (region.operator is not Operator.CUT):
+        return region
+    return replace(region, operator=Operator.ADD if selected else Operator.CUT)

@@ -18,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miras.chat import export, store
-from miras.chat.context import Context
+from miras.chat.context import Context, Run
 from miras.chat.decoding import ReplyRules, check_reply
 from miras.chat.engine import Engine, Evidence, Job
+from miras.chat.hedge import spoken
 from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, Exchange, State, replay
@@ -147,14 +148,15 @@ class ChatSession:
         self._same(state)
         engine = self._begin()
         run = self._context.run(replace(state, window=window), prompt)
-        job = self._job(message, len(run.ids), forced)
+        job = self._job(message, run, forced)
         with engine.clock.part("prefill"):
             logits_V = engine.past.sync(run, job.rules)
         assert logits_V is not None, "a prompt is always new"
-        written = yield from engine.write(logits_V, job)
-        content, _ = parse_reply(written.ids, engine.grammar, job.first_region)
-        named = tuple(slot.region for slot in engine.past.slots if slot.region.id >= job.first_region)
-        exchange = Exchange(Turn.user(message), Turn("assistant", content, named), prompt, written.ids)
+        written = yield from spoken(engine.write(logits_V, job), job.first_region, self.model.config.unsure_below)
+        recalled = [region.id for region in written.named if region.id < job.first_region]
+        content, _ = parse_reply(written.ids, engine.grammar, job.first_region, recalled)
+        drawn = tuple(region for region in written.named if region.id >= job.first_region)
+        exchange = Exchange(Turn.user(message), Turn("assistant", content, drawn), prompt, written.ids)
         self._same(state)
         yield self._commit(engine, exchange, window, written.certainty)
 
@@ -189,7 +191,8 @@ class ChatSession:
     def tell(self, user: str, reply: Turn) -> Reply:
         """An exchange with a reply that is known already, as if it had been said (gold history).
 
-        The regions of the reply need the next free ids, in order. Raises InputError.
+        The regions of the reply need the next free ids, in order; it may name earlier ones again where the model can
+        point at them (config.points). Raises InputError.
         """
         return self._tell(clean_text(user), reply)
 
@@ -249,8 +252,7 @@ class ChatSession:
         if each:
             items = [export.Item(r.phrase, r.mask, r.score) for r in self.regions]
         else:
-            label = " + ".join(region.phrase for region in self._state.added)
-            items = [export.Item(label, self.selection.mask)] if self.selection.expression else []
+            items = [export.Item(self._state.label, self.selection.mask)] if self.selection.expression else []
         name = Path(self.path).name if self.path else "photo.png"
         return export.write(Path(folder), items, self.size, name, formats)
 
@@ -284,18 +286,20 @@ class ChatSession:
         return reply
 
     def _reply(self, event: Event, after: State) -> Reply:
-        return reply_of(event, after, self.size, self.model.grammar.id(MASK))
+        return reply_of(event, after, self.size, self.model.grammar.id(MASK), self.model.config.unsure_below)
 
-    def _job(self, message: str, used: int, forced: tuple[int, ...] | None) -> Job:
-        room = self.model.config.max_tokens - used - len(self._context.closing)
-        rules = ReplyRules(
-            self.model.grammar, self._context.template, max_new_tokens=self.options.max_new_tokens, room=room
-        )
+    def _job(self, message: str, run: Run, forced: tuple[int, ...] | None) -> Job:
+        room = self.model.config.max_tokens - len(run.ids) - len(self._context.closing)
         selection = self.selection
+        rules = ReplyRules(
+            self.model.grammar, self._context.template, max_new_tokens=self.options.max_new_tokens, room=room,
+            known=any(region.id > 0 for region in run.regions), selected=bool(selection.expression),
+        )  # fmt: skip
         turn = 2 * len(self._state.exchanges) + 1
         return Job(
             rules, turn, len(self.regions) + 1, message, selection.mask if selection.expression else None,
             self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, forced,
+            self.model.config.least_score,
         )  # fmt: skip
 
     def _refined(self, engine: Engine, old: Region, hand: Gesture) -> Region:
@@ -315,14 +319,20 @@ class ChatSession:
 
     def _tell(self, user: str, reply: Turn, *, pointed: bool = False, engine: Engine | None = None) -> Reply:
         expected = list(range(len(self.regions) + 1, len(self.regions) + 1 + len(reply.regions)))
-        named = [piece.region for piece in reply.content if isinstance(piece, Name)]
-        if not [region.id for region in reply.regions] == named == expected:
+        named, again = list(reply.names), reply.recalled
+        drawn = [number for number in named if number not in again]
+        if not [region.id for region in reply.regions] == drawn == expected:
             raise InputError(f"regions {expected}, each named once", f"regions {named}", "number them on")
+        if again and not self.model.config.points:
+            got = f"region {again[0]} again, of a model that draws each anew"
+            raise InputError("regions of its own in a reply", got, "use a model that points, or draw it again")
+        if strange := [number for number in again if not 0 < number <= len(self.regions)]:
+            raise InputError("earlier regions that are named again", f"region {strange[0]}", "see session.regions")
         for region in reply.regions:
             gesture(self.size, None, None, region.mask)
         engine = self._begin() if engine is None else engine
         prompt, ids = self._context.prompt(user), self._context.reply(reply)
-        reply = replace(reply, content=parse_reply(ids, engine.grammar, len(self.regions) + 1)[0])
+        reply = replace(reply, content=parse_reply(ids, engine.grammar, len(self.regions) + 1, again)[0])
         window = self._context.fit(self._state, len(prompt) + len(ids))
         exchange = Exchange(Turn.user(user), reply, prompt, ids, pointed)
         after = self._state.after(Event(exchange, window))

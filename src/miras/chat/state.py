@@ -6,14 +6,13 @@ one event less. Knows no model: token ids are only kept here.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from miras.core.errors import InputError
-from miras.core.selection import Steps, advance
+from miras.core.selection import Steps, advance, follow, signs
 from miras.core.types import Region, Selection, Timings, Turn
 
 
@@ -58,11 +57,10 @@ class State:
         """The state after one more event."""
         change = event.change
         if isinstance(change, Exchange):
-            return State((*self.exchanges, change), event.window, advance(self.steps, change.reply))
+            steps = advance(self.steps, change.reply, self.regions)
+            return State((*self.exchanges, change), event.window, steps)
         exchanges = tuple(_with_region(exchange, change) for exchange in self.exchanges)
-        steps: Steps = ()
-        for exchange in exchanges:
-            steps = advance(steps, exchange.reply)
+        *_, (_, steps) = follow(exchange.reply for exchange in exchanges)
         return State(exchanges, event.window, steps)
 
     @property
@@ -86,18 +84,33 @@ class State:
 
     @property
     def added(self) -> tuple[Region, ...]:
-        """The regions that the current selection adds, in its order: "(1 + 2) - 3" has 1 and 2."""
-        expression = self.steps[-1].expression if self.steps else ""
+        """The regions that the current selection adds, in its order: "(1 + 2) - 3" has 1 and 2, "~1" none."""
+        return self._signed(True)
+
+    @property
+    def left_out(self) -> tuple[Region, ...]:
+        """The regions that the current selection leaves out, in its order."""
+        return self._signed(False)
+
+    def _signed(self, wanted: bool) -> tuple[Region, ...]:
         known = {region.id: region for region in self.regions}
-        return tuple(known[int(number)] for number in re.findall(r"(?<!- )\b\d+", expression))
+        found = signs(self.steps[-1].expression) if self.steps else {}
+        return tuple(known[number] for number, sign in found.items() if sign == wanted)
+
+    @property
+    def label(self) -> str:
+        """What is selected, in words: its phrases, or all but those; "" when nothing is."""
+        added, left = (" + ".join(region.phrase for region in group) for group in (self.added, self.left_out))
+        return added or (f"all but {left}" if left else "")
 
     def find(self, region: int | None) -> Region | None:
-        """A region by id; without one the last added to the selection, None when nothing is selected.
+        """A region by id; without one the last added to the selection, or left out by one that adds none; None when
+        nothing is selected.
 
         Raises InputError for an unknown id.
         """
         if region is None:
-            return self.added[-1] if self.added else None
+            return next(reversed(self.added or self.left_out), None)
         for known in self.regions:
             if known.id == region:
                 return known

@@ -20,7 +20,7 @@ from transformers import PreTrainedConfig
 from miras.chat.decoding import check_reply
 from miras.chat.state import Event, Exchange
 from miras.core.errors import InputError
-from miras.core.grammar import MASK, SEG, Encoder, parse_reply
+from miras.core.grammar import MASK, REF, SEG, Encoder, parse_reply
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import Alternative, Name, Operator, Region, Timings, Turn
 
@@ -75,6 +75,7 @@ def _event(event: Event) -> dict[str, Any]:
         "reply_ids": list(change.reply_ids),
         "pointed": change.pointed,
         "regions": [_region(region) for region in change.reply.regions],
+        **({"recalled": list(change.reply.recalled)} if change.reply.recalled else {}),
         **common,
     }
 
@@ -174,13 +175,16 @@ def _read_exchange(
 ) -> Exchange:
     ids = tuple(int(i) for i in raw["reply_ids"])
     said = check_reply(ids, grammar)
-    content, free = parse_reply(said, grammar, first_region)
-    slots = [grammar.id(MASK)] * grammar.mask_tokens
-    whole = [i for token in said for i in ([token, *slots] if token == grammar.id(SEG) else [token])]
+    recalled = [int(number) for number in raw.get("recalled", ())]
+    if any(not 0 < number < first_region for number in recalled):
+        raise ValueError(f"recalled regions {recalled} of {first_region - 1}")
+    content, free = parse_reply(said, grammar, first_region, recalled)
+    slots, ends = [grammar.id(MASK)] * grammar.mask_tokens, (grammar.id(SEG), grammar.id(REF))
+    whole = [i for token in said for i in ([token, *slots] if token in ends else [token])]
     if list(ids) != whole:
-        raise ValueError("mask slots that do not follow each [SEG]")
+        raise ValueError("mask slots that do not follow each name")
     regions = tuple(_read_region(region, size) for region in raw["regions"])
-    named = [(piece.region, piece.phrase) for piece in content if isinstance(piece, Name)]
+    named = [(p.region, p.phrase) for p in content if isinstance(p, Name) and p.region >= first_region]
     if [(region.id, region.phrase) for region in regions] != named or free != first_region + len(regions):
         raise ValueError("regions that are not those of the reply")
     if any(region.turn != 2 * index + 1 for region in regions):

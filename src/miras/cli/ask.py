@@ -78,10 +78,11 @@ def picture_png(picture: Any) -> bytes:
     return buffer.getvalue()
 
 
-def region_line(region: Region) -> str:
-    """A region in a line, with the other names that it may have."""
+def region_line(region: Region, again: bool = False) -> str:
+    """A region in a line, with the other names that it may have. again: it was named before."""
     others = ", ".join(f"{other.phrase} {other.chance:.0%}" for other in region.alternatives)
-    line = f"[{region.id}] {region.phrase}: {region.area} pixels, score {region.score:.2f}"
+    score = "" if region.score is None else f", score {region.score:.2f}"
+    line = f"[{region.id}] {region.phrase}: {region.area} pixels{score}{', again' if again else ''}"
     return line + (f"; or perhaps {others}" if others else "")
 
 
@@ -90,7 +91,7 @@ def print_turn(reply: Any, files: list[Path]) -> None:
     print(f"You:   {reply.user}")
     print(f"miras: {reply.text}")
     for region in reply.regions:
-        print(f"       {region_line(region)}")
+        print(f"       {region_line(region, region.id in reply.recalled)}")
     if reply.selection.expression:
         print(f"       selected: {reply.selection.expression}")
     for path in files[:2]:

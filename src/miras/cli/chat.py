@@ -125,7 +125,7 @@ class Talk:
     def show(self, reply: Any) -> None:
         """Scores, and the picture: in the terminal where it can, its path anyway."""
         for region in reply.regions:
-            print(f"  {region_line(region)}")
+            print(f"  {region_line(region, region.id in reply.recalled)}")
         if not (reply.regions or reply.operators):
             return
         self.count += 1

@@ -21,6 +21,8 @@ from miras.cli.output import emit, load, progress, table
 from miras.cli.recorded import Asked, Held, Split, hold, write_questions
 from miras.core.errors import InputError
 
+SAMPLED = ("dialogues", "behaviours")
+"""Formats of PATH that are made from the training sets in it."""
 FAULTY = 1
 """Exit code when some of the data had faults."""
 
@@ -34,7 +36,10 @@ def evaluate(
     limit: Annotated[int | None, Parameter(help="Only so many conversations, spread over kinds and photos.")] = None,
     instruction: Annotated[int, Parameter(help="InstructPart: which of the six is asked; 0 human, 4 bare phrase.")] = 0,
     dialogues: Annotated[int, Parameter(help="--format dialogues: how many are sampled.")] = 100,
-    heldout: Annotated[bool, Parameter(help="--format dialogues: wordings that training never shows.")] = True,
+    heldout: Annotated[bool, Parameter(help="dialogues, behaviours: wordings that training never shows.")] = True,
+    recalls: Annotated[bool, Parameter(
+        negative="", help="--format dialogues: with moves that mean again what was named, and all but something."
+    )] = False,
     samples: Annotated[Path | None, Parameter(help="Without --out: a file that gets a line for each item.")] = None,
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
     = False,
@@ -63,8 +68,10 @@ def evaluate(
 
     --out RUN: samples.jsonl, run.json, summary.json, report.html; a run that was stopped goes on when the same command
     is given again, and no answer is paid twice. The key of a server is read from OPENAI_API_KEY and written nowhere.
-    --format: any that `miras data` reads. Two more ways: instructpart without --out asks every item in a session of
-    its own; dialogues: PATH holds the training sets, --dialogues are sampled from their photos.
+    --format: any that `miras data` reads. Four more ways: instructpart without --out asks every item in a session of
+    its own; dialogues: PATH holds the training sets, --dialogues are sampled from their photos; phrases: everything in
+    these photos is asked for by its name, and a few things that are surely not there; behaviours: single questions
+    about --limit of the photos (one of several, capitals, typos, existence, small talk).
     """
     endpoint = {
         "base_url": base_url, "max_side": max_side, "temperature": temperature, "max_tokens": max_tokens, "rpm": rpm,
@@ -73,13 +80,15 @@ def evaluate(
     asked = Asked(model, decoder, threads, seed, endpoint, ray, jobs)
     held = Held(path, format, split, limit, instruction, history, out)
     return run(
-        held, asked, count=dialogues, heldout=heldout, samples=samples, questions=questions, as_json=json
+        held, asked, count=dialogues, heldout=heldout, recalls=recalls, samples=samples, questions=questions,
+        as_json=json,
     )  # fmt: skip
 
 
 def run(
-    held: Held, asked: Asked, *, count: int, heldout: bool, samples: Path | None, questions: Path | None, as_json: bool
-) -> int:
+    held: Held, asked: Asked, *, count: int, heldout: bool, samples: Path | None, questions: Path | None,
+    as_json: bool, recalls: bool = False,
+) -> int:  # fmt: skip
     """Exit code 0; 1 when some of the data had faults."""
     if held.limit is not None and held.limit < 1:
         raise InputError("--limit of at least 1", str(held.limit))
@@ -91,12 +100,14 @@ def run(
 
         held = replace(held, format=guess_format(held.path))
     plain = not asked.by_prefix and not asked.ray and questions is None
-    if held.format == "dialogues" or (held.format == "instructpart" and held.out is None and plain):
+    if held.format in SAMPLED or (held.format == "instructpart" and held.out is None and plain):
         if held.split == "test":
             raise InputError(f"--split all, train, calibration, val for {held.format}", held.split)
         if not plain:
-            raise InputError("weights behind --model, asked here, for --format dialogues", "another system, or --ray")
-        result = _annotated(held, asked, count, heldout, samples)
+            raise InputError(
+                f"weights behind --model, asked here, for --format {held.format}", "another system, or --ray"
+            )
+        result = _annotated(held, asked, count, heldout, samples, recalls)
     else:
         if samples is not None:
             raise InputError("--out, which holds the samples", f"--samples {samples}")
@@ -110,7 +121,9 @@ def run(
     return FAULTY if faults.get("data") or faults.get("unread") else 0
 
 
-def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Path | None) -> dict[str, Any]:
+def _annotated(
+    held: Held, asked: Asked, count: int, heldout: bool, samples: Path | None, recalls: bool
+) -> dict[str, Any]:
     """Photos with masks: InstructPart's items, or dialogues sampled from them."""
     from miras.eval.photos import side_of
 
@@ -126,6 +139,15 @@ def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Pat
         stream: Iterable[Any] = instructpart.evaluate(loaded, items, held.instruction, seed=seed)
         kept: list[Any] = list(_kept(progress(stream, len(items), "asking"), samples))
         result = {**instructpart.figures(kept), "instruction": held.instruction}
+    elif held.format == "behaviours":
+        from miras.data.read import read_sources
+        from miras.eval import behaviours
+
+        asked_about = behaviours.chosen(side_of(read_sources(held.path), side), limit, seed)
+        loaded = load(asked.model, asked.threads)
+        queue = progress(asked_about, len(asked_about), "asking")
+        kept = list(_kept(behaviours.outcomes(loaded, queue, seed=seed, heldout=heldout), samples))
+        result = {**behaviours.figures(kept), "heldout": heldout}
     else:
         from miras.data.read import read_sources
         from miras.eval import dialogues
@@ -133,9 +155,11 @@ def _annotated(held: Held, asked: Asked, count: int, heldout: bool, samples: Pat
         photos = side_of(read_sources(held.path), side)
         loaded = load(asked.model, asked.threads)
         count = count if limit is None else min(count, limit)
-        stream = dialogues.talks(loaded, photos, n=count, seed=seed, heldout=heldout, history=held.history)
+        stream = dialogues.talks(
+            loaded, photos, n=count, seed=seed, heldout=heldout, history=held.history, recalls=recalls
+        )
         kept = list(_kept(progress(stream, count, "talking"), samples))
-        result = {**dialogues.figures(kept), "heldout": heldout}
+        result = {**dialogues.figures(kept), "heldout": heldout, **({"recalls": True} if recalls else {})}
     return result | {"model": loaded.name, "history": held.history, "seed": seed}
 
 

@@ -19,6 +19,8 @@ from miras.core.errors import InputError
 if TYPE_CHECKING:
     from miras.data.record import Record
 
+PHRASES = "phrases"
+"""The format of names asked for on the photos of the training sets."""
 Split = Literal["all", "train", "calibration", "val", "test"]
 
 
@@ -60,7 +62,7 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
 
     systems.check(asked.model)
     every, unread = _read(held)
-    records = _of_side(every, held.split)
+    records = every if held.format == PHRASES else _of_side(every, held.split)
     instruction = {"instruction": held.instruction} if held.format == "instructpart" else {}
     about: dict[str, Any] = {
         "settings": {"format": held.format, "split": held.split, **instruction}, "unread": len(unread)
@@ -81,6 +83,8 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
             )  # fmt: skip
         finally:
             systems.close(system)
+        if held.format == PHRASES:
+            result = _with_phrases(out, result)
     for fault in result["faults"]["named"]:
         say(f"miras: fault: {fault}")
     return {**result, **({} if held.out is None else {"out": str(held.out), **_reported(held.out)})}
@@ -93,7 +97,7 @@ def write_questions(held: Held, seed: int, file: Path) -> dict[str, Any]:
 
     file = file if file.suffix else file / QUESTIONS
     every, unread = _read(held)
-    records = choose(_of_side(every, held.split), held.limit, seed)
+    records = choose(every if held.format == PHRASES else _of_side(every, held.split), held.limit, seed)
     count = questions(records, file, history=held.history)
     return {"questions": str(file), "turns": count, "conversations": len(records), "history": held.history,
             "seed": seed, "limit": held.limit, "faults": {"unread": len(unread)}}  # fmt: skip
@@ -122,16 +126,42 @@ def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
     return over_ray(opening, history=history, seed=asked.seed, actors=asked.jobs, threads=threads)
 
 
+def _with_phrases(out: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """The summary with what `eval.phrases` tells of its rows, in the run's folder too."""
+    from miras.eval import phrases, samples, summary
+
+    found = phrases.figures(samples.read(out / samples.FILE), result["seed"])
+    result = {**result, "phrases": found}
+    summary.write_json(out / summary.FILE, result)
+    return result
+
+
 def _read(held: Held) -> tuple[list[Record], list[str]]:
-    """All records, and what could not be read, which is said."""
+    """All records, and what could not be read, which is said; names to ask for are of the wanted side alone."""
     from miras.data.formats import guess_format, read_records
 
     unread: list[str] = []
+    if held.format == PHRASES:
+        return _names(held, unread), unread
     format = held.format or guess_format(held.path)
     records = list(read_records(held.path, format, unread.append, instruction=held.instruction))
     for fault in unread:
         say(f"miras: left out: {fault}")
     return records, unread
+
+
+def _names(held: Held, unread: list[str]) -> list[Record]:
+    """What is asked for by name of the photos of one side of the training sets at a path."""
+    from miras.data.read import read_sources
+    from miras.eval import phrases
+    from miras.eval.photos import side_of
+
+    if held.split == "test":
+        raise InputError(f"--split all, train, calibration, val for {PHRASES}", held.split)
+    photos = side_of(read_sources(held.path, unread.append), held.split)
+    for fault in unread:
+        say(f"miras: left out: {fault}")
+    return list(phrases.records(photos))
 
 
 def _of_side(records: list[Record], side: Split) -> list[Record]:

@@ -7,18 +7,23 @@ vocabulary, so no text, whoever wrote it, can ever become one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from miras.core.errors import InputError
 from miras.core.types import Conversation, Mark, Name, Operator, Turn, Words
 
-IMAGE, OBJ, SEG, MASK, ADD, CUT, UNDO, REJ = (
-    "<image>", "[OBJ]", "[SEG]", "<mask>", "[ADD]", "[CUT]", "[UNDO]", "[REJ]",
+IMAGE, OBJ, SEG, MASK, ADD, CUT, UNDO, REJ, REF, NOT = (
+    "<image>", "[OBJ]", "[SEG]", "<mask>", "[ADD]", "[CUT]", "[UNDO]", "[REJ]", "[REF]", "[NOT]",
 )  # fmt: skip
-SPECIAL_TOKENS = (IMAGE, OBJ, SEG, MASK, ADD, CUT, UNDO, REJ)
-OPERATOR_TOKENS = {ADD: Operator.ADD, CUT: Operator.CUT, UNDO: Operator.UNDO, REJ: Operator.REJECT}
+SPECIAL_TOKENS = (IMAGE, OBJ, SEG, MASK, ADD, CUT, UNDO, REJ, REF, NOT)
+"""In the order of their ids; new ones go to the end, so that weights stay valid."""
+FIRST_TOKENS = SPECIAL_TOKENS.index(REF)
+"""How many of them weights have that neither point nor know `[NOT]`."""
+OPERATOR_TOKENS = {
+    ADD: Operator.ADD, CUT: Operator.CUT, UNDO: Operator.UNDO, REJ: Operator.REJECT, NOT: Operator.EXCEPT,
+}  # fmt: skip
 TOKEN_OF_OPERATOR = {operator: token for token, operator in OPERATOR_TOKENS.items()}
 IGNORE = -100
 """Label of a token that carries no loss."""
@@ -75,12 +80,19 @@ class Span:
     turn: int | None = None
 
 
-def render_prefix(template: Template = CHATML, written: Sequence[str] = (), tags: Sequence[str] = ()) -> list[Span]:
+def render_prefix(
+    template: Template = CHATML, written: Sequence[str] = (), tags: Sequence[str] = (),
+    remembered: Sequence[tuple[int, str]] = (),
+) -> list[Span]:  # fmt: skip
     """The photo's place, before every turn: it stays when old turns are dropped. tags: names of what it seems to show.
-    written: lines of text that were read in the photo; each stands there as a region does, but carries no number."""
+    written: lines of text that were read in the photo; each stands there as a region does, but carries no number.
+    remembered: regions (id, phrase) of turns that were dropped, for a model that can point at them."""
     lines: list[Span] = [Span("text", " " + ", ".join(tags))] if tags else []
     for text in written:
         lines += [Span("special", OBJ), Span("text", f" '{text}'"), Span("special", SEG), Span("special", MASK)]
+    for number, phrase in remembered:
+        lines += [Span("special", OBJ, region=number), Span("text", " " + phrase, region=number)]
+        lines += [Span("special", SEG, region=number), Span("special", MASK, region=number)]
     return [
         *_fixed(template, template.system_open),
         Span("special", IMAGE),
@@ -90,9 +102,12 @@ def render_prefix(template: Template = CHATML, written: Sequence[str] = (), tags
     ]
 
 
-def render_turn(turn: Turn, index: int, template: Template = CHATML, *, supervise: bool = True) -> list[Span]:
+def render_turn(
+    turn: Turn, index: int, template: Template = CHATML, *, supervise: bool = True,
+    earlier: Collection[int] = (),
+) -> list[Span]:  # fmt: skip
     """One utterance with its delimiters. In assistant turns words, operators, `[OBJ]`, phrases,
-    `[SEG]` and the end of turn carry loss; mask slots do not."""
+    `[SEG]`, `[REF]` and the end of turn carry loss; mask slots do not. earlier: ids of regions that are pointed at."""
     if turn.role == "user":
         return [
             *_fixed(template, template.user_open, index),
@@ -110,7 +125,8 @@ def render_turn(turn: Turn, index: int, template: Template = CHATML, *, supervis
         elif isinstance(piece, Name):
             spans.append(Span("special", OBJ, supervise, piece.region, index))
             spans.append(Span("text", " " + piece.phrase, supervise, piece.region, index))
-            spans.append(Span("special", SEG, supervise, piece.region, index))
+            end = REF if piece.region in earlier else SEG
+            spans.append(Span("special", end, supervise, piece.region, index))
             spans.append(Span("special", MASK, False, piece.region, index))
     spans.append(Span("control", template.turn_end, supervise, turn=index))
     spans.append(Span("text", template.after_turn, turn=index))
@@ -129,13 +145,18 @@ def render(
     supervised_turns: frozenset[int] | None = None,
     written: Sequence[str] = (),
     tags: Sequence[str] = (),
+    points: bool = False,
+    remembered: Sequence[tuple[int, str]] = (),
 ) -> list[Span]:
-    """The whole conversation. supervised_turns: turn indices with loss; None = every reply. written, tags: see
-    `render_prefix`."""
-    spans = render_prefix(template, written, tags)
+    """The whole conversation. supervised_turns: turn indices with loss; None = every reply. written, tags, remembered:
+    see `render_prefix`. points: regions that earlier turns named are pointed at; without, each name draws."""
+    spans = render_prefix(template, written, tags, remembered)
+    earlier = {number for number, _ in remembered}
     for index, turn in enumerate(conversation.turns):
         supervise = supervised_turns is None or index in supervised_turns
-        spans += render_turn(turn, index, template, supervise=supervise)
+        spans += render_turn(turn, index, template, supervise=supervise, earlier=earlier)
+        if points:
+            earlier |= set(turn.names)
     return spans
 
 
@@ -145,23 +166,31 @@ def _fixed(template: Template, parts: Sequence[str], turn: int | None = None) ->
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a region stands in the ids: `ids[obj]` is `[OBJ]`, `ids[seg]` is `[SEG]`; its mask
-    slots are `seg + 1 ... seg + K`."""
+    """Where a region stands in the ids: `ids[obj]` is `[OBJ]`, `ids[seg]` is `[SEG]` or `[REF]`; its mask
+    slots are `seg + 1 ... seg + K`. turn: index of the turn that names it."""
 
     region: int
     obj: int
     seg: int
+    turn: int = -1
 
 
 @dataclass(frozen=True)
 class Encoded:
     """ids and labels of equal length (labels: the id itself where it is supervised, else IGNORE),
-    the places of the regions in order, and where each turn starts."""
+    the places of the regions in order, and where each turn starts. pointers: the places where earlier ones are
+    pointed at."""
 
     ids: list[int]
     labels: list[int]
     places: list[Place] = field(default_factory=list)
     turn_starts: dict[int, int] = field(default_factory=dict)
+    pointers: list[Place] = field(default_factory=list)
+
+    @property
+    def mentions(self) -> list[Place]:
+        """Places and pointers in reading order: the runs of mask slots that belong to regions."""
+        return sorted([*self.places, *self.pointers], key=lambda place: place.seg)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -169,11 +198,29 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Writes spans as ids. image_tokens = N visual slots, mask_tokens = K slots after `[SEG]`."""
+    """Writes spans as ids. image_tokens = N visual slots, mask_tokens = K slots after `[SEG]` and `[REF]`.
+    points, complements: whether the model knows `[REF]`, `[NOT]`."""
 
     tokenizer: TextTokenizer
     image_tokens: int
     mask_tokens: int
+    points: bool = False
+    complements: bool = False
+
+    @property
+    def specials(self) -> int:
+        """How many of `SPECIAL_TOKENS` the model has a row for."""
+        return special_rows(self.points, self.complements)
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The tokens that this model never says or reads."""
+        return tuple(token for token, known in ((REF, self.points), (NOT, self.complements)) if not known)
+
+    @property
+    def operators(self) -> dict[int, Operator]:
+        """The operators that the model knows, by id."""
+        return {self.id(token): done for token, done in OPERATOR_TOKENS.items() if token not in self.unknown}
 
     def id(self, token: str) -> int:
         """Id of one of `SPECIAL_TOKENS`: past the vocabulary, in their order."""
@@ -185,6 +232,7 @@ class Encoder:
         labels: list[int] = []
         places: list[Place] = []
         starts: dict[int, int] = {}
+        pointers: list[Place] = []
         obj = -1
         for span in spans:
             if span.turn is not None:
@@ -192,11 +240,12 @@ class Encoder:
             new = self._ids(span)
             if span.kind == "special" and span.text == OBJ:
                 obj = len(ids)
-            elif span.kind == "special" and span.text == SEG and span.region is not None:
-                places.append(Place(span.region, obj, len(ids)))
+            elif span.kind == "special" and span.text in (SEG, REF) and span.region is not None:
+                turn = -1 if span.turn is None else span.turn
+                (places if span.text == SEG else pointers).append(Place(span.region, obj, len(ids), turn))
             ids += new
             labels += new if span.supervised else [IGNORE] * len(new)
-        return Encoded(ids, labels, places, starts)
+        return Encoded(ids, labels, places, starts, pointers)
 
     def _ids(self, span: Span) -> list[int]:
         if span.kind == "text":
@@ -207,16 +256,25 @@ class Encoder:
         return [self.id(span.text)] * repeat
 
 
-def parse_reply(ids: Sequence[int], encoder: Encoder, first_region: int) -> tuple[tuple[Words | Mark | Name, ...], int]:
+def special_rows(points: bool, complements: bool) -> int:
+    """How many of `SPECIAL_TOKENS` weights have, by what they can do."""
+    return len(SPECIAL_TOKENS) if points or complements else FIRST_TOKENS
+
+
+def parse_reply(
+    ids: Sequence[int], encoder: Encoder, first_region: int, recalled: Sequence[int] = ()
+) -> tuple[tuple[Words | Mark | Name, ...], int]:
     """Generated ids (mask slots left out or in, end of turn not included) to content.
 
     Returns the pieces and the next free region id. Regions are numbered from first_region in
-    the order of their `[SEG]`. A `[SEG]` without `[OBJ]` names the words since the last piece; an
+    the order of their `[SEG]`. recalled: ids of the regions that its `[REF]` point at, in order; ValueError when
+    they are not as many. A `[SEG]` without `[OBJ]` names the words since the last piece; an
     `[OBJ]` that never closes is read as words.
     """
     pieces: list[Words | Mark | Name] = []
     buffer: list[int] = []
     region = first_region
+    again = list(recalled)
 
     def flush() -> None:
         if buffer:
@@ -230,15 +288,19 @@ def parse_reply(ids: Sequence[int], encoder: Encoder, first_region: int) -> tupl
             buffer.append(token_id)
         elif token == OBJ:
             flush()
-        elif token == SEG:
+        elif token in (SEG, REF):
             phrase = encoder.tokenizer.decode(buffer).strip()
             buffer.clear()
-            pieces.append(Name(phrase, region))
-            region += 1
+            if token == REF and not again:
+                raise ValueError("fewer recalled regions than [REF]")
+            pieces.append(Name(phrase, again.pop(0) if token == REF else region))
+            region += token == SEG
         elif token in OPERATOR_TOKENS:
             flush()
             pieces.append(Mark(OPERATOR_TOKENS[token]))
     flush()
+    if again:
+        raise ValueError("more recalled regions than [REF]")
     return tuple(pieces), region
 
 

@@ -30,6 +30,7 @@ class Operator(StrEnum):
     CUT = "cut"
     UNDO = "undo"
     REJECT = "reject"
+    EXCEPT = "except"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """`[OBJ] phrase [SEG]`: the words that name the region with this id."""
+    """The words that name the region with this id: `[OBJ] phrase [SEG]` where the turn draws it (it is among the turn's
+    regions), `[OBJ] phrase [REF]` where an earlier turn drew it and it is meant again."""
 
     phrase: str
     region: int
@@ -89,7 +91,8 @@ class Region:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """One utterance. A user's content is exactly one `Words`; it is never parsed."""
+    """One utterance. A user's content is exactly one `Words`; it is never parsed. regions: those that it draws; what it
+    names beside them was drawn before."""
 
     role: Role
     content: tuple[Piece, ...]
@@ -111,6 +114,17 @@ class Turn:
         """A user's turn, taken literally."""
         return Turn("user", (Words(text),))
 
+    @property
+    def names(self) -> tuple[int, ...]:
+        """Ids of the regions that it names, in its order."""
+        return tuple(piece.region for piece in self.content if isinstance(piece, Name))
+
+    @property
+    def recalled(self) -> tuple[int, ...]:
+        """Ids of the earlier regions that it names, in its order."""
+        drawn = {region.id for region in self.regions}
+        return tuple(number for number in self.names if number not in drawn)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Conversation:
@@ -128,7 +142,7 @@ class Conversation:
 class Selection:
     """What is selected after a turn: a set expression over regions, as one mask.
 
-    expression: over region ids, e.g. "(1 + 2) - 3"; "" when nothing is selected.
+    expression: over region ids, e.g. "(1 + 2) - 3", "~1" for all but region 1; "" when nothing is selected.
     """
 
     mask: Mask
@@ -170,6 +184,8 @@ class AnnotatedPhoto:
 
     vocabulary: labels that were looked for everywhere in this photo, so that one of them that
     is not among the annotations is really absent; empty when the dataset labels only some things.
+    uncounted: labels of which more is in sight than the annotations show (a crowd, what a crop cut off), so that
+    nothing is counted or compared among them.
     content: the photo's file where it is embedded in its dataset; the path is only its name then.
     """
 
@@ -179,6 +195,7 @@ class AnnotatedPhoto:
     annotations: tuple[Annotation, ...]
     source: str
     vocabulary: frozenset[str] = frozenset()
+    uncounted: frozenset[str] = frozenset()
     content: bytes | None = field(default=None, repr=False)
 
     @property

@@ -1,8 +1,9 @@
 """COCO: instance JSON (polygons, RLE) and panoptic JSON with PNGs of segment ids.
 
 In: the JSON and the folders of its photos and PNGs. Out: one `AnnotatedPhoto` per photo, one
-annotation per instance or segment. Crowds are left out and never called absent. Knows no data set
-by name. Source: cocodataset.org/#format-data.
+annotation per instance or segment. Crowds are left out and never called absent, nor is what `unsure`
+of an image record names (labels that may be there without a mask). Knows no data set by name.
+Source: cocodataset.org/#format-data.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class _Photo:
     size: tuple[int, int]
     annotations: list[Annotation] = default(default_factory=list)
     unsure: set[str] = default(default_factory=set)
+    crowds: set[str] = default(default_factory=set)
     unknown: bool = False  # holds something that no category names: nothing is surely absent
 
 
@@ -77,6 +79,7 @@ def read_instances(
                 continue
             photo.unsure.add(label)
             if _flag(record, "iscrowd"):
+                photo.crowds.add(label)
                 continue
             rle = segmentation(record.get("segmentation"), photo.size)
             if rle_tools.area(rle) >= max(1.0, min_share * photo.size[0] * photo.size[1]):
@@ -145,7 +148,8 @@ def _open(json_path: Path, image_root: Path, faults: Faults) -> _File:
             path = inside(image_root, name)
             size = photo_size(path)
             same_size(f"{path.name}", (field(record, "height", int), field(record, "width", int)), size)
-            photos[image_id] = _Photo(PurePosixPath(name).with_suffix("").as_posix(), path, size)
+            unsure = {words(field({"unsure": said}, "unsure", str)) for said in record.get("unsure", ())}
+            photos[image_id] = _Photo(PurePosixPath(name).with_suffix("").as_posix(), path, size, unsure=unsure)
     return _File(photos, known, names, annotations)
 
 
@@ -166,7 +170,9 @@ def _segments(
             photo.unsure.add(label)
             if not area:
                 raise InputError("pixels of each segment", f"none of segment {segment['id']}")
-            if not _flag(segment, "iscrowd") and area >= min_share * pixels.size:
+            if _flag(segment, "iscrowd"):
+                photo.crowds.add(label)
+            elif area >= min_share * pixels.size:
                 photo.annotations.append(Annotation(label, label, encode_rle(pixels == segment["id"])))
         except InputError as error:
             fault(str(error))
@@ -251,6 +257,7 @@ def _records(file: _File, source: str) -> list[AnnotatedPhoto]:
             tuple(photo.annotations),
             source,
             looked_for(() if photo.unknown else vocabulary, {a.label for a in photo.annotations}, photo.unsure),
+            frozenset(photo.crowds),
         )
         for photo in file.photos.values()
     ]

@@ -17,10 +17,10 @@ import yaml
 from miras.core.errors import InputError
 from miras.data.words import has_words
 
-THINGS = ("clothing", "street", "things", "stuff")
+THINGS = ("clothing", "street", "things", "stuff", "food", "tools", "body", "nature", "places")
 PARTS = ("parts", "car")
 _FIELDS = {"group", "also", "uses", "questions", "affords"}
-_RELATIONS = {"groups", "exclusive", "implied", "never", "elsewhere", "many", "wholes", "counterparts"}
+_RELATIONS = {"groups", "exclusive", "implied", "kinds", "never", "elsewhere", "many", "wholes", "counterparts"}
 REASONS = ("what", "touches", "without")
 MIN_QUESTIONS = {"parts": 4}
 """How many questions and uses an entry of a file needs at least; two elsewhere."""
@@ -60,10 +60,10 @@ class Knowledge:
     """All entries by phrase, and the relations between labels.
 
     exclusive: sets of labels and objects so near to each other that one is never called absent
-    beside another. implied: label -> labels that it may contain. never: labels never called
-    absent. elsewhere: group -> groups not met in the same photo. many: source -> labels whose mask
-    joins all instances. wholes: group -> name of the union of all annotations. counterparts:
-    phrase -> "the other one".
+    beside another. implied: label -> labels that it may contain. kinds: general label -> what the same
+    thing may be called more exactly. never: labels never called absent. elsewhere: group -> groups not met in the
+    same photo. many: source -> labels whose mask joins all instances. wholes: group -> name of the union of all
+    annotations. counterparts: phrase -> "the other one".
     """
 
     entries: Mapping[str, Entry]
@@ -74,6 +74,7 @@ class Knowledge:
     many: Mapping[str, frozenset[str]] | None = None
     wholes: Mapping[str, tuple[str, ...]] | None = None
     counterparts: Mapping[str, str] | None = None
+    kinds: Mapping[str, frozenset[str]] | None = None
 
     @cached_property
     def _by_label(self) -> dict[str, Entry]:
@@ -90,7 +91,28 @@ class Knowledge:
         implied = self.implied or {}
         near = [group for group in self.exclusive if group & here]
         near += [implied[name] for name in here if name in implied]
+        near += [exact | {general} for general, exact in (self.kinds or {}).items() if general in here]
+        near += [frozenset((general,)) for general, exact in (self.kinds or {}).items() if exact & here]
         return here.union(self.never, *near)
+
+    def may_be(self, first: str, second: str) -> bool:
+        """Whether the two labels may name the same thing: equal, other names of one, or one more exact."""
+        key = (first, second)
+        if key not in self._may_be:
+            self._may_be[key] = self._related(first, second)
+        return self._may_be[key]
+
+    @cached_property
+    def _may_be(self) -> dict[tuple[str, str], bool]:
+        return {}
+
+    def _related(self, first: str, second: str) -> bool:
+        if first == second or first.endswith(f" {second}") or second.endswith(f" {first}"):
+            return True
+        names = [entry.also if (entry := self.find(name, name)) else () for name in (first, second)]
+        kinds = self.kinds or {}
+        also = second in names[0] or first in names[1]
+        return also or second in kinds.get(first, ()) or first in kinds.get(second, ())
 
     def apart(self, groups: Iterable[str]) -> frozenset[str]:
         """Groups not met in a photo that shows all of `groups`."""
@@ -135,6 +157,7 @@ def parse(raw: Mapping[str, Any]) -> Knowledge:
         {key: frozenset(value) for key, value in relations.get("many", {}).items()},
         {key: tuple(value) for key, value in relations.get("wholes", {}).items()},
         _both_ways(relations.get("counterparts", ())),
+        {key: frozenset(value) for key, value in relations.get("kinds", {}).items()},
     )
 
 
@@ -216,8 +239,9 @@ def _without(text: str, name: str) -> str:
 
 def _relation_faults(relations: Mapping[str, Any], known: set[str], groups: frozenset[str]) -> list[str]:
     named = {label for group in relations.get("exclusive", ()) for label in group}
-    named |= set(relations.get("never", ())) | set(relations.get("implied", {}))
-    named |= {label for values in relations.get("implied", {}).values() for label in values}
+    named |= set(relations.get("never", ()))
+    tables = [relations.get(key, {}) for key in ("implied", "kinds")]
+    named |= {label for table in tables for key, values in table.items() for label in (key, *values)}
     named |= {label for values in relations.get("many", {}).values() for label in values}
     named |= {label for pair in relations.get("counterparts", ()) for label in pair}
     faults = [f"relations: unknown label {label!r}" for label in sorted(named - known)]

@@ -22,6 +22,7 @@ from miras.data.words import compound, definite, indefinite, is_plural, mirror
 __all__ = ["Phrasing", "load", "lower_first", "mirror", "parse", "pick", "vary"]
 
 T = TypeVar("T")
+FILES = ("wordings.yaml", "recalls.yaml")
 _NAME = "\x00"
 _SECOND = "\x01"
 
@@ -57,8 +58,11 @@ class Phrasing:
 @lru_cache(maxsize=1)
 def load() -> Phrasing:
     """The wordings that ship with the package, read once."""
-    text = (files("miras.data") / "knowledge" / "wordings.yaml").read_text("utf-8")
-    return parse(yaml.safe_load(text))
+    raw: dict[str, Any] = {}
+    for name in FILES:
+        more = yaml.safe_load((files("miras.data") / "knowledge" / name).read_text("utf-8"))
+        raw |= more | {"reply": raw.get("reply", {}) | more["reply"]}
+    return parse(raw)
 
 
 def parse(raw: dict[str, Any]) -> Phrasing:

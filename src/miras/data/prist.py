@@ -281,6 +281,9 @@ def _item(record: Record, names: PhotoNames) -> dict[str, Any]:
     places = [number for number, p in enumerate(turns[-1]["content"]) if (p["type"], p["text"]) == wanted]
     if not places:
         raise InputError("the focus in the last reply", f"{record['focus']!r} in {turns[-1]['text']!r:.80}")
+    if any(p["type"] == "name" and p["region"] not in {r["id"] for r in turn["regions"]}
+           for turn in turns for p in turn["content"]):  # fmt: skip
+        raise InputError("regions that are named once", "one that is meant again")
     dialogue = []
     for turn in turns:
         said = [SEG if turn is turns[-1] and n == places[-1] else p["text"] for n, p in enumerate(turn["content"])]

@@ -14,7 +14,7 @@ from typing import Any
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
-from miras.data import coco, indexed_png, instructpart
+from miras.data import coco, coverage, indexed_png, instructpart
 from miras.data.checks import OnFault, field, load_json
 from miras.data.identity import named_photos
 from miras.data.places import split_places
@@ -104,6 +104,12 @@ def _car_parts(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
     return coco.read_instances(json_path, path / "JPEGImages", part_of="car", on_fault=on_fault)
 
 
+def _limited(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
+    """Instances of a set that does not label all it shows (`data.coverage`)."""
+    json_path = path / "annotations.json"
+    return [coverage.limited(photo) for photo in coco.read_instances(json_path, path / "images", on_fault=on_fault)]
+
+
 FORMATS: dict[str, Reader] = {
     "instructpart": lambda path, on_fault: instructpart.read(path, on_fault),
     "indexed-png": lambda path, on_fault: indexed_png.read(path, on_fault=on_fault),
@@ -118,5 +124,6 @@ SOURCES: dict[str, tuple[str, Reader]] = {
     "car-parts": ("car-parts", _car_parts),
     "camvid": ("camvid", FORMATS["indexed-png"]),
     "coco128": ("coco128", _panoptic),
+    **{name: (name, _limited) for name in coverage.COVERAGE},
 }
 """Training set -> its place under the root, and its reader."""

@@ -23,7 +23,8 @@ SPLITS = ("train", "val", "test")
 
 class PieceRecord(TypedDict):
     """A piece of an utterance. type "words": text; "name": text is the phrase of `region`; "mark": text is
-    the operator ("add", "cut", "undo", "reject"). region: 0 but for names."""
+    the operator ("add", "cut", "undo", "reject", "except"). region: 0 but for names; a name of a region that an earlier
+    turn has means that region again."""
 
     type: Literal["words", "name", "mark"]
     text: str
@@ -38,7 +39,7 @@ class RleRecord(TypedDict):
 
 
 class RegionRecord(TypedDict):
-    """A mask with its phrase. operator: "replace", "add" or "cut"."""
+    """A mask with its phrase. operator: "replace", "add", "cut" or "except"."""
 
     id: int
     phrase: str

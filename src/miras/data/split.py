@@ -12,11 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
+from miras.data import alike
 from miras.data.contents import File, copies
 
 FRAMES_TOGETHER = 600
 """Video frame numbers that stay on one side: ten pictures taken 60 frames (2 s) apart."""
-VAL_SHARES: Mapping[str, float] = {"instructpart": 0.2}
+VAL_SHARES: Mapping[str, float] = {
+    "instructpart": 0.2, "coco-more": 0.15, "tools": 0.15, "pantry": 0.15, "faces": 0.15,
+}  # fmt: skip
 """Share of the photographs of a source that the recipe of `miras-mini` keeps for validation."""
 OTHER_SHARE = 0.1
 """The same, for the sources that are not named."""
@@ -28,7 +31,9 @@ _VIDEO_FRAME = re.compile(r"(?P<sequence>\d{4}[A-Z0-9]{2}|Seq\d{2}[A-Z]{2})_f?(?
 
 
 def group_of(photo: AnnotatedPhoto) -> str:
-    """What must not be divided: a stretch of video, or the photograph itself (all its records)."""
+    """What must not be divided: a stretch of video, what looks alike, or the photograph itself (all its records)."""
+    if photo.source in alike.RULES:
+        return f"{photo.source}/{alike.group(photo.source, photo.id)}"
     frame = _VIDEO_FRAME.fullmatch(photo.id)
     if frame is None:
         return f"{photo.source}/{photo.id}"

@@ -68,7 +68,9 @@ def table(stats: Mapping[str, Any]) -> str:
 def final_region(record: Record) -> RegionRecord | None:
     """The region of the final target: the last one named like the focus, else the last one; None without regions."""
     regions = [region for turn in record["turns"] for region in turn["regions"]]
-    named = [region for region in regions if region["phrase"] == record["focus"]]
+    meant = [p["region"] for turn in record["turns"] for p in turn["content"]
+             if p["type"] == "name" and p["text"] == record["focus"]]  # fmt: skip
+    named = [region for region in regions if region["phrase"] == record["focus"] or region["id"] in meant[-1:]]
     return next(reversed(named or regions), None)
 
 

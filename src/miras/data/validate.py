@@ -8,7 +8,7 @@ the ids and which split each photograph is in, nothing else. Knows no file forma
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,7 @@ from miras.data.record import KINDS, SPLITS, PieceRecord, Record, RleRecord, Tur
 
 ROLES = ("user", "assistant")
 PIECES = ("words", "name", "mark")
-OPERATORS = (Operator.REPLACE, Operator.ADD, Operator.CUT)
+OPERATORS = (Operator.REPLACE, Operator.ADD, Operator.CUT, Operator.EXCEPT)
 """What a region can do; a mark can also undo and reject."""
 
 
@@ -56,9 +56,9 @@ def validate(records: Iterable[Record], *, photos: bool = True) -> Iterator[Faul
     Checked: a photo that is missing, or of another size than height x width; masks that are broken, empty or of another
     size; conversations without turns, roles out of order, no reply at the end, empty utterances, text that
     is not its content; region ids that are not 1, 2, ... in reading order, regions not named exactly
-    once in their turn, or by another phrase; unknown operators, kinds, splits; hops under 1; a
-    focus that no standing step of the selection names; an id given twice; a photograph in two splits (two photos of one
-    name are two, see `identity`).
+    once in their turn, or by another phrase; names of regions that neither their turn nor an earlier one has; unknown
+    operators, kinds, splits; hops under 1; a focus that no standing step of the selection names; an id given twice; a
+    photograph in two splits (two photos of one name are two, see `identity`).
     """
     seen: set[str] = set()
     names, split_of = Names(opened=photos), dict[tuple[str, str], str]()
@@ -132,13 +132,15 @@ def _turns(record: Record) -> Iterator[Fault]:
     if not turns:
         yield _fault("a conversation", "no turns")
     expected_id = 1
+    earlier: set[int] = set()
     for index, turn in enumerate(turns):
         if turn["role"] != ROLES[index % 2]:
             yield _fault(f"role {ROLES[index % 2]}", repr(turn["role"]), index)
         if not turn["text"].strip():
             yield _fault("words", "an empty utterance", index)
         yield from _content(turn, index)
-        yield from _named(turn, index)
+        yield from _named(turn, index, earlier)
+        earlier |= {region["id"] for region in turn["regions"]}
         for region in turn["regions"]:
             if region["id"] != expected_id:
                 yield _fault(f"region id {expected_id}, in reading order", str(region["id"]), index, region["id"])
@@ -181,13 +183,20 @@ def _content(turn: TurnRecord, index: int) -> Iterator[Fault]:
         yield _fault(f"the text of its content, {said[:60]!r}", repr(turn["text"][:60]), index)
 
 
-def _named(turn: TurnRecord, index: int) -> Iterator[Fault]:
-    """Each region of the turn is named once, by its own phrase, and nothing else is named."""
+def _named(turn: TurnRecord, index: int, earlier: Collection[int]) -> Iterator[Fault]:
+    """Each region of the turn is named once, by its own phrase; beside them only regions of earlier turns are."""
     phrases = {region["id"]: region["phrase"] for region in turn["regions"]}
     names = [piece for piece in turn["content"] if piece["type"] == "name"]
     for piece in names:
-        if piece["region"] not in phrases:
-            yield _fault("names of this turn's regions", f"region {piece['region']} ({piece['text']!r})", index)
+        if piece["region"] in earlier:
+            if not piece["text"].strip():
+                yield _fault("a phrase", "an empty one", index, piece["region"])
+        elif piece["region"] not in phrases:
+            yield _fault(
+                "names of regions of this turn or an earlier one",
+                f"region {piece['region']} ({piece['text']!r})",
+                index,
+            )
         elif piece["text"] != phrases[piece["region"]]:
             expected = f"the region's phrase {phrases[piece['region']]!r}"
             yield _fault(expected, repr(piece["text"]), index, piece["region"])
@@ -206,14 +215,27 @@ def _focus(record: Record) -> Iterator[Fault]:
         return
     steps: list[list[str]] = []
     for turn in record["turns"]:
-        undone = sum(piece["type"] == "mark" and piece["text"] == Operator.UNDO for piece in turn["content"])
-        steps = steps[: max(len(steps) - undone, 0)]
-        if turn["regions"]:
-            steps.append([region["phrase"] for region in turn["regions"]])
+        marks = [piece["text"] for piece in turn["content"] if piece["type"] == "mark"]
+        steps = steps[: max(len(steps) - marks.count(Operator.UNDO), 0)]
+        named = names_of(turn)
+        if named:
+            steps.append(named)
+        elif Operator.EXCEPT in marks and steps:  # inverted: what was named is what it is about
+            steps.append(steps[-1])
     if not steps:
         yield _fault(f"a region for the focus {focus!r}", "none selected")
     elif focus not in steps[-1]:
         yield _fault(f"the focus {focus!r} in the last selection", ", ".join(map(repr, steps[-1])))
+
+
+def names_of(turn: TurnRecord) -> list[str]:
+    """The phrases that a reply names: of its own regions, and of earlier ones that are meant again."""
+    if turn["role"] != "assistant":
+        return [region["phrase"] for region in turn["regions"]]
+    again = {piece["region"] for piece in turn["content"] if piece["type"] == "name"}
+    again -= {region["id"] for region in turn["regions"]}
+    named = [piece["text"] for piece in turn["content"] if piece["type"] == "name" and piece["region"] in again]
+    return [region["phrase"] for region in turn["regions"]] + named
 
 
 def without(record: Record) -> tuple[str, ...]:

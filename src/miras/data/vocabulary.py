@@ -32,6 +32,7 @@ _SPOKEN = {
     "playingfield": "playing field",
     "mouse": "computer mouse",
     "remote": "remote control",
+    "lily of the valley": "lily-of-the-valley",
 }
 _NEAR: tuple[frozenset[str], ...] = tuple(
     frozenset(group.split(", "))

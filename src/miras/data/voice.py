@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from miras.core.types import Piece
-from miras.data import phrasing
+from miras.data import phrasing, referring
 from miras.data.phrasing import Phrasing, lower_first, pick, vary
 from miras.data.scene import Target
 
@@ -42,11 +42,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Voice:
-    """One speaker. heldout: only wordings that training never shows. taken: uses of several things in the photo."""
+    """One speaker. heldout: only wordings that training never shows. taken: uses of several things in the photo.
+    existence: share of "Is there ...?" among plain requests, 0 = as in the beginning."""
 
     rng: np.random.Generator
     heldout: bool
     taken: frozenset[str] = frozenset()
+    existence: float = 0.0
 
     def text(self, move: str, **slots: str) -> str:
         """A text of the user without a target."""
@@ -54,7 +56,8 @@ class Voice:
 
     def naming(self, move: str, target: Target) -> str:
         """A text that names the target."""
-        return self.text(move, phrase=self.name(target))
+        name = self.name(target)
+        return self.text(move, phrase=name.removeprefix("all ") if move == "exist" else name)
 
     def name(self, target: Target) -> str:
         """The canonical name half of the time, else one of the others."""
@@ -63,7 +66,8 @@ class Voice:
 
     def reply(self, sort: str, regions: Sequence[tuple[str, int]] = (), **slots: str) -> list[Piece]:
         """The pieces of a reply without its mark; regions: (phrase, id)."""
-        return _phrasing().answer(sort, self.rng, regions, **slots)
+        replies = referring.phrasing() if sort in ("one", "several") else _phrasing()
+        return replies.answer(sort, self.rng, regions, **slots)
 
     def request(self, target: Target, after: bool = False) -> Request:
         """Ask for the target. after: something was said before ("And ...")."""
@@ -77,9 +81,30 @@ class Voice:
             asked = self._functional(target, after)
             if asked is not None:
                 return asked
-        exist = _EXIST_BESIDE if target.instructions else _EXIST
-        move = "exist" if target.sort == "one" and self.rng.random() < exist else "ask"
+        if target.kind == "any":
+            return Request(self.naming("ask", target), "several")
+        exist = self.existence or (_EXIST_BESIDE if target.instructions else _EXIST)
+        move = "exist" if target.sort in self._existing and self.rng.random() < exist else "ask"
         return Request(self.naming(move, target), move)
+
+    def one(self, target: Target) -> str:
+        """A text that tells it from its kind without naming the kind."""
+        first, *others = target.bare
+        name = first if not others or self.rng.random() < _CANONICAL else pick(self.rng, others)
+        return referring.phrasing().say("one", self.rng, heldout=self.heldout, one=name)
+
+    def another(self, noun: str) -> str:
+        """ "The other one"."""
+        return referring.phrasing().say("others", self.rng, heldout=self.heldout, noun=noun)
+
+    def words(self, sort: str) -> list[Piece]:
+        """A reply without a region."""
+        return referring.phrasing().answer(sort, self.rng, ())
+
+    @property
+    def _existing(self) -> tuple[str, ...]:
+        """Sorts of targets that are asked after by "Is there"."""
+        return ("one", "all") if self.existence else ("one",)
 
     def _functional(self, target: Target, after: bool) -> Request | None:
         """A question that does not say the label; None when nothing is written about it."""

@@ -11,18 +11,28 @@ _SINGULAR_S = re.compile(r"(ss|us|is)$")
 _PLURALS = {
     "person": "people", "knife": "knives", "sheep": "sheep", "mouse": "mice", "shelf": "shelves",
     "broccoli": "broccoli", "tooth": "teeth", "foot": "feet", "food": "pieces of food", "fruit": "pieces of fruit",
-    "man": "men",
+    "man": "men", "deer": "deer", "fish": "fish", "tomato": "tomatoes", "potato": "potatoes", "corn": "ears of corn",
+    "lily-of-the-valley": "lilies-of-the-valley",
+    "bread": "pieces of bread", "cheese": "pieces of cheese", "meat": "pieces of meat", "candy": "candies",
     "skis": "pairs of skis", "scissors": "pairs of scissors", "hair": "hair", "paper": "papers", "leaf": "leaves",
+    "vegetation": "vegetation",
 }  # fmt: skip
 _PLURAL_WORDS = frozenset({"people", "feet", "teeth", "mice", "knives", "men", "leaves", "shelves"})
-_SINGULAR_WORDS = frozenset({"lens", "gas", "canvas"})
+_SINGULAR_WORDS = frozenset({"lens", "gas", "canvas", "rhinoceros"})
 _MASS = frozenset({
     "hair", "skin", "snow", "sand", "water", "grass", "gravel", "dirt", "paper", "food", "fruit", "cardboard",
     "broccoli", "sky", "sea", "accessories", "intimate", "clothing", "pavement", "traffic", "swimwear", "bread",
     "footwear", "underwear", "jewellery", "headwear", "lingerie", "knitwear", "foliage", "masonry", "brickwork",
+    "flour", "butter", "sugar", "powder", "jam", "bulgur", "cereal", "milk", "yogurt", "yoghurt", "juice", "coffee",
+    "chocolate", "cocoa", "salt", "couscous", "cheese", "mustard", "corn", "ginger", "garlic", "parsley", "lettuce",
+    "spinach", "mint", "honey", "sauce", "syrup", "mayonnaise", "oil", "pasta", "meat", "black pepper",
+    "cayenne pepper", "oregano", "turmeric", "cumin", "thyme", "rice", "rosemary", "quinoa", "extract",
+    "vegetation", "greenery", "furniture", "oatmeal",
     "parquet", "cattle", "flooring", "asphalt", "soil", "earth", "mesh", "netting", "lawn", "shade",
 })  # fmt: skip
-_VOWEL = re.compile(r"^(?!uni|use|one|eu)[aeiou]", re.IGNORECASE)
+_CLAUSE = "who|wearing|holding|carrying|riding|beside|near|next"
+"""What opens a clause after a noun, beside prepositions."""
+_VOWEL = re.compile(r"^(?!uni|use|util|one|eu)[aeiou]", re.IGNORECASE)
 _SIDE = re.compile(
     r"\b(left|right)(?=(?:most|wards?|hand|handed|-\w+)?\b)(?!\s+(?:now|away|here|there)\b)", re.IGNORECASE
 )
@@ -39,7 +49,7 @@ _IDIOM = re.compile(
 
 def head(phrase: str) -> str:
     """The noun that decides number: "blades" of "blades of the scissors", "wheel" of "wheel on the left"."""
-    return re.split(r" (?:of|on|in|at|to|with|from) ", phrase, maxsplit=1)[0].split()[-1].lower()
+    return re.split(rf" (?:of|on|in|at|to|with|from|{_CLAUSE}) ", phrase, maxsplit=1)[0].split()[-1].lower()
 
 
 def is_plural(phrase: str) -> bool:
@@ -52,18 +62,18 @@ def is_plural(phrase: str) -> bool:
 
 def is_mass(phrase: str) -> bool:
     """Whether the phrase takes no "a"."""
-    return head(phrase) in _MASS
+    return head(phrase) in _MASS or phrase in _MASS
 
 
 def plural(phrase: str) -> str:
-    """The plural of a singular phrase; a plural one stays."""
+    """The plural of a singular phrase; a plural one stays, and what is not counted."""
     if phrase in _PLURALS:
         return _PLURALS[phrase]
     noun, joint, rest = phrase.partition(" of ")
     start, _, last = noun.rpartition(" ")
     if last in _PLURALS:
         last = _PLURALS[last]
-    elif is_plural(last):
+    elif is_plural(last) or is_mass(noun):
         pass
     elif re.search(r"(s|x|z|ch|sh)$", last):
         last += "es"

@@ -22,8 +22,9 @@ from miras.chat.load import Loaded
 from miras.core.errors import InputError
 from miras.core.masks import box_of
 from miras.core.photo import read_photo
+from miras.core.recall import anew
 from miras.core.selection import Steps, advance
-from miras.core.types import Mask, Operator, Region, Turn
+from miras.core.types import Conversation, Mask, Operator, Region, Turn
 from miras.data.record import Record, turn_of
 from miras.eval.protocol import Answer, Conversant, History, Ours, OurTalk, operator_of, operator_wanted
 from miras.eval.untaught import BLUR, SIDE, ellipse, salient, whole
@@ -194,7 +195,8 @@ class GoldBox:
             raise InputError("a record told beforehand", repr(record), "call prepare first")
         if self._opening is None or self._opening[0] != photo:
             self._opening = (photo, OurDecoder(self._loaded.chat(photo, seed=self._seed)))
-        replies = tuple(turn_of(turn, index) for index, turn in enumerate(known["turns"]) if index % 2)
+        said = (turn_of(turn, index) for index, turn in enumerate(known["turns"]) if index % 2)
+        replies = anew(Conversation(tuple(said))).turns
         if history == "alone":
             replies = (replies[-1],)
         return GoldBoxTalk(self._opening[1], replies)

@@ -19,8 +19,8 @@ from PIL import Image
 
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle, rle_area
-from miras.core.selection import Steps, advance
-from miras.core.types import Mask, Operator, Rle
+from miras.core.selection import follow
+from miras.core.types import Mask, Name, Operator, Rle
 from miras.data.record import Record, turn_of
 from miras.eval.protocol import History, operator_wanted
 from miras.eval.run import alone_question
@@ -254,15 +254,17 @@ def _questions(record: Record, folder: Path, history: History, alone: bool) -> I
     common = {"record": record["id"], "photo": _photo(record, folder), "size": [record["height"], record["width"]],
               "turns": len(said)}  # fmt: skip
     before: list[dict[str, Any]] = []
-    steps: Steps = ()
+    golds = (
+        [turn_of(record["turns"][place], place) for place in range(1, 2 * len(said), 2)] if history == "gold" else []
+    )
+    after = list(follow(golds))
     for turn, text in enumerate(said, 1):
         yield {**common, "turn": turn, "history": history, "user": text, "before": list(before)}
         exchange: dict[str, Any] = {"user": text}
         if history == "gold":
-            gold = turn_of(record["turns"][2 * turn - 1], 2 * turn - 1)
-            steps = advance(steps, gold)
+            gold, steps = after[turn - 1]
             exchange |= {"text": gold.text, "operator": operator_wanted(gold),
-                         "phrases": [region.phrase for region in gold.regions],
+                         "phrases": [piece.phrase for piece in gold.content if isinstance(piece, Name)],
                          "selection": encode_rle(steps[-1].mask) if steps else None}  # fmt: skip
         before.append(exchange)
     question = alone_question(record) if alone else None

@@ -89,7 +89,7 @@ def operator_of(marks: Sequence[Operator], names_regions: bool) -> Operator | No
 
 def operator_wanted(gold: Turn) -> Operator | None:
     """`operator_of` a reply of the data."""
-    return operator_of([piece.operator for piece in gold.content if isinstance(piece, Mark)], bool(gold.regions))
+    return operator_of([piece.operator for piece in gold.content if isinstance(piece, Mark)], bool(gold.names))
 
 
 class Ours:
@@ -128,10 +128,11 @@ class Ours:
 
 
 class OurTalk:
-    """A `ChatSession` behind the protocol."""
+    """A `ChatSession` behind the protocol. points: whether what is told may name earlier regions again."""
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
+        self.points: bool = session.model.config.points
 
     def ask(self, text: str) -> Answer:
         """`ChatSession.ask`. Raises InputError."""

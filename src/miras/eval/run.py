@@ -21,8 +21,9 @@ import numpy as np
 from miras.core.answers import EndpointDown
 from miras.core.errors import InputError, MirasError
 from miras.core.masks import encode_rle, union
-from miras.core.selection import Steps, advance
-from miras.core.types import Mask, Operator, Region, Turn
+from miras.core.recall import anew, pointing
+from miras.core.selection import follow
+from miras.core.types import Conversation, Mask, Name, Operator, Region, Turn
 from miras.data.record import Record, turn_of
 from miras.data.validate import validate
 from miras.data.words import definite
@@ -173,17 +174,16 @@ def hold(record: Record, conversant: Conversant, *, history: History = "own", se
 
 
 def _held(talk: Talk, record: Record, blanks: Sequence[Row], history: History) -> Iterator[Row]:
-    steps: Steps = ()
-    for index, row in enumerate(blanks):
-        gold = turn_of(record["turns"][2 * index + 1], 2 * index + 1)
-        steps = advance(steps, gold)
+    golds = [turn_of(record["turns"][2 * index + 1], 2 * index + 1) for index in range(len(blanks))]
+    told = (pointing if getattr(talk, "points", False) else anew)(Conversation(tuple(golds))).turns
+    for row, (gold, steps), known in zip(blanks, follow(golds), told, strict=True):
         wanted = steps[-1].mask if steps else np.zeros((record["height"], record["width"]), np.bool_)
         if history == "own":
             yield _asked(talk, row, gold, wanted)
             continue
         asked = _asked(talk.fork(), row, gold, wanted)
         try:
-            talk.tell(row.user, gold)
+            talk.tell(row.user, known)
         except MirasError as error:
             asked = _with_fault(asked, f"the gold reply could not be told: {error}")
         yield asked
@@ -192,9 +192,9 @@ def _held(talk: Talk, record: Record, blanks: Sequence[Row], history: History) -
 def _asked(talk: Talk, row: Row, gold: Turn, wanted: Mask) -> Row:
     """The row with what was wanted, what was answered, and what they have in common."""
     operator = operator_wanted(gold)
-    graded = bool(gold.regions) or operator is Operator.UNDO
+    graded = bool(gold.names) or operator in (Operator.UNDO, Operator.EXCEPT)
     row = replace(
-        row, gold_text=gold.text, phrase="; ".join(region.phrase for region in gold.regions),
+        row, gold_text=gold.text, phrase="; ".join(piece.phrase for piece in gold.content if isinstance(piece, Name)),
         operator_wanted=operator, refused_wanted=operator is Operator.REJECT, graded=graded,
         gold_rle=encode_rle(wanted) if graded else None,
         target_share=np.count_nonzero(wanted) / wanted.size if graded else None,

@@ -32,7 +32,7 @@ from miras.eval.samples import Row
 FILE = "summary.json"
 DRAWS = 1000
 LEVEL = 0.95
-EDITS = (Operator.ADD, Operator.CUT, Operator.UNDO)
+EDITS = (Operator.ADD, Operator.CUT, Operator.UNDO, Operator.EXCEPT)
 MAIN = ("giou", "ciou", "precision", "recall", "f1", "p50", "no_mask_rate")
 """Keys that other tools rely on: always there."""
 PACKAGES = ("torch", "transformers", "peft", "numpy", "pycocotools", "pillow")

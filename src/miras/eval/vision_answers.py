@@ -81,15 +81,16 @@ def pixels_of(region: Mapping[str, Any], size: tuple[int, int]) -> tuple[NDArray
 
 
 def value_of(gold: Turn) -> dict[str, Any]:
-    """A reply of the data as the model would have given it; empty masks have no box and are left out."""
+    """A reply of the data as the model would have given it; empty masks have no box and are left out. It has no
+    operation for all but: such a reply is words."""
     operator = operator_wanted(gold)
     refused = operator is Operator.REJECT
     regions = []
-    for region in () if refused or operator is Operator.UNDO else gold.regions:
+    for region in () if refused or operator in (Operator.UNDO, Operator.EXCEPT) else gold.regions:
         box = box_of(region.mask)
         if box is not None:
             height, width = region.mask.shape
             sides = [round(side * GRID / whole) for side, whole in zip(box, (width, height) * 2, strict=True)]
             regions.append({"phrase": region.phrase, "box": sides, "points": []})
-    operation = "none" if operator is None or refused else str(operator)
+    operation = "none" if operator in (None, Operator.EXCEPT) or refused else str(operator)
     return {"text": gold.text, "found": not refused, "operation": operation, "regions": regions}

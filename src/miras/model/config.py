@@ -30,8 +30,13 @@ class MirasConfig(PreTrainedConfig):
     rest. score_calibration: slope and shift of the predicted IoU's logit, and the weight of the log chance of
     the name, fitted on photos that were not trained on. reads: the lines of text that are read in the photo stand
     in the opening of every conversation; for a language model that was trained with them. tags: the names that the
-    tagger knows; those that a photo seems to show stand there too. The four `use_*`
-    switches are the paper's ablations. zero_fusion: what the semantic tower adds to the detail tower's maps goes
+    tagger knows; those that a photo seems to show stand there too. points: what was named before and is meant again is
+    pointed at (`[REF]`, `model.pointer`), not drawn anew; complements: `[NOT]`, all but. least_score: a region without
+    pixels, or whose score is less, is no answer; None: whatever is drawn is one. unsure_below: a reply says that it is
+    unsure where a score is less; 0: it never does. The four `use_*` switches are the paper's ablations.
+    semantic_head: the semantic tower is ImageNet's own, with its classifier: it is
+    neither trained nor saved, words are mapped into its space, and what it sees is a prior of the masks and evidence of
+    presence (`model.concepts`). zero_fusion: what the semantic tower adds to the detail tower's maps goes
     through layers that start at zero, so that training starts as if that tower were not there. `paper_bugs` does
     two things as the official code does: `[SEG]` is read 320 tokens too early, so at a visual token, which no word of
     the conversation has reached (`MGMSA_stage2.py:368` pads for 256 visual tokens where there are 576), and the
@@ -65,10 +70,15 @@ class MirasConfig(PreTrainedConfig):
         reads: bool = False,
         tags: Sequence[str] = (),
         score_calibration: Sequence[float] = (1.0, 0.0, 0.0),
+        points: bool = False,
+        complements: bool = False,
+        least_score: float | None = None,
+        unsure_below: float = 0.0,
         use_semantic_tower: bool = True,
         use_detail_tower: bool = True,
         use_mask_encoder: bool = True,
         use_alignment: bool = True,
+        semantic_head: bool = False,
         zero_fusion: bool = False,
         paper_bugs: bool = False,
         weights_version: int = 1,
@@ -97,10 +107,15 @@ class MirasConfig(PreTrainedConfig):
         self.reads = reads
         self.tags = list(tags)
         self.score_calibration = [*score_calibration, 0.0][:3]
+        self.points = points
+        self.complements = complements
+        self.least_score = least_score
+        self.unsure_below = unsure_below
         self.use_semantic_tower = use_semantic_tower
         self.use_detail_tower = use_detail_tower
         self.use_mask_encoder = use_mask_encoder
         self.use_alignment = use_alignment
+        self.semantic_head = semantic_head
         self.zero_fusion = zero_fusion
         self.paper_bugs = paper_bugs
         self.weights_version = weights_version
@@ -114,6 +129,11 @@ class MirasConfig(PreTrainedConfig):
     def image_tokens(self) -> int:
         """N, the number of visual tokens: one per semantic patch."""
         return (self.semantic_size // 32) ** 2
+
+    @property
+    def has_concepts(self) -> bool:
+        """Whether words are mapped into the space of ImageNet's classifier."""
+        return self.semantic_head and self.use_semantic_tower
 
     def faults(self) -> list[str]:
         """Everything wrong with the values, in words."""

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel
 
 from miras.core.errors import InputError
-from miras.core.grammar import IMAGE, MASK, SPECIAL_TOKENS
+from miras.core.grammar import IMAGE, MASK, SPECIAL_TOKENS, special_rows
 from miras.model.config import MirasConfig
 from miras.model.llama import LlamaDecoder, fastest_dtype, tree_attention
 
@@ -51,8 +51,9 @@ class InstructionComprehension(nn.Module):
         self.vocab_size = int(language_model.config.vocab_size)
         self.width = int(language_model.config.hidden_size)
         self.decoder: LlamaDecoder | None = None
-        self.special = nn.Parameter(self.table.weight.mean(0) + 0.02 * torch.randn(len(SPECIAL_TOKENS), self.width))
-        self.special_bias = nn.Parameter(torch.zeros(len(SPECIAL_TOKENS)))
+        rows = special_rows(config.points, config.complements)
+        self.special = nn.Parameter(self.table.weight.mean(0) + 0.02 * torch.randn(rows, self.width))
+        self.special_bias = nn.Parameter(torch.zeros(rows))
 
     @property
     def table(self) -> nn.Embedding:
@@ -139,6 +140,12 @@ class InstructionComprehension(nn.Module):
             dtype = fastest_dtype() if dtype is None else dtype
             self.decoder = LlamaDecoder(self.language_model.model, dtype, length + GUESSES)
             self.language_model.to(dtype)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def extend(self, rows_ND: Tensor) -> None:
+        """More special tokens, after those that there are; they begin as these embeddings (N, D)."""
+        self.special = nn.Parameter(torch.cat([self.special, rows_ND.to(self.special)]))
+        self.special_bias = nn.Parameter(torch.cat([self.special_bias, self.special_bias.new_zeros(len(rows_ND))]))
 
     def own_state(self) -> dict[str, Any]:
         """Names of what is trained here: the special tokens and LoRA."""

@@ -21,22 +21,29 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, DynamicCache, PreTrainedModel
 
-from miras.core.errors import WeightsError
-from miras.core.grammar import IMAGE, Encoder
+from miras.core.errors import InputError, WeightsError
+from miras.core.grammar import IMAGE, NOT, REF, SPECIAL_TOKENS, Encoder
 from miras.core.types import Box, Mask
+from miras.model.backbones import has_imagenet, load_imagenet
+from miras.model.concepts import Concepts
 from miras.model.config import MirasConfig
 from miras.model.instruction import Comprehension, InstructionComprehension
 from miras.model.language import LanguageTokenizer, load_language
 from miras.model.llama import fastest_dtype
+from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
 from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, TOP_LEFT, MaskDecoder, without_specks
-from miras.model.tagging import Tagger
+from miras.model.tagging import Tagger, tags
 from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
 from miras.model.visual_parsing import VisualParsing, box_to_view, logits_to_photo, mask_to_view, points_to_view
 
 WEIGHTS = "model.safetensors"
 CONTINUATIONS = "continuations.json"
 LANGUAGE_PREFIX = "instruction.language_model."
+PUBLISHED = ("image_encoder.semantic_tower.", "image_encoder.semantic_head.")
+"""Parameters that a model with `semantic_head` takes from ImageNet's weights each time."""
+MEANING = {REF: " same", NOT: " except"}
+"""Words that later special tokens begin as."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,17 @@ class Miras(PreTrainedModel):
         self.mask_encoder = MaskEncoder(config, width)
         self.alignment = RegionAlignment(config, width)
         self.decoder = MaskDecoder(config)
+        self.concepts: Concepts | None = None
+        if config.has_concepts:
+            layers = len(config.alignment_layers)
+            self.concepts = Concepts(width * layers, layers, self.image_encoder.semantic_head.features)
+            if has_imagenet(config.semantic_tower):
+                encoder = self.image_encoder
+                load_imagenet(encoder.semantic_tower, config.semantic_tower, encoder.semantic_head)
         self.tagger: Tagger | None = None
         if config.tags:
             self.learn_tags(config.tags)
+        self.pointer = self._new_pointer() if config.points else None
         self.encoded_photos = 0
         self.image_dtype = torch.float32
         self.continuations: dict[tuple[int, ...], tuple[tuple[int, float], ...]] = {}
@@ -88,7 +103,10 @@ class Miras(PreTrainedModel):
     @property
     def grammar(self) -> Encoder:
         """Writes conversations as this model's ids."""
-        return Encoder(self.tokenizer, self.config.image_tokens, self.config.mask_tokens)
+        config = self.config
+        return Encoder(
+            self.tokenizer, config.image_tokens, config.mask_tokens, config.points, config.complements
+        )  # fmt: skip
 
     def encode_image(self, photos: Sequence[NDArray[np.uint8]]) -> ImageFeatures:
         """Features of photos (H, W, 3) uint8 RGB, each of its own size; float32, whatever they were computed in."""
@@ -104,9 +122,25 @@ class Miras(PreTrainedModel):
         self.tagger = Tagger(names, self.image_encoder.pooled_width)
         return self.tagger
 
+    def learn_to_talk(self, points: bool = False, complements: bool = False) -> None:
+        """From now on it may point at what was named before (points), and know all but (complements); what it could do
+        it can still do. Their tokens begin as the words of `MEANING`, a new pointer as the likeness of words alone."""
+        instruction, config = self.instruction, self.config
+        new = SPECIAL_TOKENS[len(instruction.special) :] if points or complements else ()
+        rows = [instruction.table.weight[self.tokenizer.encode(MEANING[token])].mean(0) for token in new]
+        if rows:
+            instruction.extend(torch.stack(rows).detach())
+        if points and self.pointer is None:
+            self.pointer = self._new_pointer()
+        config.points, config.complements = config.points or points, config.complements or complements
+
+    def _new_pointer(self) -> Pointer:
+        usual = self.instruction.table.weight.detach().float().mean(0)
+        return Pointer(self.instruction.width, len(self.config.alignment_layers), usual)
+
     def tags(self, features: ImageFeatures, index: int) -> tuple[str, ...]:
         """What photo `index` seems to show, by name, the likeliest first; nothing without a tagger."""
-        return () if self.tagger is None else self.tagger.tags(features.pooled_BF[index])
+        return tags(features.pooled_BF[index], features.seen.chance_BK[index], self.tagger)
 
     def encode_fast(self, dtype: torch.dtype | None = None) -> None:
         """From now on photos are encoded on the CPU channels last, in `dtype` (None: what this processor is fastest
@@ -157,7 +191,24 @@ class Miras(PreTrainedModel):
         words = torch.ones(1, span_SE.shape[0], dtype=torch.bool)
         prompts, match = self.alignment(span_SE[None], words)
         photo = torch.tensor([index], device=match.device)
-        return float(self.alignment.presence(prompts, match, features.pixels_BChw, photo))
+        known = self.known(features, photo, span_SE[None], words)
+        return float(self.alignment.presence(prompts, match, features.pixels_BChw, photo, known))
+
+    def heat(self, chosen: ImageFeatures, span_RSE: Tensor, words_RS: Tensor) -> Tensor | None:
+        """Logits (R, h, w) of where ImageNet's classifier sees what phrase r names on photo r of `chosen`, zero where
+        there are no words; None without a classifier."""
+        if self.concepts is None:
+            return None
+        vector = self.concepts(span_RSE, words_RS)
+        logits = self.concepts.logits(vector, chosen.seen.cells_BFhw, chosen.seen.rivals_BN)
+        return logits * words_RS.any(1)[:, None, None]
+
+    def known(self, features: ImageFeatures, photo_R: Tensor, span_RSE: Tensor, words_RS: Tensor) -> Tensor | None:
+        """What the classifier says of phrase r on photo photo_R (R, FACTS); None without one."""
+        if self.concepts is None:
+            return None
+        seen = features.seen
+        return self.concepts.facts(self.concepts(span_RSE, words_RS), seen.cells_BFhw, seen.rivals_BN, photo_R)
 
     def verdict(self, presence: float, refusal: float) -> float:
         """Probability that a thing is to be selected, not refused.
@@ -206,6 +257,7 @@ class Miras(PreTrainedModel):
             dense,
             prior,
             _points(points, box, size),
+            self.heat(chosen, span[None], words),
         )
         slope, shift, weight = self.config.score_calibration
         scores = (slope * iou[0].float() + shift + weight * naming).sigmoid()
@@ -215,15 +267,17 @@ class Miras(PreTrainedModel):
         return MaskPrediction(candidates, scores, best)
 
     def own_state_dict(self) -> dict[str, Tensor]:
-        """Everything but the language model's published weights; those too when they were tuned (a head that is the
-        embeddings once more is left out)."""
+        """Everything but published weights that stay as they are: ImageNet's semantic tower with its classifier, and
+        the language model; its own too when they were tuned (a head that is the embeddings once more is left out)."""
         tied = self.instruction.language_model.get_output_embeddings()
         table = self.instruction.table.weight
         twin = tied is not None and tied.weight is table
+        still = PUBLISHED if self.config.has_concepts and has_imagenet(self.config.semantic_tower) else ()
         return {
             name: value for name, value in self.state_dict().items()
-            if not name.startswith(LANGUAGE_PREFIX) or "lora_" in name
-            or (self.config.language_tuned and not (twin and name.endswith("lm_head.weight")))
+            if not name.startswith((LANGUAGE_PREFIX, *still)) or "lora_" in name
+            or (self.config.language_tuned and name.startswith(LANGUAGE_PREFIX)
+                and not (twin and name.endswith("lm_head.weight")))
         }  # fmt: skip
 
     def save_pretrained(  # type: ignore[override]
@@ -281,7 +335,12 @@ def read_config(folder: Path) -> MirasConfig:
     version, own = values.get("weights_version"), MirasConfig().weights_version
     if version != own:
         raise WeightsError(f"weights version {own}", f"version {version}", "update miras, or train again: miras train")
-    return MirasConfig.from_dict(values)
+    try:
+        return MirasConfig.from_dict(values)
+    except InputError as error:
+        raise WeightsError(
+            "a configuration that this version of miras knows", error.got, "update miras, or mend config.json"
+        ) from error
 
 
 def _half(name: str, value: Tensor) -> Tensor:

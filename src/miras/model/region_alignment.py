@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from miras.model.concepts import FACTS
 from miras.model.config import MirasConfig
 from miras.model.layers import Attention, Mlp
 
@@ -70,7 +71,7 @@ class RegionAlignment(nn.Module):
         self.patch_words = nn.Linear(language_width, language_width)
         self.patch_scale = nn.Parameter(torch.tensor(2.0))
         self.patch_bias = nn.Parameter(torch.tensor(-2.0))
-        self.presence_in = nn.Linear(3 * config.width + 3, config.width)
+        self.presence_in = nn.Linear(3 * config.width + 3 + FACTS * config.has_concepts, config.width)
         self.presence_out = nn.Linear(config.width, 1)
         self.register_buffer("verdict", torch.tensor([0.0, 1.0, 0.0]))
         if not config.use_alignment:
@@ -134,12 +135,19 @@ class RegionAlignment(nn.Module):
         logits = self.prior_scale.exp() * cosine + self.prior_bias
         return logits * words_R[:, None, None]
 
-    def presence(self, prompts_RPC: Tensor, match_words_RE: Tensor, pixels_BChw: Tensor, photo_R: Tensor) -> Tensor:
+    def presence(
+        self,
+        prompts_RPC: Tensor,
+        match_words_RE: Tensor,
+        pixels_BChw: Tensor,
+        photo_R: Tensor,
+        known_RK: Tensor | None = None,
+    ) -> Tensor:
         """Logits (R,) that photo photo_R shows what the words name at all.
 
         The words look at the pixels that fit them best; what they find is compared with them. Prompts
-        and match embedding are those of the words alone, without memory. The question is GRES's
-        (Liu et al. 2023, "no target").
+        and match embedding are those of the words alone, without memory. known_RK: what ImageNet's classifier says
+        (`Concepts.facts`), where there is one. The question is GRES's (Liu et al. 2023, "no target").
         """
         rows = torch.arange(len(photo_R), device=photo_R.device)
         pixels = self.match(pixels_BChw.movedim(1, -1)).flatten(1, 2)
@@ -149,6 +157,8 @@ class RegionAlignment(nn.Module):
         asked = prompts_RPC.mean(1).to(found.dtype)
         best = cosine.topk(min(PRESENCE_TOP, cosine.shape[1]), -1).values
         facts = torch.stack([best[:, 0], best.mean(1), cosine.mean(1)], 1).to(found.dtype)
+        if known_RK is not None:
+            facts = torch.cat([facts, known_RK.to(found.dtype)], 1)
         facts = F.dropout(torch.cat([asked, found, asked * found, facts], 1), PRESENCE_DROP, self.training)
         hidden = F.dropout(F.gelu(self.presence_in(facts)), PRESENCE_DROP, self.training)
         return self.presence_out(hidden).float()[:, 0]

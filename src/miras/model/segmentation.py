@@ -67,7 +67,7 @@ class MaskDecoder(nn.Module):
         self.config = config
         self.output_tokens = nn.Parameter(torch.randn(config.candidates + 1, width) * 0.02)
         self.point_kind = nn.Embedding(PADDING + 1, width)
-        self.prior_in = nn.Conv2d(2, width, 1)
+        self.prior_in = nn.Conv2d(4 if config.has_concepts else 2, width, 1)
         self.prior_gate = nn.Parameter(torch.full((config.candidates,), 0.3))
         self.blocks = nn.ModuleList(TwoWayBlock(width, config.heads) for _ in range(config.decoder_layers))
         self.final = Attention(width, config.heads, width // 2)
@@ -90,10 +90,12 @@ class MaskDecoder(nn.Module):
         dense_RChw: Tensor,
         prior_Rhw: Tensor,
         points_RQ3: Tensor | None = None,
+        heat_Rhw: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Mask logits (R, M, 4h, 4w) and IoU logits (R, M).
 
-        prior: logits of where the words match (zero: nothing known). points: x, y in 0..1 and a label
+        prior: logits of where the words match (zero: nothing known). heat: the same by what ImageNet's classifier
+        knows, at its own size (`model.concepts`). points: x, y in 0..1 and a label
         (OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING).
         """
         regions, width, height, breadth = pixels_RChw.shape
@@ -108,7 +110,13 @@ class MaskDecoder(nn.Module):
             place = torch.cat([place, code], 1)
             mask = torch.cat([mask, kind != PADDING], 1)
         prior = prior_Rhw[:, None].to(pixels_RChw.dtype)
-        pixels_RChw = pixels_RChw + self.prior_in(torch.cat([prior / 8, prior.sigmoid()], 1))
+        priors = [prior / 8, prior.sigmoid()]
+        if heat_Rhw is not None:
+            heat = nn.functional.interpolate(
+                heat_Rhw[:, None].float(), (height, breadth), mode="bilinear", align_corners=False
+            ).to(pixels_RChw.dtype)
+            priors += [heat / 8, heat.sigmoid()]
+        pixels_RChw = pixels_RChw + self.prior_in(torch.cat(priors, 1))
         pixels = (pixels_RChw + dense_RChw.to(pixels_RChw.dtype)).flatten(2).transpose(1, 2)
         grid = sine_grid(height, breadth, width, pixels.device).to(pixels.dtype)
         for block in self.blocks:

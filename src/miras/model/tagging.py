@@ -12,10 +12,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from miras.model.concepts import classes
+
 MOST = 12
 """Tags of a photo."""
 LEAST = 0.1
 """Probability below which a name is no tag."""
+CLASS_MOST, CLASS_LEAST = 4, 0.15
+"""The same for the classes of ImageNet."""
 
 
 class Tagger(nn.Module):
@@ -44,3 +48,17 @@ class Tagger(nn.Module):
             for chance, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
             if chance >= LEAST
         )
+
+
+def tags(pooled_F: Tensor, chance_K: Tensor, tagger: Tagger | None) -> tuple[str, ...]:
+    """Names by a tagger, then those of ImageNet's classes that are likely. chance_K: 0..1 for each; may be empty."""
+    fitted = () if tagger is None else tagger.tags(pooled_F)
+    known = classes().names
+    likely = _likely(chance_K, known) if len(chance_K) == len(known) else ()
+    return (*fitted, *(name for name in likely if name not in fitted))
+
+
+def _likely(chance_K: Tensor, names: Sequence[str]) -> tuple[str, ...]:
+    best = chance_K.topk(CLASS_MOST)
+    pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return tuple(dict.fromkeys(names[index] for chance, index in pairs if chance >= CLASS_LEAST))

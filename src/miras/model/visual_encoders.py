@@ -14,13 +14,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from miras.model.backbones import EfficientNetLite
+from miras.model.backbones import EfficientNetLite, LiteHead
 from miras.model.config import MirasConfig
 from miras.model.layers import Attention, EncoderLayer, LayerNorm2d, Mlp, sine_grid, sine_points
 from miras.model.visual_parsing import Views
 
 GEOMETRY = 64
 """Width of the sine code of a mask's box."""
+CELL_TRUST = 0.7
+"""What the classifier's certainty about a cell counts beside that about the whole photo, which it was trained on."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the ImageNet classifier sees of photos; without one, everything has width 0.
+
+    cells_BFhw: features. rivals_BN: log of the sum of the exponentials of all class logits, of each cell and, last, of
+    the whole photo. chance_BK: 0..1 for each class, from the photo or from the two cells that are surest.
+    """
+
+    cells_BFhw: Tensor
+    rivals_BN: Tensor
+    chance_BK: Tensor
+
+    def select(self, index: Tensor) -> Seen:
+        """Of these photos, in this order."""
+        return Seen(self.cells_BFhw[index], self.rivals_BN[index], self.chance_BK[index])
 
 
 @dataclass(frozen=True)
@@ -29,7 +48,7 @@ class ImageFeatures:
 
     visual_BND: tokens for the language model. pixels_BChw: decoder width, stride 16 of the detail
     view. fine8_BChw, fine4_BChw: thin maps at strides 8 and 4. pooled_BF: what the towers see, over the whole photo.
-    sizes: the photos' (H, W).
+    seen: what the ImageNet classifier sees. sizes: the photos' (H, W).
     """
 
     visual_BND: Tensor
@@ -37,13 +56,14 @@ class ImageFeatures:
     fine8_BChw: Tensor
     fine4_BChw: Tensor
     pooled_BF: Tensor
+    seen: Seen
     sizes: tuple[tuple[int, int], ...]
 
     def select(self, index: Tensor) -> ImageFeatures:
         """Features of these photos, in this order (an index may repeat)."""
         return ImageFeatures(
             self.visual_BND[index], self.pixels_BChw[index], self.fine8_BChw[index], self.fine4_BChw[index],
-            self.pooled_BF[index], tuple(self.sizes[i] for i in index.tolist()),
+            self.pooled_BF[index], self.seen.select(index), tuple(self.sizes[i] for i in index.tolist()),
         )  # fmt: skip
 
     def float32(self) -> ImageFeatures:
@@ -54,6 +74,7 @@ class ImageFeatures:
             self.fine8_BChw.float(),
             self.fine4_BChw.float(),
             self.pooled_BF.float(),
+            self.seen,
             self.sizes,
         )
 
@@ -89,6 +110,8 @@ class ImageEncoder(nn.Module):
         self.config = config
         if config.use_semantic_tower:
             self.semantic_tower = EfficientNetLite(config.semantic_tower)
+            if config.semantic_head:
+                self.semantic_head = LiteHead(config.semantic_tower)
             self.semantic_in = nn.Conv2d(self.semantic_tower.channels[3], width, 1)
             self.semantic_mid = nn.Conv2d(self.semantic_tower.channels[2], width, 1)
         if config.use_detail_tower:
@@ -118,6 +141,7 @@ class ImageEncoder(nn.Module):
         grid = self.config.semantic_size // 32
         stride16 = views.detail_B3SS.shape[-1] // 16
         semantic_maps, detail_maps = self.towers(views)
+        seen = self.classify(semantic_maps, len(views.sizes))
         fine8, fine4, coarse, middle = self._detail(detail_maps, views, stride16)
         fused = None
         if semantic_maps:
@@ -138,17 +162,53 @@ class ImageEncoder(nn.Module):
         pooled = F.adaptive_avg_pool2d(middle, grid).flatten(2).transpose(1, 2)
         tokens = pooled if fused is None else fused + pooled
         visual = self.token_norm(self.to_language(tokens)) * self.token_scale + self.token_position
-        return ImageFeatures(visual, middle, fine8, fine4, pool_maps(semantic_maps, detail_maps), views.sizes)
+        pooled = pool_maps(semantic_maps, detail_maps, seen)
+        return ImageFeatures(visual, middle, fine8, fine4, pooled, seen, views.sizes)
+
+    def look(self, views: Views) -> tuple[Tensor, Tensor]:
+        """What the towers see over the whole photos (B, F), and the chances of the classes (B, K). Where there is a
+        classifier, the semantic tower alone is asked: it takes a twelfth of the time of both."""
+        semantic_maps, detail_maps = (self._semantic(views), []) if self.has_head else self.towers(views)
+        seen = self.classify(semantic_maps, len(views.sizes))
+        return pool_maps(semantic_maps, detail_maps, seen), seen.chance_BK
 
     def towers(self, views: Views) -> tuple[list[Tensor], list[Tensor]]:
         """The four maps of the semantic tower, then of the detail tower; none of a tower that is not used."""
-        semantic = self.semantic_tower(views.semantic_B3ss) if self.config.use_semantic_tower else []
         detail = self.detail_tower(views.detail_B3SS) if self.config.use_detail_tower else []
-        return semantic, detail
+        return self._semantic(views), detail
+
+    def _semantic(self, views: Views) -> list[Tensor]:
+        """With its classifier the tower stays as it is."""
+        if not self.config.use_semantic_tower:
+            return []
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.has_head):
+            return list(self.semantic_tower(views.semantic_B3ss))
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the semantic tower is ImageNet's own, with its classifier."""
+        return self.config.has_concepts
+
+    @torch.no_grad()
+    def classify(self, semantic_maps: list[Tensor], photos: int) -> Seen:
+        """What the classifier sees in the last map of the semantic tower."""
+        if not self.has_head:
+            nothing = self.token_position.new_zeros(photos, 0)
+            return Seen(nothing[..., None, None], nothing, nothing)
+        cells = self.semantic_head(semantic_maps[3]).float()
+        with torch.autocast(cells.device.type, enabled=False):
+            every = torch.cat([cells.flatten(2), cells.mean((2, 3))[..., None]], 2).transpose(1, 2)
+            logits = every @ self.semantic_head.rows_KF.T
+            rivals = logits.logsumexp(-1)
+            chance = (logits + self.semantic_head._fc.bias).softmax(-1)
+        cell = chance[:, :-1].topk(min(2, chance.shape[1] - 1), 1).values.mean(1)
+        return Seen(cells, rivals, torch.maximum(chance[:, -1], CELL_TRUST * cell))
 
     @property
     def pooled_width(self) -> int:
         """F, the length of `pool_maps`."""
+        if self.has_head:
+            return 2 * self.semantic_head.features
         semantic = self.semantic_tower.channels[3] if self.config.use_semantic_tower else 0
         return semantic + (2 * self.detail_tower.channels[3] if self.config.use_detail_tower else 0)
 
@@ -174,8 +234,11 @@ class ImageEncoder(nn.Module):
         return tokens.transpose(1, 2).unflatten(2, (height, width))
 
 
-def pool_maps(semantic_maps: list[Tensor], detail_maps: list[Tensor]) -> Tensor:
-    """(B, F): the mean of the last semantic map, the mean and the maximum of the last detail map."""
+def pool_maps(semantic_maps: list[Tensor], detail_maps: list[Tensor], seen: Seen) -> Tensor:
+    """(B, F): mean and maximum of the classifier's features, where there is one; else the mean of the last semantic
+    map, the mean and the maximum of the last detail map."""
+    if seen.cells_BFhw.shape[1]:
+        return torch.cat([seen.cells_BFhw.mean((2, 3)), seen.cells_BFhw.amax((2, 3))], 1)
     means = [maps[3].mean((2, 3)) for maps in (semantic_maps, detail_maps) if maps]
     return torch.cat([*means, *(maps[3].amax((2, 3)) for maps in [detail_maps] if maps)], 1)
 

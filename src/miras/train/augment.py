@@ -112,13 +112,17 @@ def shrink(pixels: NDArray[np.uint8], photo: AnnotatedPhoto, longest: int) -> Sa
         return Sample(pixels, photo)
     size = (round(height * scale), round(width * scale))
     small = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0))
-    notes = []
+    notes, more = [], set(photo.uncounted)
     for note in photo.annotations:
         mask = resize(decode_rle(note.rle), (0, 0, width, height), size)
         if mask.any():
             notes.append(replace(note, rle=encode_rle(mask)))
+        else:
+            more.add(note.label)
     vocabulary = photo.vocabulary - gone(photo.annotations, notes)
-    return Sample(small, replace(photo, size=size, annotations=tuple(notes), vocabulary=vocabulary))
+    return Sample(
+        small, replace(photo, size=size, annotations=tuple(notes), vocabulary=vocabulary, uncounted=frozenset(more))
+    )
 
 
 def resize(mask: Mask, box: tuple[int, int, int, int], size: tuple[int, int]) -> Mask:
@@ -157,15 +161,18 @@ def augment(
 def cropped(sample: Sample, box: tuple[int, int, int, int]) -> Sample:
     """What lies in box (XYXY in pixels, inside the photo). Annotations of which too little stays are dropped."""
     x0, y0, x1, y1 = box
-    notes = []
+    notes, more = [], set(sample.photo.uncounted)
     for note in sample.photo.annotations:
         full = decode_rle(note.rle)
         part = full[y0:y1, x0:x1]
         kept = np.count_nonzero(part)
         if kept >= 12 and kept >= least_share(note) * np.count_nonzero(full):
             notes.append(replace(note, rle=encode_rle(part)))
+        elif kept:
+            more.add(note.label)
     vocabulary = sample.photo.vocabulary - gone(sample.photo.annotations, notes)
-    photo = replace(sample.photo, size=(y1 - y0, x1 - x0), annotations=tuple(notes), vocabulary=vocabulary)
+    size = (y1 - y0, x1 - x0)
+    photo = replace(sample.photo, size=size, annotations=tuple(notes), vocabulary=vocabulary, uncounted=frozenset(more))
     return Sample(np.ascontiguousarray(sample.pixels[y0:y1, x0:x1]), photo)
 
 
@@ -180,7 +187,8 @@ def flip(sample: Sample) -> Sample:
         mirror_annotation(note, encode_rle(decode_rle(note.rle)[:, ::-1])) for note in sample.photo.annotations
     )
     vocabulary = frozenset(mirror(label) for label in sample.photo.vocabulary)
-    photo = replace(sample.photo, annotations=notes, vocabulary=vocabulary)
+    uncounted = frozenset(mirror(label) for label in sample.photo.uncounted)
+    photo = replace(sample.photo, annotations=notes, vocabulary=vocabulary, uncounted=uncounted)
     return Sample(np.ascontiguousarray(sample.pixels[:, ::-1]), photo)
 
 

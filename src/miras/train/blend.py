@@ -26,8 +26,14 @@ def blend(folder: Path, origin: str, share: float) -> None:
     place = find(origin)
     if place is None:
         raise WeightsError("saved weights to blend with", f"the preset {origin}", "start from trained ones, or blend=1")
-    model = Miras.from_pretrained(folder)
-    ours, theirs = (_without_tagger(one) for one in (model, Miras.from_pretrained(place)))
+    model, before = Miras.from_pretrained(folder), Miras.from_pretrained(place)
+    known, new = len(before.instruction.special), model.config.points and not before.config.points
+    before.learn_to_talk(model.config.points, model.config.complements)
+    before.instruction.special[known:] = model.instruction.special[known:]
+    before.instruction.special_bias[known:] = model.instruction.special_bias[known:]
+    if new and before.pointer is not None and model.pointer is not None:  # there is nothing to blend it with
+        before.pointer.load_state_dict(model.pointer.state_dict())
+    ours, theirs = (_without_tagger(one) for one in (model, before))
     strange = [name for name in ours if name not in theirs or theirs[name].shape != ours[name].shape]
     if strange or len(ours) != len(theirs):
         raise WeightsError(f"weights of one architecture in {folder} and {origin}", f"{len(strange)} differ", "blend=1")

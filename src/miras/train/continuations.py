@@ -14,6 +14,7 @@ import numpy as np
 from miras.core.grammar import IGNORE, TEMPLATES, Encoder, render
 from miras.core.types import AnnotatedPhoto
 from miras.data import dialogues
+from miras.data.manner import PLAIN, Manner
 
 LONGEST = 3
 LEAST_COUNT, LEAST_SHARE, MOST, COMMON = 4, 0.06, 4, 0.02
@@ -23,9 +24,10 @@ Table = dict[tuple[int, ...], tuple[tuple[int, float], ...]]
 
 
 def continuations(
-    grammar: Encoder, template: str, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0
-) -> Table:
-    """The table from `count` sampled dialogues, user texts and mask slots left out as what follows.
+    grammar: Encoder, template: str, photos: Sequence[AnnotatedPhoto], count: int, seed: int = 0,
+    manner: Manner = PLAIN,
+) -> Table:  # fmt: skip
+    """The table from `count` sampled dialogues of this manner, user texts and mask slots left out as what follows.
 
     Under (): ids that stand in many prompts, and how often.
     """
@@ -34,8 +36,14 @@ def continuations(
     prompts: Counter[int] = Counter()
     for index in range(count):
         photo = photos[int(rng.integers(len(photos)))]
-        talk = dialogues.sample(photo, np.random.default_rng([seed, index, 9])).conversation
-        encoded = grammar.encode(render(talk, TEMPLATES[template]))
+        talk = dialogues.sample(
+            photo,
+            np.random.default_rng([seed, index, 9]),
+            manner=manner,
+            points=grammar.points,
+            complements=grammar.complements,
+        ).conversation
+        encoded = grammar.encode(render(talk, TEMPLATES[template], points=grammar.points))
         prompts.update(
             {token_id for token_id, label in zip(encoded.ids, encoded.labels, strict=True) if label == IGNORE}
         )

@@ -19,13 +19,14 @@ import numpy as np
 
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
-from miras.core.selection import Steps, advance
+from miras.core.selection import follow
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mask, Name, Piece, Region, Turn, Words
 from miras.data import knowledge
 from miras.data.checks import SHOWN_FAULTS
 from miras.data.contents import Contents, File
 from miras.data.formats import guess_format, read_records
 from miras.data.record import Record, TurnRecord, turn_of
+from miras.data.spelling import rough
 from miras.data.validate import validate, without
 from miras.data.words import mirror
 from miras.train import augment
@@ -226,6 +227,16 @@ def seen(talk: Talk, view: View) -> Conversation | None:
     return None if not view.whole and _emptied(conversation) else conversation
 
 
+def typed(conversation: Conversation, rng: np.random.Generator, share: float) -> Conversation:
+    """The conversation as it may be typed, a share of the user's texts; one about written text stays as it is."""
+    if any(quote in region.phrase for region in conversation.regions for quote in "'\""):
+        return conversation
+    turns = (
+        Turn.user(rough(turn.text, rng, share)) if turn.role == "user" else turn for turn in conversation.turns
+    )  # fmt: skip
+    return Conversation(tuple(turns))
+
+
 def at_size(mask: Mask, size: tuple[int, int]) -> Mask:
     """A mask at the size (H, W) at which its photo is held; what is too small for it keeps one pixel."""
     height, width = mask.shape
@@ -261,13 +272,7 @@ def _stays(part: Mask, full: Mask, least: float) -> bool:
 
 def _emptied(conversation: Conversation) -> bool:
     """Whether some step selects nothing."""
-    steps: Steps = ()
-    for turn in conversation.turns:
-        if turn.role == "assistant":
-            steps = advance(steps, turn)
-            if steps and not steps[-1].mask.any():
-                return True
-    return False
+    return any(bool(steps) and not steps[-1].mask.any() for _, steps in follow(conversation.turns))
 
 
 def _target(photo: AnnotatedPhoto, talks: Sequence[Talk], rng: np.random.Generator) -> AnnotatedPhoto:

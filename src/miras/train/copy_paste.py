@@ -203,7 +203,7 @@ def hide(photo: AnnotatedPhoto, masks: Sequence[Mask], cover: Mask) -> Annotated
 
     masks: of the annotations, in their order. cover: (H, W) bool.
     """
-    kept = []
+    kept, more = [], set(photo.uncounted)
     for note, mask in zip(photo.annotations, masks, strict=True):
         seen = mask & ~cover
         count, before = np.count_nonzero(seen), np.count_nonzero(mask)
@@ -211,8 +211,10 @@ def hide(photo: AnnotatedPhoto, masks: Sequence[Mask], cover: Mask) -> Annotated
             kept.append(note)
         elif count and count >= least_share(note) * before:
             kept.append(replace(note, rle=encode_rle(seen)))
+        elif count:
+            more.add(note.label)
     vocabulary = photo.vocabulary - gone(photo.annotations, kept)
-    return replace(photo, annotations=tuple(kept), vocabulary=vocabulary)
+    return replace(photo, annotations=tuple(kept), vocabulary=vocabulary, uncounted=frozenset(more))
 
 
 def _place(

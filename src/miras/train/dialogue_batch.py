@@ -3,7 +3,8 @@
 In: items (pixels, conversations, masks), the grammar, what is seen of the history. Out: a `DialogueBatch`. Masks of the
 history are the data set's, sometimes spoiled, and their tokens are dropped at random, so that memory is not
 over-trusted. Knows no model and no loss.
-B photos, C conversations, P probes, L tokens, R regions, M earlier regions, W lines of text, S runs of mask slots.
+B photos, C conversations, P probes, L tokens, R regions, M earlier regions, W lines of text, S runs of mask slots,
+Q places that point, N mentions of regions.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from miras.core.errors import InputError
 from miras.core.grammar import IGNORE, TEMPLATES, Encoded, Encoder, Place, render
 from miras.core.inscriptions import Inscription
-from miras.core.selection import Steps, advance
+from miras.core.recall import ranks, told
+from miras.core.selection import Steps, follow
 from miras.core.types import Conversation
 from miras.data import dialogues, knowledge
 from miras.data.scene import Scene
@@ -63,6 +66,28 @@ class Probes:
 
 
 @dataclass
+class Pointers:
+    """Where regions of earlier turns are meant again, and all that is mentioned in those conversations.
+
+    row: the conversation. obj, ref: places of `[OBJ]` and `[REF]`. region: number of the region that is meant, or
+    mentioned; end_N: place of `[SEG]` or `[REF]`. may_QN: what can be pointed at: mentions before it of regions that an
+    earlier turn drew. first_QN, newest_QN: see `model.pointer`.
+    """
+
+    row_Q: Tensor
+    obj_Q: Tensor
+    ref_Q: Tensor
+    region_Q: Tensor
+    row_N: Tensor
+    obj_N: Tensor
+    end_N: Tensor
+    region_N: Tensor
+    may_QN: Tensor
+    first_QN: Tensor
+    newest_QN: Tensor
+
+
+@dataclass
 class DialogueBatch:
     """C conversations about B photos, right-padded. Regions stand in reading order over all conversations.
 
@@ -73,7 +98,7 @@ class DialogueBatch:
     conversations see the model's own masks. fixed_R: the selection shown to the decoder stays as it is
     (prompted by hand, or left out). line_W1ss, line_photo_W: the lines of text that stand in the opening of every
     conversation about their photo. slots_S: what fills the mask slots in reading order, a region's number, or R more
-    than a line's. names: the photos, for messages.
+    than a line's. pointers: where earlier regions are meant again. names: the photos, for messages.
     """
 
     views: Views
@@ -94,6 +119,7 @@ class DialogueBatch:
     line_W1ss: Tensor
     line_photo_W: Tensor
     slots_S: Tensor
+    pointers: Pointers
     phrases: list[str]
     talks: list[Conversation]
     names: list[str]
@@ -120,13 +146,22 @@ def dialogue_batch(
         rows.line_photos += [photo] * len(written)
         titles = [line.title for line in written]
         tags = tag(item.pixels, item.name) if tag else ()
-        for talk in item.conversations:
+        for recorded in item.conversations:
+            talk = told(recorded, points=grammar.points, complements=grammar.complements)
+            if talk is None:
+                continue
+            spans = render(talk, TEMPLATES[template], written=titles, tags=tags, points=grammar.points)
             rows.talks.append(talk)
             rows.photos.append(photo)
-            rows.encoded.append(grammar.encode(render(talk, TEMPLATES[template], written=titles, tags=tags)))
+            rows.encoded.append(grammar.encode(spans))
+            numbers = {region.id: len(rows.targets) + number for number, region in enumerate(talk.regions)}
             rows.order += [(True, line) for line in range(first, len(rows.lines))]
-            rows.order += [(False, len(rows.targets) + number) for number in range(len(talk.regions))]
+            rows.order += [(False, numbers[place.region]) for place in rows.encoded[-1].mentions]
+            rows.numbers.append(numbers)
             _add_regions(rows, talk, side, rng, history, own)
+    if not rows.encoded:
+        got = "conversations that begin with all but something"
+        raise InputError("conversations that this model can be taught", got, "set start.complements=true")
     length = max(len(e) for e in rows.encoded)
     end = rows.encoded[0].ids[-1]
     most = max((len(before) for before in rows.earlier), default=0)
@@ -151,6 +186,7 @@ def dialogue_batch(
         _grids(rows.lines, side),
         torch.tensor(rows.line_photos, dtype=torch.long),
         torch.tensor([is_line * len(rows.row) + number for is_line, number in rows.order], dtype=torch.long),
+        _pointers(rows.encoded, rows.numbers),
         rows.phrases,
         rows.talks,
         [item.name for item in items],
@@ -160,7 +196,8 @@ def dialogue_batch(
 @dataclass
 class _Rows:
     """What `dialogue_batch` gathers: lists with one entry a conversation, then with one a region, then with one a line
-    of text. order: of the mask slots, (whether it is a line, its number)."""
+    of text. order: of the mask slots, (whether it is a line, its number). numbers: of the regions, by their ids in the
+    conversation."""
 
     talks: list[Conversation] = field(default_factory=list)
     photos: list[int] = field(default_factory=list)
@@ -177,6 +214,7 @@ class _Rows:
     lines: list[NDArray[np.float32]] = field(default_factory=list)
     line_photos: list[int] = field(default_factory=list)
     order: list[tuple[bool, int]] = field(default_factory=list)
+    numbers: list[dict[int, int]] = field(default_factory=list)
 
 
 def _grids(covers: Sequence[NDArray[np.float32]], side: int) -> Tensor:
@@ -211,6 +249,37 @@ def _add_regions(
         rows.phrases.append(region.phrase)
 
 
+def _pointers(encoded: Sequence[Encoded], numbers: Sequence[dict[int, int]]) -> Pointers:
+    """numbers: for each conversation, region id -> number of the region."""
+    asked, mentions = list[tuple[int, int, int, int]](), list[tuple[int, int, int, int]]()
+    may, first, newest = list[list[bool]](), list[list[int]](), list[list[int]]()
+    for row, (ids, number) in enumerate(zip(encoded, numbers, strict=True)):
+        if not ids.pointers:
+            continue
+        before = len(mentions)
+        mentioned = ids.mentions
+        drawn = {place.region: place.turn for place in ids.places}
+        mentions += [(row, place.obj, place.seg, number[place.region]) for place in mentioned]
+        for place in ids.pointers:
+            asked.append((row, place.obj, place.seg, number[place.region]))
+            here = [one.seg < place.obj and drawn[one.region] < place.turn for one in mentioned]
+            order = ranks([one.region for one, counts in zip(mentioned, here, strict=True) if counts])
+            for table, ranked in zip((first, newest), order, strict=True):
+                left = iter(ranked)
+                table.append([0] * before + [next(left) if counts else 0 for counts in here])
+            may.append([False] * before + here)
+    width = len(mentions)
+    tables = [
+        torch.tensor([row + [0] * (width - len(row)) for row in rows], dtype=torch.long).reshape(len(asked), width)
+        for rows in (may, first, newest)
+    ]
+    row_Q, obj_Q, ref_Q, region_Q = torch.tensor(asked, dtype=torch.long).reshape(-1, 4).unbind(1)
+    row_N, obj_N, end_N, region_N = torch.tensor(mentions, dtype=torch.long).reshape(-1, 4).unbind(1)
+    return Pointers(
+        row_Q, obj_Q, ref_Q, region_Q, row_N, obj_N, end_N, region_N, tables[0].bool(), tables[1], tables[2]
+    )  # fmt: skip
+
+
 def _probes(
     items: Sequence[Item], missing: list[tuple[list[str], list[str]]], grammar: Encoder, template: str,
     rng: np.random.Generator, probes: float,
@@ -236,11 +305,10 @@ def _probes(
 
 def selections(talk: Conversation, side: int) -> dict[int, NDArray[np.float32] | None]:
     """What is selected before each assistant turn, on the grid; None where nothing is."""
+    after: list[Steps] = [steps for _, steps in follow(talk.turns)]
+    replies = [i for i, turn in enumerate(talk.turns) if turn.role == "assistant"]
     shown: dict[int, NDArray[np.float32] | None] = {}
-    steps: Steps = ()
-    for i, turn in enumerate(talk.turns):
-        if turn.role == "assistant":
-            current = steps[-1] if steps else None
-            shown[i] = cover(current.mask, side) if current is not None and current.expression else None
-            steps = advance(steps, turn)
+    for i, steps in zip(replies, [(), *after], strict=False):
+        current = steps[-1] if steps else None
+        shown[i] = cover(current.mask, side) if current is not None and current.expression else None
     return shown

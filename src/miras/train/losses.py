@@ -44,6 +44,8 @@ LOSSES = (
          "mean over regions, both directions", 0.1, 0.1, "paper, stage 1; CLIP (Radford et al. 2021)"),
     Part("prior", "2 BCE + dice of the spatial prior",
          "mean over regions that have words", 0.5, 0.3, "ours, after AnchorSeg"),
+    Part("heat", "2 BCE + dice of where ImageNet's classifier sees it",
+         "mean over regions that have words", 0.0, 0.0, "ours, after CAM (Zhou et al. 2016)"),
     Part("patch", "BCE of visual tokens with the cover of their patch",
          "mean over covered, mean over bare, halves", 0.5, None, "ours"),
     Part("presence", "BCE of \"the photo shows it\"",
@@ -54,7 +56,9 @@ LOSSES = (
          "mean over regions that have words, both directions", None, 0.0, "ours, after the paper's alignment"),
     Part("refusal", "BCE of the log odds of `[REJ]` where a reply begins",
          "mean over present, mean over absent, halves", None, 0.0, "ours; the question is GRES's (Liu et al. 2023)"),
-    Part("operators", "cross-entropy of no operator, `[ADD]`, `[CUT]`, `[UNDO]`, `[REJ]` where a reply begins",
+    Part("pointer", "cross-entropy of which earlier region is meant, where one is meant again",
+         "mean over the places that point", None, 0.5, "pointer networks (Vinyals et al. 2015)"),
+    Part("operators", "cross-entropy of no operator, `[ADD]`, `[CUT]`, `[UNDO]`, `[REJ]`, `[NOT]` where a reply begins",
          "mean over the replies of each kind, then over the kinds in the batch", None, 0.0, "ours"),
 )  # fmt: skip
 """Every part of the loss. The weights repeat `stage1.Weights` and `stage2.Weights`; a test holds them equal."""

@@ -23,15 +23,20 @@ from miras.core.errors import InputError
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Conversation
 from miras.data import dialogues
+from miras.data.manner import PLAIN, Manner
 from miras.data.phrasing import pick
 from miras.train.augment import DEFAULT, Sample, Strength, augment, shrink
-from miras.train.conversations import RecordedPhoto, Talk, augmented, versions
+from miras.train.conversations import RecordedPhoto, Talk, augmented, typed, versions
 
 if TYPE_CHECKING:
     from miras.train.corpus import Corpus
     from miras.train.recipe import Recipe
 
-SHARES: Mapping[str, float] = {"instructpart": 0.45, "ccp": 0.18, "car-parts": 0.14, "coco128": 0.16, "camvid": 0.07}
+SHARES: Mapping[str, float] = {
+    "instructpart": 0.3, "coco-more": 0.17, "coco128": 0.12, "ccp": 0.09, "car-parts": 0.07, "furniture": 0.045,
+    "tools": 0.04, "facades": 0.035, "camvid": 0.03, "pantry": 0.025, "animals": 0.02, "faces": 0.015, "beasts": 0.01,
+    "pets": 0.01, "bottles": 0.01, "flowers": 0.005, "nails": 0.005,
+}  # fmt: skip
 """How often each of our sources is drawn."""
 QUALITY = 95
 """Of the JPEG in which a photo is held: 640 x 427 pixels take about 0.15 MB instead of 0.8."""
@@ -54,7 +59,9 @@ class Item:
 class Mix:
     """What an item is made of. conversations: about each photo, 0 = phrases are all that is wanted. recorded: share of
     recorded ones where a photo has both. turns, kinds: of sampled ones, see `dialogues.sample`. longest: photos are
-    held with this longer side, in pixels. shares, other: how often a source is drawn. strength: of augmentation."""
+    held with this longer side, in pixels. shares, other: how often a source is drawn. strength: of augmentation.
+    manner: of sampled conversations; its typos go into recorded ones too. points, complements: what sampled ones may
+    do, see `dialogues.sample`."""
 
     conversations: int = 1
     recorded: float = 0.5
@@ -64,6 +71,9 @@ class Mix:
     shares: Mapping[str, float] | None = None
     other: float = 0.1
     strength: Strength = DEFAULT
+    manner: Manner = PLAIN
+    points: bool = False
+    complements: bool = False
 
 
 class Draw:
@@ -207,9 +217,21 @@ class Photos(Dataset[Item]):
         else:
             sample = augment(held, rng, mix.strength, self.donors)
             sample = sample if dialogues.askable(sample.photo) else held
+        if mix.manner.typos:
+            talks = [typed(talk, rng, mix.manner.typos) for talk in talks]
         if askable and dialogues.askable(sample.photo):
+            pixels = sample.pixels if mix.manner.referring else None
             for _ in range(mix.conversations - len(talks)):
-                example = dialogues.sample(sample.photo, rng, turns=mix.turns, kinds=mix.kinds)
+                example = dialogues.sample(
+                    sample.photo,
+                    rng,
+                    turns=mix.turns,
+                    kinds=mix.kinds,
+                    manner=mix.manner,
+                    pixels=pixels,
+                    points=mix.points,
+                    complements=mix.complements,
+                )
                 talks.append(example.conversation)
         shown = sample.photo if sample.photo.annotations else None
         return Item(sample.pixels, talks, shown, f"{file.photo.source}/{file.photo.id}")
@@ -240,8 +262,11 @@ class Photos(Dataset[Item]):
 class Items(Dataset[tuple[int, Item]]):
     """The items of a whole run with their numbers."""
 
-    def __init__(self, corpus: Corpus, recipe: Recipe, count: int) -> None:
-        """count: items of all steps and processes. Raises InputError for unknown keys of `recipe.augment`, and for a
+    def __init__(
+        self, corpus: Corpus, recipe: Recipe, count: int, *, points: bool = False, complements: bool = False
+    ) -> None:
+        """count: items of all steps and processes. points, complements: what the model can do.
+        Raises InputError for unknown keys of `recipe.augment`, and for a
         corpus that holds nothing for the stage."""
         data, batch = recipe.data, recipe.batch
         known = [field.name for field in fields(Strength)]
@@ -250,6 +275,7 @@ class Items(Dataset[tuple[int, Item]]):
         mix = Mix(
             batch.conversations if recipe.stage == 2 else 0, data.recorded, data.turns, data.kinds or None,
             data.longest, data.shares, data.other, Strength(**recipe.augment),
+            data.manner, points, complements,
         )  # fmt: skip
         photographs = [
             versions(photo, corpus.records.get(f"{photo.source}/{photo.id}", ()) if mix.conversations else ())

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from miras.core.grammar import ADD, CUT, IGNORE, REJ, UNDO, Encoder
+from miras.core.grammar import ADD, CUT, IGNORE, NOT, REJ, UNDO, Encoder
 from miras.train.losses import exact, info_nce, mean
 
 DECIDED = (ADD, CUT, UNDO, REJ)
@@ -26,16 +26,16 @@ SMALLEST = 1e-4
 
 
 def operator_ids(grammar: Encoder) -> tuple[int, ...]:
-    """Ids of `DECIDED`, in its order."""
-    return tuple(grammar.id(token) for token in DECIDED)
+    """Ids of `DECIDED`, in its order; then `[NOT]`, for a model that knows it."""
+    return tuple(grammar.id(token) for token in (*DECIDED, NOT) if token not in grammar.unknown)
 
 
-def decisions(labels_CL: Tensor, seg: int, ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+def decisions(labels_CL: Tensor, ends: int | Sequence[int], ids: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
     """Where each supervised reply decides: rows (N,), columns (N,) and operator_N (N,), long, in reading order.
 
-    The logits at (row, column) are those of the reply's first token, which is `labels_CL[row, column + 1]`. seg: id
-    of `[SEG]`: the mask slots after it carry no label, and what follows them is still the same reply. ids: see
-    `operator_ids`. An operator further on in a reply is none of its first token.
+    The logits at (row, column) are those of the reply's first token, which is `labels_CL[row, column + 1]`. ends: ids
+    of `[SEG]` and `[REF]`: the mask slots after them carry no label, and what follows them is still the same reply.
+    ids: see `operator_ids`. An operator further on in a reply is none of its first token.
     """
     length = labels_CL.shape[1]
     if not labels_CL.numel():
@@ -45,7 +45,8 @@ def decisions(labels_CL: Tensor, seg: int, ids: Sequence[int]) -> tuple[Tensor, 
     steps = torch.arange(length, device=labels_CL.device)
     newest = torch.where(labels_CL != IGNORE, steps, -1).cummax(1).values[:, :-1]
     before = torch.where(newest < 0, IGNORE, labels_CL.gather(1, newest.clamp_min(0)))
-    begins = (following != IGNORE) & (labels_CL[:, :-1] == IGNORE) & (before != seg)
+    named = torch.isin(before, before.new_tensor([ends] if isinstance(ends, int) else list(ends)))
+    begins = (following != IGNORE) & (labels_CL[:, :-1] == IGNORE) & ~named
     rows, columns = begins.nonzero().unbind(1)
     first = following[rows, columns]
     return rows, columns, ((first[:, None] == first.new_tensor(ids)) * torch.arange(1, len(ids) + 1).to(first)).sum(1)

@@ -16,6 +16,7 @@ from typing import Any, Literal, get_type_hints
 import yaml
 
 from miras.core.errors import InputError
+from miras.data.manner import Manner
 
 Rate = float
 
@@ -26,7 +27,10 @@ class Start:
     a saved model. preset, config: of a model from nothing. operators: `[ADD]` and its like start from the
     embeddings of the words they stand for, as after stage 1. reads: what is written in a photo stands in the opening
     of its conversations from now on; tags: names of what the photo seems to show, by a tagger that is fitted first
-    (a model that has one is given a new fit in any case)."""
+    (a model that has one is given a new fit in any case). imagenet: the semantic tower becomes ImageNet's own, with its
+    classifier, where the weights have another one (`train.imagenet`). points: what was named before and is meant again
+    is pointed at from now on; complements: all but (`[NOT]`) is learnt. What the weights can do already, they go on
+    doing."""
 
     weights: str = ""
     preset: str = "miras-mini"
@@ -34,6 +38,9 @@ class Start:
     operators: bool = False
     reads: bool = False
     tags: bool = False
+    imagenet: bool = False
+    points: bool = False
+    complements: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,9 @@ class Data:
     """What is trained on. paths: folders or files of any format of `miras data`; empty = what --data names.
     shares: how often each source is drawn; other sources have `other`. recorded: share of the conversations
     that come from the data's own, where it has any, instead of being sampled from masks. kinds: shares of the kinds
-    of sampled conversations. longest: photos are held with this longer side, in pixels. split: "recipe" keeps the
+    of sampled conversations. referring, chat, typos, existence: how people talk in these, see `data.manner.Manner`; in
+    stage 1 `referring` is the share of the phrases that tell one of several apart. longest: photos are held with this
+    longer side, in pixels. split: "recipe" keeps the
     photos out that `miras-mini` is judged on, "share" keeps `val` of the photos out, "given" takes the data's own
     train split."""
 
@@ -51,9 +60,18 @@ class Data:
     recorded: float = 0.5
     kinds: dict[str, float] = field(default_factory=dict)
     turns: tuple[int, int] = (2, 5)
+    referring: float = 0.0
+    chat: float = 0.0
+    typos: float = 0.0
+    existence: float = 0.0
     longest: int = 640
     split: Literal["recipe", "share", "given"] = "recipe"
     val: float = 0.1
+
+    @property
+    def manner(self) -> Manner:
+        """How people talk in sampled conversations. Raises InputError for shares outside 0 to 1."""
+        return Manner(self.referring, self.chat, self.typos, self.existence)
 
 
 @dataclass(frozen=True)
@@ -332,6 +350,7 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
         if size < 1:
             yield f"{key}: at least 1 (got {size})"
     shares = {
+        **{f"data.{key}": getattr(recipe.data, key) for key in ("referring", "chat", "typos", "existence")},
         "data.recorded": recipe.data.recorded, "data.val": recipe.data.val, "optimiser.warmup": recipe.optimiser.warmup,
         "optimiser.ema": recipe.optimiser.ema, "batch.coarse_until": recipe.batch.coarse_until,
     }  # fmt: skip

@@ -77,7 +77,9 @@ def train(
         unseen, recorded = corpus.calibration, corpus.recorded
         if chain.blend < 1 or any(recipe.stage == 2 and _moves_towers(recipe) for recipe in chain.recipes):
             retag(out / MODEL, corpus, last)
-        result["finish"] = finish(out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded)
+        result["finish"] = finish(
+            out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded, last.data.manner
+        )
     if corpus is not None and sharding.is_first():
         card.write(out / MODEL, chain, corpus, result)
     result["model"] = str(out / MODEL)
@@ -90,7 +92,7 @@ def run(
     """One recipe. The averaged weights (the best ones, where the recipe stops early) go to OUT/model."""
     arguments(recipe, out)  # the processes meet
     with sharding.said_once(), sharding.first_alone():
-        student = build(recipe)
+        student = build(recipe, corpus.photos)
     checkpoint = sharding.agreed(lambda: place(recipe, out, resume))
     if not resume and sharding.is_first():
         (out / TAGS).unlink(missing_ok=True)  # of a run that was stopped before its first checkpoint
@@ -103,7 +105,7 @@ def run(
     checks = Validation(recipe.check, validate, lambda model, file: validation.sheet(model, shown, file))
     callbacks = [average, progress, *([checks] if kept else [])]
     collate = Collate(student.model, recipe, tag)
-    trainer = MirasTrainer(student, recipe, out, items(recipe, corpus), collate, callbacks)
+    trainer = MirasTrainer(student, recipe, out, items(recipe, corpus, student.model), collate, callbacks)
     average.trainer = checks.trainer = trainer
     collate.processes = trainer.args.world_size
     if trainer.is_world_process_zero():
@@ -121,11 +123,13 @@ def run(
     }  # fmt: skip
 
 
-def items(recipe: Recipe, corpus: Corpus) -> Items:
-    """The photos and conversations of every step of the run, each determined by its number."""
+def items(recipe: Recipe, corpus: Corpus, model: Miras | None = None) -> Items:
+    """The photos and conversations of every step of the run, each determined by its number. model: which sampled
+    conversations it can be taught follows from what it can do."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     count = recipe.steps * recipe.batch.photos * recipe.batch.accumulate * world
-    return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count)
+    can = {} if model is None else {"points": model.config.points, "complements": model.config.complements}
+    return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count, **can)
 
 
 def tags(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> tagging.Tags | None:
@@ -141,9 +145,10 @@ def tags(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> tagging
 
 
 def retag(folder: Path, corpus: Corpus, recipe: Recipe) -> None:
-    """Fit the tagger of a saved model anew, to its towers as they are now; nothing for one without."""
+    """Fit the tagger of a saved model anew, to its towers as they are now; nothing for one without, or whose tagger
+    reads ImageNet's classifier, which stays as it is."""
     model = Miras.from_pretrained(folder)
-    if model.tagger is not None:
+    if model.tagger is not None and not model.config.has_concepts:
         look, data = tagging.Look(model, is_half(recipe)), recipe.data
         tagging.learn(model, look, corpus.phrases().photos, data.shares or SHARES, data.other)
         model.save_pretrained(folder)
@@ -175,8 +180,9 @@ class Collate:
         drawn = [item for _, item in numbered]
         parsing = self.parsing(first)
         if self.recipe.stage == 1:
-            sizes = self.recipe.batch
-            return {"batch": stage1.phrase_batch(drawn, parsing, sizes.regions, rng, sizes.asked), "first": first}
+            sizes, referring = self.recipe.batch, self.recipe.data.referring
+            phrases = stage1.phrase_batch(drawn, parsing, sizes.regions, rng, sizes.asked, referring)
+            return {"batch": phrases, "first": first}
         template = self.config.template
         read = reading.read if self.config.reads else None
         probes = self.recipe.batch.probes

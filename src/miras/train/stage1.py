@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from miras.core.errors import InputError
@@ -36,6 +37,7 @@ class Weights:
     patch: float = 0.5
     presence: float = 0.3
     boundary: float = 0.0
+    heat: float = 0.0
 
 
 class PhraseStates:
@@ -77,12 +79,13 @@ class PhraseStates:
 @dataclass
 class PhraseBatch:
     """Photos as views, the phrases of their regions, and the regions. absent_RB: region r is surely not on photo b.
+    labels: of each region; gone: names of what is surely not on each photo.
     questions: further phrases, asked of photo_Q for their presence alone; there_Q: whether it shows them."""
 
     views: Views
     phrases: list[str]
     labels: list[frozenset[str]]
-    present: list[set[str]]
+    gone: list[set[str]]
     absent_RB: Tensor
     regions: Regions
     names: list[str]
@@ -106,15 +109,17 @@ def wording(target: Target, rng: np.random.Generator) -> str:
 
 
 def phrase_batch(
-    samples: Sequence[Item], parsing: VisualParsing, limit: int, rng: np.random.Generator, asked: int = 0
-) -> PhraseBatch:
+    samples: Sequence[Item], parsing: VisualParsing, limit: int, rng: np.random.Generator, asked: int = 0,
+    referring: float = 0.0,
+) -> PhraseBatch:  # fmt: skip
     """Up to `limit` targets of each photo, masks on a grid of a quarter of the detail view.
 
     asked: most phrases a photo that are asked for their presence alone, of each kind: further targets, and things that
-    are surely not there.
+    are surely not there. referring: share of the targets that are one of several ("the second cup from the left"),
+    where the photo has such.
     """
     side = parsing.detail_size // 4
-    index, targets, prompts, phrases, labels, present = [], [], [], [], [], []
+    index, targets, prompts, phrases, labels = [], [], [], [], []
     named: list[str] = []
     names: list[str] = []
     missing: list[set[str]] = []
@@ -122,8 +127,8 @@ def phrase_batch(
     for photo, sample in enumerate(samples):
         if sample.photo is None:
             raise InputError("photos with annotations in stage 1", "one without")
-        scene = Scene(sample.photo, knowledge.load())
-        order, others_there = np.split(rng.permutation(len(scene.targets)), [limit])
+        scene = Scene(sample.photo, knowledge.load(), referring > 0, sample.pixels if referring else None)
+        order, others_there = _drawn(scene, limit, referring, rng)
         covers = {int(i): cover(scene.mask(scene.targets[i]), side) for i in order}
         for i, grid in covers.items():
             if grid.max() < 0.5:
@@ -133,9 +138,8 @@ def phrase_batch(
             targets.append(grid)
             prompts.append(prompt(grid, others, rng))
             phrases.append(wording(scene.targets[i], rng))
-            named.append(scene.targets[i].phrase)
-            labels.append(frozenset(sample.photo.annotations[m].label for m in scene.targets[i].members))
-        present.append({note.label for note in sample.photo.annotations})
+            named.append(scene.noun_phrase(scene.targets[i]))
+            labels.append(scene.labels(scene.targets[i]))
         missing.append({name for absent in scene.absent for name in absent})
         further = [scene.targets[i] for i in others_there[:asked]]
         questions += [(wording(target, rng), photo, True) for target in further]
@@ -147,11 +151,50 @@ def phrase_batch(
     views = parsing([sample.pixels for sample in samples])
     regions = collate(index, targets, prompts, side)
     return PhraseBatch(
-        views, phrases, labels, present, absent.reshape(-1, len(samples)), regions, names,
+        views, phrases, labels, missing, absent.reshape(-1, len(samples)), regions, names,
         [phrase for phrase, *_ in questions],
         torch.tensor([photo for _, photo, _ in questions], dtype=torch.long),
         torch.tensor([is_there for *_, is_there in questions], dtype=torch.bool),
     )  # fmt: skip
+
+
+def _drawn(
+    scene: Scene, limit: int, referring: float, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of the targets that are drawn, `limit` of them, and of the others. Of several things of a kind that are
+    told apart two come together, so that the same words but one lead to different masks."""
+    if not referring:
+        order = rng.permutation(len(scene.targets))
+        return order[:limit], order[limit:]
+    apart = {kind: [i for i, t in enumerate(scene.targets) if bool(t.kind) is kind] for kind in (False, True)}
+    others = rng.permutation(apart[False]).astype(np.int64)
+    several = _in_pairs(scene, [i for i in apart[True] if scene.targets[i].kind != "any"], rng)
+    wanted = min(len(several), int(rng.binomial(limit, referring)))
+    wanted = min(max(wanted, limit - len(others)), len(several))
+    return (
+        np.concatenate([several[:wanted], others[: limit - wanted]]),
+        np.concatenate([several[wanted:], others[limit - wanted :]]),
+    )
+
+
+def _in_pairs(scene: Scene, numbers: list[int], rng: np.random.Generator) -> NDArray[np.int64]:
+    """The numbers of these targets, each way to tell apart as early as any other, each followed by one that is told
+    from it in the same way."""
+    left = [numbers[int(i)] for i in rng.permutation(len(numbers))]
+    order: list[int] = []
+    while left:
+        kinds = sorted({scene.targets[i].kind for i in left})
+        kind = kinds[int(rng.integers(len(kinds)))]
+        first = next(i for i in left if scene.targets[i].kind == kind)
+        one = scene.targets[first]
+        twins = [
+            i for i in left
+            if scene.targets[i].kind == kind and scene.targets[i].noun == one.noun
+            and not scene.targets[i].members & one.members
+        ]  # fmt: skip
+        order += [first, *twins[:1]]
+        left = [i for i in left if i not in order]
+    return np.array(order, np.int64)
 
 
 def _is_shown(name: str, scene: Scene) -> bool:
@@ -179,12 +222,15 @@ def step(model: Miras, batch: PhraseBatch, states: PhraseStates, weights: Weight
     dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
     real = words.any(1)
     prior = model.alignment.prior(match_words, chosen.pixels_BChw, real)
+    heat = model.heat(chosen, span, words)
     logits, iou = model.decoder(
-        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3
+        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3, heat
     )
     mask_loss, iou_loss = losses.candidates(logits.float(), iou, regions.target_Rss)
     parts = {"mask": mask_loss, "iou": iou_loss, "prior": losses.prior(prior, regions.target_Rss, real)}
     parts["presence"] = losses.presence(seen, there)
+    if heat is not None and weights.heat:
+        parts["heat"] = losses.prior(heat, regions.target_Rss, real)
     if weights.boundary:
         parts["boundary"] = losses.mean(losses.boundary(logits[:, 0], regions.target_Rss))
     if real.sum() > 1:
@@ -216,7 +262,8 @@ def _matches(
 def _presence(model: Miras, batch: PhraseBatch, features: ImageFeatures, states: PhraseStates) -> tuple[Tensor, Tensor]:
     """Presence logits (N,) and whether the thing is there (N,): each phrase on its own photo and on a few
     of those that surely do not show it, and each question on its photo."""
-    prompts, match = model.alignment(*states(batch.phrases + batch.questions))
+    span, words = states(batch.phrases + batch.questions)
+    prompts, match = model.alignment(span, words)
     count, device = len(batch.phrases), match.device
     region, photo = batch.absent_RB.nonzero().unbind(1)
     chosen = torch.randperm(len(region), device=device)[: 2 * count]
@@ -224,25 +271,28 @@ def _presence(model: Miras, batch: PhraseBatch, features: ImageFeatures, states:
     at = torch.cat([order[:count], region[chosen], order[count:]])
     photos = torch.cat([batch.regions.photo_R, photo[chosen], batch.photo_Q])
     there = torch.cat([torch.ones(count, device=device), torch.zeros(len(chosen), device=device), batch.there_Q])
-    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos), there
+    known = model.known(features, photos, span[at], words[at])
+    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos, known), there
 
 
 def patch_targets(batch: PhraseBatch, kept: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """Cover (B, R, N) of the kept phrases on every photo, and where it is known (B, R).
 
-    A phrase of another photo covers nothing here, unless its label is annotated here as well.
+    A phrase of another photo covers nothing here where what it names is surely absent; what has no mask may be there.
     """
     grid = int(tokens**0.5)
     own = torch.nn.functional.adaptive_avg_pool2d(batch.regions.target_Rss[kept][:, None], grid).flatten(1)
     own_RN, photos = own.cpu(), batch.regions.photo_R[kept].tolist()
-    cover_BRN = torch.zeros(len(batch.present), len(kept), tokens)
-    known = torch.zeros(len(batch.present), len(kept), dtype=torch.bool)
+    cover_BRN = torch.zeros(len(batch.gone), len(kept), tokens)
+    known = torch.zeros(len(batch.gone), len(kept), dtype=torch.bool)
     for r, (region, photo) in enumerate(zip(kept.tolist(), photos, strict=True)):
-        for b, present in enumerate(batch.present):
-            known[b, r] = b == photo or not batch.labels[region] & present
+        for b, gone in enumerate(batch.gone):
+            known[b, r] = b == photo or bool(batch.absent_RB[region, b]) or batch.labels[region] <= gone
         cover_BRN[photo, r] = own_RN[r]
     return cover_BRN.to(own.device), known.to(own.device)
 
 
 def _same(labels: list[frozenset[str]]) -> Tensor:
-    return torch.tensor([[bool(a & b) for b in labels] for a in labels])
+    """(R, R) True where the labels may name the same thing: a sofa is no counterexample of a couch."""
+    known = knowledge.load()
+    return torch.tensor([[any(known.may_be(x, y) for x in a for y in b) for b in labels] for a in labels])

@@ -5,7 +5,7 @@ the running model's own. Source: paper, stage 2.
 Presence is learnt from phrases on the other photos of the batch, and from probes: an answer that names
 a thing that is not there, as the model would when it looks before it refuses.
 B photos, C conversations, P probes, L tokens, R regions, K mask tokens, M memory tokens, S runs of mask slots,
-W lines of written text, T supervised tokens, V vocabulary.
+W lines of written text, T supervised tokens, V vocabulary, Q places that point, N mentions of regions.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miras.core.grammar import IGNORE, REJ, SEG
+from miras.core.grammar import IGNORE, REF, REJ, SEG
 from miras.core.types import Conversation
+from miras.data import knowledge
 from miras.model.miras import Miras
+from miras.model.pointer import by_region
 from miras.model.visual_encoders import ImageFeatures, pool_by_mask
 from miras.train import losses, reasoning_losses
 from miras.train.dialogue_batch import DialogueBatch, selections
@@ -42,11 +44,15 @@ class Weights:
     consistency: float = 0.0
     refusal: float = 0.0
     operators: float = 0.0
+    heat: float = 0.0
+    pointer: float = 0.5
 
     @property
     def draw(self) -> bool:
         """Whether a part needs masks; without, the conversations are read and nothing is drawn."""
-        return any((self.mask, self.iou, self.align, self.prior, self.presence, self.boundary, self.consistency))
+        return any(
+            (self.mask, self.iou, self.align, self.prior, self.presence, self.boundary, self.consistency, self.heat)
+        )
 
 
 def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tensor]:
@@ -55,15 +61,18 @@ def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tens
     if batch.own_C.any() and len(batch.row_R):
         batch = own_history(model, batch, features)
     if not weights.draw:
-        return _summed(_text_parts(model, batch, _read(model, batch, features).last_CLD, weights), weights)
+        reading = _read(model, batch, features)
+        return _summed(_text_parts(model, batch, reading.last_CLD, weights) | _pointed(model, batch, reading), weights)
     drawn = _draw(model, batch, features)
     regions = batch.regions
-    parts = _text_parts(model, batch, drawn.last_CLD, weights)
+    parts = _text_parts(model, batch, drawn.reading.last_CLD, weights) | _pointed(model, batch, drawn.reading)
     seen, there = _presence(model, batch, features, drawn)
     mask_loss, iou_loss = losses.candidates(drawn.logits_RMss.float(), drawn.iou_RM, regions.target_Rss)
     parts |= {"mask": mask_loss, "iou": iou_loss, "presence": losses.presence(seen, there)}
     real = drawn.words_RS.any(1)
     parts["prior"] = losses.prior(drawn.prior_Rhw, regions.target_Rss, real)
+    if drawn.heat_Rhw is not None and weights.heat:
+        parts["heat"] = losses.prior(drawn.heat_Rhw, regions.target_Rss, real)
     pixels = features.select(regions.photo_R).pixels_BChw
     match_pixels = model.alignment.match(pool_by_mask(pixels, regions.target_Rss[:, None]))
     same = _same(batch).to(match_pixels.device)
@@ -115,14 +124,15 @@ def _read(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Readi
 
 @dataclass
 class _Drawn:
-    """One reading of a batch: the language model's last states, the words of each region and its masks."""
+    """One reading of a batch: the words of each region and its masks."""
 
-    last_CLD: Tensor
+    reading: _Reading
     span_RSE: Tensor
     spoken_RS: Tensor
     words_RS: Tensor
     match_RE: Tensor
     prior_Rhw: Tensor
+    heat_Rhw: Tensor | None
     logits_RMss: Tensor
     iou_RM: Tensor
 
@@ -138,10 +148,11 @@ def _draw(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Drawn
     prompts, match = model.alignment(span, words, memory, present)
     prior = model.alignment.prior(match, chosen.pixels_BChw, words.any(1))
     dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
+    heat = model.heat(chosen, span, words)
     logits, iou = model.decoder(
-        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3
+        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3, heat
     )
-    return _Drawn(reading.last_CLD, span, spoken, words, match, prior, logits, iou)
+    return _Drawn(reading, span, spoken, words, match, prior, heat, logits, iou)
 
 
 @torch.no_grad()
@@ -184,9 +195,10 @@ def _redrawn(talk: Conversation, grids_Rss: NDArray[np.bool_]) -> Conversation:
 
 
 def _same(batch: DialogueBatch) -> Tensor:
-    """(R, R) True where two regions carry the same phrase, or cover much the same of the same photo."""
+    """(R, R) True where two regions carry phrases of what may be the same, or cover much the same of the same photo."""
+    may_be = knowledge.load().may_be
     phrases = (
-        torch.tensor([[a == b for b in batch.phrases] for a in batch.phrases])
+        torch.tensor([[may_be(a, b) for b in batch.phrases] for a in batch.phrases])
         .reshape(len(batch.phrases), len(batch.phrases))
         .bool()
     )
@@ -208,7 +220,9 @@ def _text_parts(model: Miras, batch: DialogueBatch, last_CLD: Tensor, weights: W
     parts = {"text": (each_T * weight_T).sum() / weight_T.sum(), "token_hits": hits_T.mean()}
     parts |= {"special_hits": hits_T[special_T].mean(), "name_hits": losses.mean(hits_T[named_T])}
     ids = reasoning_losses.operator_ids(model.grammar)
-    rows, columns, operator_N = reasoning_losses.decisions(batch.labels_CL, model.grammar.id(SEG), ids)
+    rows, columns, operator_N = reasoning_losses.decisions(
+        batch.labels_CL, [model.grammar.id(end) for end in (SEG, REF)], ids
+    )
     logits_NV = model.instruction.logits(last_CLD[rows, columns]).float()
     if weights.refusal:
         refuse_N = operator_N == reasoning_losses.REFUSES
@@ -220,13 +234,40 @@ def _text_parts(model: Miras, batch: DialogueBatch, last_CLD: Tensor, weights: W
     return parts | {"operator_hits": operator_hits[asked].mean() if asked.any() else operator_hits.new_ones(())}
 
 
+def _pointed(model: Miras, batch: DialogueBatch, reading: _Reading) -> dict[str, Tensor]:
+    """Cross-entropy of what is meant again, over the regions that could be; nothing for a model that does not point."""
+    if model.pointer is None:
+        return {}
+    at, states_CLE = batch.pointers, reading.states_CLE
+    if not len(at.region_Q):  # every parameter has a gradient, of zero
+        nothing = torch.stack([parameter.float().sum() for parameter in model.pointer.parameters()]).sum() * 0
+        return {"pointer": nothing, "pointer_hits": nothing.detach() + 1}
+    scores_QN = model.pointer(
+        *_spans(states_CLE, at.row_Q, at.obj_Q, at.ref_Q), *_spans(states_CLE, at.row_N, at.obj_N, at.end_N),
+        states_CLE[at.row_N, at.end_N + model.config.mask_tokens], reading.tokens_RKD[at.region_N],
+        at.first_QN, at.newest_QN,
+    )  # fmt: skip
+    right_Q = by_region(scores_QN, at.may_QN, at.region_N, at.region_Q)
+    with torch.no_grad():
+        each_NQ = torch.stack([
+            by_region(scores_QN, at.may_QN, at.region_N, region.expand_as(at.region_Q)) for region in at.region_N
+        ])  # fmt: skip
+    hits_Q = right_Q.detach() >= each_NQ.amax(0) - 1e-6
+    return {"pointer": -right_Q.mean(), "pointer_hits": hits_Q.float().mean()}
+
+
 def _predictions(model: Miras, batch: DialogueBatch, last_CLD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (T, V) where the next token is supervised, those tokens (T,), and which are words of a name (T,)."""
     following = batch.labels_CL[:, 1:]
     supervised = following != IGNORE
     steps = torch.arange(1, batch.ids_CL.shape[1], device=following.device)
-    inside_RL = (steps > batch.obj_R[:, None]) & (steps < batch.seg_R[:, None])
-    named_CL = torch.zeros_like(following).index_add_(0, batch.row_R, inside_RL.long()) > 0
+    at = batch.pointers
+    row, obj, end = (
+        torch.cat(pair)
+        for pair in ((batch.row_R, at.row_Q), (batch.obj_R, at.obj_Q), (batch.seg_R, at.ref_Q))
+    )  # fmt: skip
+    inside_RL = (steps > obj[:, None]) & (steps < end[:, None])
+    named_CL = torch.zeros_like(following).index_add_(0, row, inside_RL.long()) > 0
     return model.instruction.logits(last_CLD[:, :-1][supervised]), following[supervised], named_CL[supervised]
 
 
@@ -248,6 +289,7 @@ def _presence(model: Miras, batch: DialogueBatch, features: ImageFeatures, drawn
     """Presence logits (N,) and whether the thing is there (N,): regions on their own photo and on those
     they are surely not on, probes on their own."""
     prompts, match = model.alignment(drawn.span_RSE, drawn.spoken_RS)
+    known = _known(model, features, drawn.span_RSE, drawn.spoken_RS)
     region, photo = batch.absent_RB.nonzero().unbind(1)
     device = prompts.device
     asked = [torch.arange(len(prompts), device=device), region]
@@ -256,13 +298,26 @@ def _presence(model: Miras, batch: DialogueBatch, features: ImageFeatures, drawn
     if len(probes.photo_P):
         rows = torch.arange(len(probes.photo_P), device=device)
         _, states = model.instruction(model.embed(probes.ids_PL, features.visual_BND[probes.photo_P]))
-        probed = model.alignment(*_spans(states, rows, *_places(model, probes.ids_PL, probes.obj_P, probes.seg_P)))
+        spans = _spans(states, rows, *_places(model, probes.ids_PL, probes.obj_P, probes.seg_P))
+        probed = model.alignment(*spans)
         asked.append(rows + len(prompts))
         on.append(probes.photo_P)
         prompts, match = torch.cat([prompts, probed[0]]), torch.cat([match, probed[1]])
+        further = _known(model, features, *spans)
+        if known is not None and further is not None:
+            known = torch.cat([known, further])
     at, photos = torch.cat(asked), torch.cat(on)
     there = (torch.arange(len(at), device=device) < len(drawn.span_RSE)).float()
-    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos), there
+    facts = None if known is None else known[at, photos]
+    return model.alignment.presence(prompts[at], match[at], features.pixels_BChw, photos, facts), there
+
+
+def _known(model: Miras, features: ImageFeatures, span_RSE: Tensor, words_RS: Tensor) -> Tensor | None:
+    """What ImageNet's classifier says of every phrase on every photo (R, B, FACTS); None without one."""
+    photos = len(features.sizes)
+    pairs = torch.cartesian_prod(torch.arange(len(span_RSE)), torch.arange(photos)).to(span_RSE.device)
+    found = model.known(features, pairs[:, 1], span_RSE[pairs[:, 0]], words_RS[pairs[:, 0]])
+    return None if found is None else found.unflatten(0, (len(span_RSE), photos))
 
 
 def _memory(earlier_RM: Tensor, tokens_RKD: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from miras.chat.load import find
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, REJ, UNDO
+from miras.core.types import AnnotatedPhoto
 from miras.model import presets
 from miras.model.backbones import load_imagenet
 from miras.model.config import MirasConfig
 from miras.model.llama import fastest_dtype
-from miras.model.miras import Miras
-from miras.train import stage1, stage2
+from miras.model.miras import PUBLISHED, Miras
+from miras.train import imagenet, stage1, stage2
 from miras.train.dialogue_batch import DialogueBatch, History
 from miras.train.recipe import Recipe
 
@@ -58,19 +59,23 @@ class Student(nn.Module):
             return stage2.step(self.model, batch, self.weights2)
 
 
-def build(recipe: Recipe) -> Student:
-    """The model of a recipe with its starting weights, frozen and tuned as the recipe says."""
+def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> Student:
+    """The model of a recipe with its starting weights, frozen and tuned as the recipe says. photos: of the training."""
     check(recipe)
     torch.manual_seed(recipe.seed)
     model = _begin(recipe)
+    if recipe.start.imagenet and not model.config.has_concepts:
+        model = imagenet.with_classifier(model, photos).train()
     _check_views(recipe, model)
     if recipe.start.operators and recipe.stage == 2:
         name_operators(model)
     model.config.reads |= recipe.start.reads
+    model.learn_to_talk(recipe.start.points, recipe.start.complements)
     if recipe.tuning == "full":
         model.config.language_tuned = True
     for name, parameter in model.named_parameters():
         frozen = name.startswith("instruction.language_model.") and "lora_" not in name and recipe.tuning == "lora"
+        frozen |= model.config.has_concepts and name.startswith(PUBLISHED)
         parameter.requires_grad_(not frozen and rate_of(name, recipe) > 0)
     if recipe.gradient_checkpointing:
         model.instruction.language_model.activation_checkpointing_enable()
@@ -112,6 +117,8 @@ def _begin(recipe: Recipe) -> Miras:
     for name in ("detail_tower", "semantic_tower"):
         if hasattr(encoder, name) and getattr(config, name) != "tiny":
             load_imagenet(getattr(encoder, name), getattr(config, name))
+    if model.concepts is not None:
+        imagenet.learn_names(model)
     return model.train()
 
 
@@ -181,6 +188,7 @@ def same_architecture(folder: Path, model: Miras) -> None:
 
     theirs, ours = read_config(folder).to_dict(), model.config.to_dict()
     ignored = {"transformers_version", "architectures", "_name_or_path", "dtype", "torch_dtype", "score_calibration"}
+    ignored |= {"least_score", "unsure_below"}
     unlike = sorted(k for k in (theirs.keys() | ours.keys()) - ignored if theirs.get(k) != ours.get(k))
     if unlike:
         raise InputError(

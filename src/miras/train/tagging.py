@@ -24,9 +24,10 @@ from torch import Tensor
 
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto
+from miras.data import coverage, knowledge
+from miras.data.scene import Scene
 from miras.model.miras import Miras
-from miras.model.tagging import Tagger
-from miras.model.visual_encoders import pool_maps
+from miras.model.tagging import Tagger, tags
 from miras.model.visual_parsing import VisualParsing
 
 FOLDS = 5
@@ -34,6 +35,8 @@ LEAST = 3
 """Photos that a name must stand on to be learnt."""
 DECAY = 1e-3
 """Of the weights over standardised features; chosen on the folds of the training photos (docs/log.md)."""
+UNSURE = 0.1
+"""What a photo weighs for a name that it may show without a mask: it counts little as one that does not show it."""
 
 
 class Look:
@@ -45,11 +48,11 @@ class Look:
         self.is_half = is_half
 
     @torch.no_grad()
-    def __call__(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """(F,) float32 of a photo (H, W, 3) uint8 RGB."""
+    def __call__(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """(F,) and the chances of ImageNet's classes (K,), float32, of a photo (H, W, 3) uint8 RGB."""
         with torch.autocast("cpu", torch.bfloat16, enabled=self.is_half):
-            maps = self.encoder.towers(self.parsing([pixels]))
-        return pool_maps(*maps)[0].float()
+            pooled_BF, chance_BK = self.encoder.look(self.parsing([pixels]))
+        return pooled_BF[0].float(), chance_BK[0].float()
 
 
 class Tags:
@@ -60,7 +63,7 @@ class Tags:
 
     def __call__(self, pixels: NDArray[np.uint8], name: str) -> tuple[str, ...]:
         """Of a view (H, W, 3) uint8 RGB of the photo `name`, the likeliest first."""
-        return self.folds[fold(name)].tags(self.look(pixels))
+        return tags(*self.look(pixels), self.folds[fold(name)])
 
 
 def fold(name: str) -> int:
@@ -72,6 +75,15 @@ def names_of(photo: AnnotatedPhoto) -> set[str]:
     """What a photo shows: its phrases, and the things whose parts they name."""
     phrases = {note.phrase for note in photo.annotations}
     return phrases | {whole for phrase in phrases if (whole := phrase.partition(" of the ")[2])}
+
+
+def sureness(photo: AnnotatedPhoto, names: Sequence[str]) -> list[float]:
+    """What the photo weighs for each of the names: UNSURE where its set leaves things without a mask, and this one is
+    neither labelled nor surely absent."""
+    if photo.source not in coverage.COVERAGE:
+        return [1.0] * len(names)
+    sure = names_of(photo) | {name for absent in Scene(photo, knowledge.load()).absent for name in absent}
+    return [1.0 if name in sure else UNSURE for name in names]
 
 
 def learn(
@@ -92,16 +104,17 @@ def learn(
     names = sorted(found | set(model.config.tags))
     if not names:
         return []
-    looks_NF = torch.stack([look(read_photo(photo.file)) for photo in photos])
+    looks_NF = torch.stack([look(read_photo(photo.file))[0] for photo in photos])
     there_NT = torch.tensor([[name in here for name in names] for here in shown]).float()
     weights_N = _weights(photos, shares, other)
+    sure_NT = torch.tensor([sureness(photo, names) for photo in photos])
     fold_N = torch.tensor([fold(f"{photo.source}/{photo.id}") for photo in photos])
     fits = []
     for left_out in range(-1, FOLDS):
         kept = fold_N != left_out
         tagger = Tagger(names, looks_NF.shape[1])
         if kept.any():
-            tagger.weight_TF, tagger.bias_T = fit(looks_NF[kept], there_NT[kept], weights_N[kept])
+            tagger.weight_TF, tagger.bias_T = fit(looks_NF[kept], there_NT[kept], weights_N[kept], sure_NT[kept])
         for row, name in enumerate(names):
             if name not in found and old is not None:
                 before = old.names.index(name)
@@ -133,13 +146,15 @@ def _weights(photos: Sequence[AnnotatedPhoto], shares: Mapping[str, float], othe
     return each / each.sum() if each.sum() > 0 else torch.full_like(each, 1 / len(each))
 
 
-def fit(looks_NF: Tensor, there_NT: Tensor, weights_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights (T, F) and bias (T,) of a logistic regression on each name; weights_N: of the photos."""
+def fit(looks_NF: Tensor, there_NT: Tensor, weights_N: Tensor, sure_NT: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Weights (T, F) and bias (T,) of a logistic regression on each name; weights_N: of the photos,
+    sure_NT: a factor of these for each name."""
     share = (weights_N / weights_N.sum())[:, None]
+    share_NT = share if sure_NT is None else share * sure_NT
     mean = (share * looks_NF).sum(0)
     scale = (share * (looks_NF - mean).square()).sum(0).sqrt() + 1e-3
     facts = (looks_NF - mean) / scale
-    chance = (share * there_NT).sum(0).clamp(1e-4, 1 - 1e-4)
+    chance = ((share_NT * there_NT).sum(0) / share_NT.sum(0)).clamp(1e-4, 1 - 1e-4)
     weight = torch.zeros(looks_NF.shape[1], there_NT.shape[1], requires_grad=True)
     bias = chance.logit().requires_grad_()
     search = torch.optim.LBFGS([weight, bias], max_iter=60, history_size=10, line_search_fn="strong_wolfe")
@@ -147,7 +162,7 @@ def fit(looks_NF: Tensor, there_NT: Tensor, weights_N: Tensor) -> tuple[Tensor, 
     def loss() -> Tensor:
         search.zero_grad()
         each = F.binary_cross_entropy_with_logits(facts @ weight + bias, there_NT, reduction="none")
-        value = (each * share).sum() + DECAY * weight.square().sum()
+        value = (each * share_NT).sum() + DECAY * weight.square().sum()
         value.backward()
         return value
 
