@@ -41,35 +41,33 @@ class Names:
     def __init__(self, *, opened: bool = True) -> None:
         """opened: whether files may be; otherwise all files of one name are one photo."""
         self._opened = opened
-        self._of_name: dict[tuple[str, str], _Name] = {}
-        self._versions: dict[tuple[str, str], int] = {}
+        self._of_name: dict[tuple[str, str], str | _Name] = {}
 
     def __call__(self, source: str, name: str, path: Path | str, content: bytes | None = None) -> Known:
         """name: the dataset's id of the photo. path: its file; content: the file's bytes, where they are embedded."""
         same = self._of_name.get((source, name))
-        if same is not None and content is None and same.path == str(path) and not same.first.digest:
-            return same.known[0]
-        if same is not None and not self._opened:
-            return same.known[0]
+        if content is None or not self._opened:
+            only = str(path)
+            if same is None:
+                self._of_name[source, name] = only
+            if same is None or same == only or not self._opened:
+                return Known(name)
         look = Look(File(Path(path), content))
-        if same is None:
-            same = self._of_name[source, name] = _Name(look, str(path))
-        number = same.number(look)
+        if not isinstance(same, _Name):
+            first = look if same is None else Look(File(Path(same)))
+            same = self._of_name[source, name] = _Name(first, Known(name))
+        number = same.contents.of(look)
         if number == len(same.known):
             same.known.append(self._new(source, name, look, same))
         return same.known[number]
 
     def _new(self, source: str, name: str, look: Look, same: _Name) -> Known:
-        id, first = name, same.first.path
-        if same.known and _repeats(name, look.path) and _repeats(name, first):
-            id = next(id for id in _ids(name, look.path, first) if (source, id) not in self._versions)
-        known = Known(id, self._versions.get((source, id), 0))
-        self._versions[source, id] = known.version + 1
-        if id != name:
-            derived = self._of_name[source, id] = _Name(look, str(look.path))
-            derived.known.append(known)
-            derived.number(look)
-        return known
+        path = look.path
+        if not (_repeats(name, path) and _repeats(name, same.first.path)):
+            return Known(name, sum(known.id == name for known in same.known))
+        id = next(id for id in _ids(name, path, same.first.path) if (source, id) not in self._of_name)
+        self._of_name[source, id] = _Name(look, Known(id))
+        return Known(id)
 
 
 def named(records: Iterable[Record]) -> Iterator[Record]:
@@ -203,19 +201,11 @@ def _content(note: Annotation) -> Hashable:
 
 
 class _Name:
-    """The photos of one name: what each is known by. path: of the first, as given; contents: made for the second."""
+    """The photos of one name. known: what each of their contents is known by, in their order."""
 
-    __slots__ = ("contents", "first", "known", "path")
+    __slots__ = ("contents", "first", "known")
 
-    def __init__(self, first: Look, path: str) -> None:
-        self.first, self.path = first, path
-        self.known: list[Known] = []
-        self.contents: Contents | None = None
-
-    def number(self, look: Look) -> int:
-        if self.contents is None:
-            if look is self.first or (look.digest, look.path) == (self.first.digest, self.first.path):
-                return 0
-            self.contents = Contents()
-            self.contents.of(self.first)
-        return self.contents.of(look)
+    def __init__(self, first: Look, known: Known) -> None:
+        self.first, self.known = first, [known]
+        self.contents = Contents()
+        self.contents.of(first)
