@@ -59,6 +59,23 @@ def test_unsure(tmp_path: Path, names: dict[str, str], said: str) -> None:
         guess_format(tmp_path)
 
 
+def test_several_folders_with_data(tmp_path: Path) -> None:
+    """Two cameras, each with its folder; one folder alone may be another mistake."""
+    for name in ("cam1", "notes", "cam2"):
+        (tmp_path / name).mkdir()
+        content = "[1]" if name == "notes" else '{"shapes": []}'
+        (tmp_path / name / "1.json").write_text(content)
+        if name != "cam2":
+            with pytest.raises(InputError, match="no format that is known"):
+                guess_format(tmp_path)
+    assert guess_format(tmp_path) == "labelme"
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "labels.txt").write_text("a")
+    (tmp_path / "mixed" / "masks").mkdir()
+    with pytest.raises(InputError, match="indexed-png or labelme"):
+        guess_format(tmp_path)
+
+
 def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file or folder"):
         guess_format(tmp_path / "x")

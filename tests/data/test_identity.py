@@ -23,7 +23,7 @@ from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Annotation
 from miras.data import parquet, prist
 from miras.data.contents import Contents, File, Parted, copies, same_file
-from miras.data.formats import FORMATS, read_records, write_records
+from miras.data.formats import FORMATS, guess_format, read_records, write_records
 from miras.data.gather import Losses, gather
 from miras.data.identity import FileNames, Known, Names, named, told_apart, united
 from miras.data.read import read
@@ -290,6 +290,24 @@ def two_cameras(folder: Path) -> str:
     return "labelme"
 
 
+def two_folders(folder: Path) -> str:
+    labelme(folder, "cam1/1.json", "1.png", "cup", 12)
+    labelme(folder, "cam2/1.json", "1.png", "spoon", 2)
+    return "labelme"
+
+
+def two_folders_of_coco(folder: Path) -> str:
+    coco(folder / "cam1" / "annotations.json", {"1.png": ("cup", 12)}, folder / "cam1" / "images")
+    coco(folder / "cam2" / "annotations.json", {"1.png": ("spoon", 2)}, folder / "cam2" / "images")
+    return "coco"
+
+
+def two_folders_of_masks(folder: Path) -> str:
+    indices(folder / "cam1", "1", "cup", 12)
+    indices(folder / "cam2", "1", "spoon", 2)
+    return "indexed-png"
+
+
 def two_splits(folder: Path) -> str:
     labelme(folder, "train/1.json", "1.png", "cup", 12)
     labelme(folder, "val/1.json", "1.png", "spoon", 2)
@@ -410,8 +428,9 @@ def two_parts(folder: Path) -> str:
 
 
 MADE = [
-    two_cameras, two_splits, two_splits_of_labels, two_questions, two_masks, masks_in_folders, two_endings, two_roots,
-    photos_of_the_split_come_first, roboflow, two_dialogues, two_records, two_parts,
+    two_cameras, two_folders, two_folders_of_coco, two_folders_of_masks, two_splits, two_splits_of_labels,
+    two_questions, two_masks, masks_in_folders, two_endings, two_roots, photos_of_the_split_come_first, roboflow,
+    two_dialogues, two_records, two_parts,
 ]  # fmt: skip
 LIGHT = (12, counts("cup"))
 DARK = (2, counts("spoon"))
@@ -421,6 +440,8 @@ DARK = (2, counts("spoon"))
 @pytest.mark.parametrize("make", MADE, ids=lambda make: make.__name__)
 def test_two_photos_of_one_name_are_two(tmp_path: Path, make: Callable[[Path], str], to: str) -> None:
     format = make(tmp_path / "in")
+    if make is not two_splits_of_labels:
+        assert guess_format(tmp_path / "in") == format
     records = list(read_records(tmp_path / "in", format))
     assert {(shade, counts) for shade, _, counts in placed(records)} == {LIGHT, DARK}
     assert len({record["image_id"] for record in records}) == len({record["id"] for record in records}) == 2

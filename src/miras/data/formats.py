@@ -207,22 +207,23 @@ def _has_masks(folder: Path) -> bool:
 def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import indexed_png
 
+    told_apart, seen = Folders(), dict[tuple[str, str], int]()
     for folder, split in split_folders(path, _has_masks):
         # Specks too: a copy holds what the original holds.
         photos = indexed_png.read(folder, path.resolve().name, min_share=0.0, on_fault=on_fault)
-        yield from records_of(photos, split)
+        yield from records_of(told_apart(photos, folder), split, seen=seen)
 
 
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
     from miras.data import instructpart
 
-    told_apart = Folders()
+    told_apart, seen = Folders(), dict[tuple[str, str], int]()
     for folder, split in split_folders(path, _has_masks):
         photos = told_apart(instructpart.read(folder, on_fault), folder)
         file = next(folder.glob("data_*.json"))
         told = _told(load_json(file, list))
         metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]
-        yield from records_of(photos, split or split_of(file.stem), instruction, metas)
+        yield from records_of(photos, split or split_of(file.stem), instruction, metas, seen)
 
 
 def _told(items: list[Any]) -> dict[str, dict[str, str]]:

@@ -5,11 +5,15 @@ In: a path. Out: the format's name, by the files that lie there and the keys of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from miras.core.errors import InputError
 from miras.data.places import folders, split_named
 from miras.data.stream import keys
+
+UNDIVIDED = frozenset({"miras", "jsonl", "prist", "refcoco"})
+"""Formats of which a dataset lies in one folder."""
 
 
 def guess_format(path: Path) -> str:
@@ -31,9 +35,18 @@ def _of_file(path: Path) -> set[str]:
 
 
 def _of_folder(path: Path) -> set[str]:
-    """By the names of its files; only then by what its JSON files hold."""
+    """By what lies in it, in its `annotations` and its folders of splits; else in several others ("cam1", "cam2")."""
+    inside = folders(path)
+    usual = (folder for folder in inside if split_named(folder.name) or folder.name == "annotations")
+    if found := _of_places(path, [path, *usual]):
+        return found
+    each = [found for folder in inside if (found := _of_places(folder, [folder]) - UNDIVIDED)]
+    return set().union(*each) if len(each) > 1 else set()
+
+
+def _of_places(path: Path, places: Sequence[Path]) -> set[str]:
+    """By the names of files; only then by what JSON files hold."""
     named: set[str] = set()
-    places = (path, *(folder for folder in folders(path) if split_named(folder.name)))
     if any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet")):
         named.add("miras")
     if any(path.glob("*.jsonl")):

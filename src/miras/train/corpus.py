@@ -145,17 +145,21 @@ def _of_photo(record: Record, names: Names) -> Record:
 def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
     faults: list[str] = []
     photos: list[AnnotatedPhoto] = []
-    whole = path.is_file() or any(path.glob("*.json")) or (path / "labels.txt").is_file()
     told_apart = Folders()
-    for folder, given in [(path, "")] if whole else split_folders(path):
+    for folder, given in [(path, "")] if path.is_file() or _has_lists(path) else split_folders(path, _has_lists):
         found = told_apart(read_annotations(folder, format, faults.append), folder)
-        source = f"{path.resolve().name}@{given}" if given else ""
+        source = "" if folder == path else f"{path.resolve().name}@{given}" if given else path.resolve().name
         photos += [replace(photo, source=source or photo.source) for photo in found]
     if faults:
         more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         cure = f"{MEND}; `miras data validate {path} --format {format}` lists them all"
         raise InputError("data without faults", "; ".join(faults[:SHOWN_FAULTS]) + more, cure)
     return photos
+
+
+def _has_lists(folder: Path) -> bool:
+    """Whether a folder itself holds what its annotations start from."""
+    return any(folder.glob("*.json")) or (folder / "labels.txt").is_file()
 
 
 def _is_plain(record: Record) -> bool:
