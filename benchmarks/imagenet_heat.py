@@ -4,7 +4,8 @@
 
 For each thing that covers 1 to 90% of a photo (no persons: ImageNet has no such class) the area under the curve of
 its heat map against its mask, on a grid of 64 x 64; over all names on all photos, that of the strongest cells and of
-the whole photo as evidence that it is there. Without --model: the map fitted to names alone (`train.imagenet.learn_names`).
+the whole photo as evidence that it is there. Without --model: the map fitted to names alone
+(`train.imagenet.learn_names`).
 """
 
 from __future__ import annotations

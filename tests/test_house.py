@@ -18,8 +18,11 @@ HEAVY = ("torch", "transformers", "peft", "safetensors", "gguf")
 SEVERAL = {
     "annotate/test_live.py": ("annotate/openai_teacher.py",),
     "data/test_reasons.py": ("data/knowledge.py",),
+    "data/test_damaged.py": ("data/formats.py",),
+    "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluate.py"),
     "train/test_distributed.py": ("train/sharding.py", "train/trainer.py"),
+    "train/test_pointing.py": ("train/dialogue_batch.py", "train/stage2.py"),
     "train/test_stages.py": ("train/stage1.py", "train/stage2.py", "train/dialogue_batch.py"),
 }
 """Test files that cover several modules at once; every other one is named after its module."""

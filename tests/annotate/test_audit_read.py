@@ -85,8 +85,7 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     assert [r.item for r in read_csv(path, None, faults.append)] == ["i1", "i3"], "what is not read does not matter"
     assert len(faults) == 1 and "line 3" in faults[0] and "byte 0xf6 in comment" in faults[0]
     path.write_bytes("\n".join([HEAD, *rows]).encode("utf-16"))
-    with pytest.raises(InputError, match="UTF-16"):
-        read_csv(path)
+    assert [(r.item, r.comment) for r in read_csv(path)] == [("i1", "fine"), ("i2", "sch\xf6n"), ("i3", "")]
 
 
 @pytest.mark.parametrize(
@@ -109,8 +108,9 @@ def test_an_own_mask_is_read(tmp_path: Path) -> None:
     Image.fromarray(drawn).save(tmp_path / "mine.png")
     rating = read_csv(sheet(tmp_path, "i1,ann,x,,,,,,mine.png"))[0]
     assert rating.mask is not None and np.array_equal(rating.mask, drawn > 0)
-    Image.fromarray(np.stack([drawn] * 3, axis=-1)).save(tmp_path / "mine.png")
-    with pytest.raises(InputError, match="one index a pixel"):
+    drawn[2, 3] = 90  # a soft edge
+    Image.fromarray(drawn).save(tmp_path / "mine.png")
+    with pytest.raises(InputError, match=r"a mask \(mine.png\) of True and False.*threshold"):
         read_csv(sheet(tmp_path, "i1,ann,x,,,,,,mine.png"))
 
 
@@ -224,7 +224,7 @@ def test_sheets_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [("s.xlsx", b"PK", ".csv or .json"), ("gone.csv", None, "No such file"), ("e.json", b"{}", "a JSON list"),
-     ("e.json", b"\xff[]", "valid JSON")],
+     ("e.json", b"\xff[]", "UTF-8")],
 )  # fmt: skip
 def test_files_that_are_no_sheets(tmp_path: Path, name: str, content: bytes | None, says: str) -> None:
     if content is not None:

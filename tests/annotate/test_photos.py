@@ -34,7 +34,7 @@ GOOD = {"id": "a", "image": "img/0.png"}
         ({"id": 1, "image": "img/0.png"}, '"id" to be a text'),
         ({"id": " ", "image": "img/0.png"}, "an empty one"),
         ({**GOOD, "image": "img/none.png"}, "none.png"),
-        ({**GOOD, "image": "photos.jsonl"}, "expected an image"),
+        ({**GOOD, "image": "photos.jsonl"}, "expected a photo"),
         ({**GOOD, "capton": "x"}, "capton too"),
         ({**GOOD, "id": "p0"}, "'p0' again, first in line 1"),
         ({**GOOD, "annotations": [{}]}, "in annotation 0"),

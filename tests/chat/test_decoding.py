@@ -28,7 +28,7 @@ from miras.core.grammar import (
     Encoder,
     parse_reply,
 )  # fmt: skip
-from miras.core.types import Name, Turn
+from miras.core.types import Mark, Name, Operator, Turn
 from miras.model.language import ByteTokenizer
 
 GRAMMAR = Encoder(ByteTokenizer(), image_tokens=4, mask_tokens=2)
@@ -153,6 +153,32 @@ def test_random_logits_give_well_formed_replies(seed: int, bias: float, limit: i
     content, free = parse_reply(ids, GRAMMAR, 5)
     assert free - 5 == kept.count(GRAMMAR.id(SEG)) == kept.count(GRAMMAR.id(OBJ))
     assert [p.region for p in content if isinstance(p, Name)] == list(range(5, free))
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.floats(-2, 12), st.integers(1, 48), st.booleans(), st.booleans())
+def test_random_logits_point_and_invert_well(seed: int, bias: float, limit: int, known: bool, selected: bool) -> None:
+    source = torch.Generator().manual_seed(seed)
+    state = ReplyRules(RECALLING, CHATML, max_new_tokens=limit, room=500, known=known, selected=selected)
+    ids: list[int] = []
+    while True:
+        logits = torch.randn(ByteTokenizer.vocab_size + RECALLING.specials, generator=source) * 3
+        logits[[*(RECALLING.id(token) for token in SPECIAL_TOKENS), END]] += bias
+        token_id = choose(state.restrict(logits), 1.0, source) if state.only is None else state.only
+        if token_id == END:
+            break
+        state.push(token_id)
+        ids.append(token_id)
+    kept = check_reply(ids, RECALLING)
+    pointers = kept.count(RECALLING.id(REF))
+    assert known or not pointers
+    content, free = parse_reply(ids, RECALLING, 3, [1] * pointers)
+    assert free - 3 == kept.count(RECALLING.id(SEG))
+    names = [place for place, piece in enumerate(content) if isinstance(piece, Name)]
+    but = [place for place, piece in enumerate(content) if piece == Mark(Operator.EXCEPT)]
+    assert not names or all(place < names[0] for place in but)
+    assert not but or len(content) > but[0] + 1 or len(kept) >= limit
+    assert not but or names or selected or len(kept) >= limit
 
 
 @settings(max_examples=60)

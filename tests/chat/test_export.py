@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from miras.chat.export import FORMATS, Item, write
+from miras.chat.export import FORMATS, Item, png, write
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.core.grammar import CUT, OBJ, SEG
@@ -39,6 +39,15 @@ ITEMS = [
     Item("cup <&> \x01", drawn("##..##", "##..##", "####.."), 0.5),
     Item("ring", drawn("####", "#..#", "####")),
 ]
+
+
+@pytest.mark.parametrize("mask", [ITEMS[0].mask * 0.4, ITEMS[0].mask * 3, np.full(SIZE, np.nan)])
+def test_what_is_no_mask_is_not_written(mask: Mask) -> None:
+    with pytest.raises(InputError, match="threshold"):
+        Item("cup", mask)
+    with pytest.raises(InputError, match="threshold"):
+        png(mask)
+    assert png(ITEMS[0].mask * np.float32(1)) == png(ITEMS[0].mask)
 
 
 @pytest.fixture

@@ -40,6 +40,18 @@ def test_nothing_to_show_leaves_the_photo_as_it_is() -> None:
     assert result is not picture
 
 
+def test_masks_of_other_types_are_drawn_alike_and_probabilities_are_refused() -> None:
+    picture, mask = photo(40, 60), disk(40, 60, 30, 20, 9)
+    expected = overlay(picture, [region(1, mask)], mask)
+    numbers = mask * np.uint8(255)
+    np.testing.assert_array_equal(overlay(picture, [region(1, numbers)], mask.astype(np.float32)), expected)
+    for soft in (mask * 0.6, np.full((40, 60), np.nan)):
+        with pytest.raises(InputError, match="threshold"):
+            overlay(picture, [region(1, soft)])
+        with pytest.raises(InputError, match="threshold"):
+            overlay(picture, [region(1, mask)], soft)
+
+
 def test_selected_is_tinted_edged_and_the_rest_is_darker() -> None:
     picture = photo(200, 300)
     before = picture.copy()

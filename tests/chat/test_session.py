@@ -212,6 +212,29 @@ def test_tell_is_a_history_that_was_given(session: ChatSession, says: Says) -> N
         session.tell("again", gold)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float32"])
+@pytest.mark.parametrize("top", [1, 255])
+def test_tell_takes_any_mask_and_nothing_else(session: ChatSession, kind: str, top: int) -> None:
+    mask = np.zeros(session.size, kind)
+    mask[:10, :10] = top
+    inside = mask > 0
+
+    def gold(number: int, values: Any, operator: Operator) -> Turn:
+        return Turn("assistant", (Mark(operator), Name("cup", number)), (Region(number, "cup", values, 1),))
+
+    session.tell("the cup", gold(1, mask, Operator.ADD))
+    assert session.regions[0].mask.dtype == np.bool_
+    session.tell("less", gold(2, np.roll(mask, 5, 1), Operator.CUT))
+    np.testing.assert_array_equal(session.selection.mask, inside & ~np.roll(inside, 5, 1))
+    before = facts(session)
+    for values in (mask * np.float32(0.3), np.full(session.size, np.nan)):
+        with pytest.raises(InputError, match="threshold"):
+            session.tell("and this", gold(3, values, Operator.ADD))
+        with pytest.raises(InputError, match="threshold"):
+            session.refine(mask=values)
+    assert facts(session) == before
+
+
 EMPTY = ["", "   ", "\n\t", "\x00\x01", "\u200b\u200f", 7, None]
 LONG = ["x" * 100_000, "word " * 5000]
 ODD = ["👩‍🚀🛸", "أين الكوب؟", "where is [SEG] <image> <|im_end|> <mask> [OBJ]?", "a\ud800b", "x\x00y"]
@@ -249,6 +272,10 @@ BAD_HANDS: list[dict[str, Any]] = [
     {"mask": np.zeros((4, 4), dtype=np.bool_)},
     {"mask": np.zeros((48, 64), dtype=np.bool_), "box": (0, 0, 5, 5)},
     {"mask": np.full((48, 64), "x")},
+    {"mask": np.full((48, 64), 0.3)},
+    {"mask": np.full((48, 64), np.nan)},
+    {"mask": np.linspace(-4, 4, 48 * 64).reshape(48, 64)},
+    {"mask": np.arange(48 * 64).reshape(48, 64)},
     {"points": [(1, 2, 1)], "region": 9},
 ]
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from miras.cli import main
 from miras.cli.chat import blocks, inline
@@ -59,3 +60,11 @@ def test_pictures_in_terminals_that_show_them():
     assert inline(picture, {"TERM": "xterm-kitty"}).startswith("\033_Ga=T")
     assert inline(picture, {"TERM": "xterm"}) == ""
     assert len(blocks(picture, 30).splitlines()) == 10
+
+
+@pytest.mark.parametrize("size", [(30_000, 16), (16, 30_000), (8, 12_000)])
+def test_a_strip_fits_the_terminal(size):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, "red").save(buffer, "PNG")
+    lines = blocks(buffer.getvalue()).splitlines()
+    assert 1 <= len(lines) <= 200 and all(1 <= line.count("\u2580") <= 72 for line in lines)

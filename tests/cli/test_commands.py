@@ -53,3 +53,13 @@ def test_eval_limit(capsys, tmp_path):
     assert main.call(["eval", str(make_folder(tmp_path)), "--limit", "1", "--json", *TINY]) == 0
     assert last(capsys)["n"] == 1
     assert main.call(["eval", str(tmp_path), "--limit", "0", *TINY]) == 2
+
+
+def test_eval_looks_at_every_photo_before_the_model_is_loaded(capsys, tmp_path):
+    folder = make_folder(tmp_path)
+    photos = sorted((folder / "images").iterdir())
+    for path in photos:
+        path.write_bytes(path.read_bytes()[:-60])
+    assert main.call(["eval", str(folder), "--format", "instructpart", "--json", "--model", "no such model"]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert f"that can be read whole, got {len(photos)}: " in said and all(path.name in said for path in photos)

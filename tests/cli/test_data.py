@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,7 +13,9 @@ from miras.cli import main
 from miras.cli.data import data_app
 from miras.core.photo import read_photo
 from miras.data.formats import FORMATS, read_records, write_records
-from tests.data.made import coco, masks_of, note, singles, talk
+from tests.data.made import SIZE, coco, masks_of, note, photo, singles, talk
+from tests.data.test_labelme import SQUARE, shape
+from tests.data.test_labelme import write as labelled
 
 
 @pytest.fixture
@@ -72,6 +75,8 @@ def test_convert_one_split_and_count_what_is_lost(call, capsys, tmp_path):
         "format": "coco", "out": str(tmp_path / "one"), "records": 9, "regions": 10, "faults": 0,
         "losses": ["1 edits (add, cut, undo)", "1 refusals", "history of 1 conversations",
                    "questions of 1 conversations"],
+        "metadata": {"stripped": 0, "kept": 0, "linked": 0},
+        "read": {"lines": 9, "conversations": 9}, "left_out": [],
     }  # fmt: skip
     assert call("convert", path, tmp_path / "two", "--to", "coco", "--from", "jsonl", "--split", "test", "--json") == 0
     assert last(capsys)["records"] == 8
@@ -88,9 +93,93 @@ def test_faulty_records_are_named_and_the_rest_goes_on(call, capsys, tmp_path):
     assert (report["records"], report["faults"]) == (2, 2)
 
 
+def lines_and_points(folder: Path) -> tuple[Path, list[str], int, int]:
+    """LabelMe: two shapes without an inside, a hidden file, a photo that nobody drew on."""
+    labelled(folder, shape(), shape(SQUARE[:2], "line"), shape(SQUARE[:1], "point"))
+    photo(folder / "b.jpg")
+    (folder / "._a.json").write_bytes(b"\x00\x05")
+    return folder, ["hidden files: 1", "shapes of the kind line: 1", "shapes of the kind point: 1",
+                    "photos without a JSON: 1"], 1, 0  # fmt: skip
+
+
+def coco_with_faults(folder: Path) -> tuple[Path, list[str], int, int]:
+    """COCO: a category that is none, a flat polygon, a photo without annotations, and a crowd, which is read."""
+    bare = {"id": 8, "file_name": "one.jpg", "height": 24, "width": 32}
+    images = [{**bare, "id": 7.0}, {**bare, "id": 8, "file_name": "images\\two.jpg"}]
+    photo(folder / "images" / "two.jpg")
+    photo(folder / "images" / "images" / "two.jpg")
+    notes = [note(1, iscrowd=1), note(2, category_id=4), note(3, segmentation=[1, 1, 9, 1, 9, 9])]
+    return coco(folder, images=images, annotations=notes), [
+        "annotations whose category names nothing: 1", "annotations with faults: 1", "photos without annotations: 1"
+    ], 1, 1  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [lines_and_points, coco_with_faults])
+def test_whatever_is_left_out_is_told_in_one_line(call, capsys, tmp_path, make):
+    path, reasons, kept, code = make(tmp_path / "set")
+    assert call("convert", path, tmp_path / "out.jsonl", "--to", "jsonl") == code
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].endswith(f"{kept} conversations, {kept} masks")
+    assert told[1].startswith("left out: ") and len(told) == 2
+    assert [part.partition(" (first: ")[0] for part in told[1].removeprefix("left out: ").split("; ")] == reasons
+    assert call("stats", path) == code
+    assert capsys.readouterr().out.splitlines()[-1] == told[1]
+    assert call("validate", path) == code
+    assert capsys.readouterr().out.splitlines()[-1].startswith("left out: ")
+    for arguments in (("stats", path), ("validate", path), ("convert", path, tmp_path / "two.jsonl", "--to", "jsonl")):
+        assert call(*arguments, "--json") == code
+        found = last(capsys)
+        assert [f"{entry['reason']}: {entry['count']}" for entry in found["left_out"]] == reasons
+        assert all(entry["first"] for entry in found["left_out"]) and found["read"]
+
+
+def test_where_everything_is_left_out_the_error_says_why(call, capsys, tmp_path):
+    labelled(tmp_path / "set", shape(SQUARE[:2], "line"))
+    for command in (("convert", tmp_path / "set", tmp_path / "out", "--to", "coco"), ("stats", tmp_path / "set")):
+        assert call(*command) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert "left out: shapes of the kind line: 1" in told
+
+
+GPS = {1: "N", 2: (47.0, 22.0, 33.0), 3: "E", 4: (8.0, 32.0, 1.0)}
+
+
+@pytest.mark.parametrize("format", ["labelme", "coco", "miras", "prist", "reasonseg", "indexed-png"])
+@pytest.mark.parametrize("embedded", [False, True])
+def test_photos_are_copied_without_the_place_where_they_were_taken(call, capsys, tmp_path, format, embedded):
+    records = singles(tmp_path / "photos", "", ".jpg")
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update(GPS)
+    exif[0x0112] = 3
+    for record in records:
+        path = Path(record["image"])
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path, exif=exif, comment=path.stem)
+        if embedded:
+            record["image_bytes"] = path.read_bytes()
+    write_records(records, tmp_path / "src", "miras", photos="reference", keep_metadata=True)
+    ways = {"copy": (), "keep": ("--keep-metadata",), "link": ("--photos", "link")}
+    for way, options in ways.items():
+        assert call("convert", tmp_path / "src", tmp_path / way, "--to", format, "--json", *options) == 0
+        report = last(capsys)
+        photos = [path for path in (tmp_path / way).rglob("*.jpg") if path.is_file()]
+        assert len(photos) >= 2
+        for file in photos:
+            with Image.open(file) as image:
+                place = dict(image.getexif().get_ifd(0x8825))
+                assert (place == GPS) is (way == "keep" or (way == "link" and not embedded)), way
+                assert image.getexif()[0x0112] == 3
+        stripped = 0 if way == "keep" or (way == "link" and not embedded) else 2
+        linked = len(photos) if way == "link" and not embedded else 0
+        assert report["metadata"] == {"stripped": stripped, "kept": 0, "linked": linked}
+    assert call("convert", tmp_path / "src", tmp_path / "said", "--to", format) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == "metadata (place, time, camera, comments) left out of 2 photos; --keep-metadata keeps it"
+
+
 def test_validate(call, capsys, tmp_path, folder):
     assert call("validate", folder) == 0
-    assert capsys.readouterr().out.splitlines() == [f"{folder}: 8 records, no faults"]
+    assert capsys.readouterr().out.splitlines() == [f"{folder}: 8 records, no faults; 2 photos decoded"]
     records = [*read_records(folder, "coco"), *singles(tmp_path / "photos", "test")]
     records[1]["id"] = records[0]["id"]
     records[2]["hops"] = 0
@@ -102,10 +191,41 @@ def test_validate(call, capsys, tmp_path, folder):
     assert lines[0].startswith("a.jsonl: line 17:")
     assert any("record 1" in line for line in lines)
     assert any("record 2" in line and "hops" in line for line in lines)
-    assert lines[-1].endswith(f"16 records, 1 that cannot be read, {len(lines) - 1} faults")
+    notes = [f"made/{name} (test) is a copy of set/one (val)" for name in ("one", "two")]
+    assert lines[-3:-1] == [f"note: {note}" for note in notes]
+    assert lines[-1].endswith(f"16 records, 1 that cannot be read, {len(lines) - 3} faults; 4 photos decoded")
     assert call("validate", tmp_path / "a.jsonl", "--json") == 1
     report = last(capsys)
-    assert (report["records"], report["left_out"], report["ok"], report["faults"]) == (16, 1, False, lines[:-1])
+    assert (report["records"], report["unread"], report["ok"], report["faults"]) == (16, 1, False, lines[:-3])
+    assert report["copies"] == notes
+    assert report["left_out"] == [
+        {"reason": "lines with faults", "count": 1, "first": "a.jsonl: line 17", "unit": "lines"}
+    ]  # fmt: skip
+
+
+def test_validate_decodes_and_fast_says_that_it_does_not(call, capsys, tmp_path):
+    records = singles(tmp_path / "p", "", ".jpg")
+    write_records(records, tmp_path / "a.jsonl", "jsonl")
+    path = Path(records[0]["image"])
+    path.write_bytes(path.read_bytes()[:-200])
+    assert call("validate", tmp_path / "a.jsonl", "--fast") == 0
+    assert (
+        capsys.readouterr().out.strip()
+        == f"{tmp_path / 'a.jsonl'}: 8 records, no faults; 2 photos by their headers alone (--fast)"
+    )
+    assert call("validate", tmp_path / "a.jsonl", "--fast", "--json") == 0
+    assert (report := last(capsys))["decoded"] is False and report["photos"] == 2
+    assert call("validate", tmp_path / "a.jsonl", "--json") == 1
+    report = last(capsys)
+    assert report["decoded"] is True and len(report["faults"]) == 4  # every record of it
+    assert all("truncated" in fault and path.name in fault for fault in report["faults"])
+
+
+def test_progress_is_on_standard_error(call, capsys, tmp_path, folder, monkeypatch):
+    monkeypatch.setattr("miras.cli.data.PAUSE", 0.0)
+    assert call("validate", folder, "--json") == 0
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1] == "checking 8" and len(captured.out.splitlines()) == 1
 
 
 def test_stats(call, capsys, tmp_path, folder):

@@ -17,6 +17,8 @@ from miras.data.formats import write_records
 from miras.eval.predictions_format import write
 from tests.cli.test_main import TINY, complaint
 from tests.data.made import MASKS, photo, singles, talk
+from tests.data.test_labelme import SQUARE, shape
+from tests.data.test_labelme import write as labelled
 from tests.eval.test_instructpart import make_folder
 from tests.eval.test_run import progressive
 from tests.servers import serve
@@ -89,6 +91,19 @@ def test_for_a_person(capsys, data):
     assert main.call(["eval", str(data), "--limit", "3", *TINY]) == 0
     shown = capsys.readouterr().out
     assert "giou" in shown and "all turns" in shown and "final turn" in shown and "None" not in shown
+
+
+def test_what_is_left_out_is_told(capsys, tmp_path):
+    labelled(tmp_path, shape(), shape(SQUARE[:2], "line"))
+    assert main.call(["eval", str(tmp_path), *TINY]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("left out: shapes of the kind line: 1 (first: ")
+    assert main.call(["eval", str(tmp_path), "--json", *TINY]) == 0
+    found = last(capsys)
+    assert [(entry["reason"], entry["count"]) for entry in found["left_out"]] == [("shapes of the kind line", 1)]
+    assert found["read"]["shapes"] == 1
+    labelled(tmp_path, shape(SQUARE[:2], "line"))
+    assert main.call(["eval", str(tmp_path), *TINY]) == 2
+    assert "left out: shapes of the kind line: 1" in complaint(capsys)
 
 
 def test_faults_are_said_and_the_exit_code_is_one(capsys, data):

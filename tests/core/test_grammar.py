@@ -63,7 +63,7 @@ class Bytes:
 
 ENCODER = Encoder(Bytes(), image_tokens=N, mask_tokens=K)
 SPECIALS = {ENCODER.id(token): token for token in SPECIAL_TOKENS}
-MARKS = (Operator.ADD, Operator.CUT, Operator.UNDO, Operator.REJECT)
+MARKS = (Operator.ADD, Operator.CUT, Operator.UNDO, Operator.REJECT, Operator.EXCEPT)
 
 
 def reply(*content: Piece) -> Turn:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as coco
 
 from miras.core import masks
@@ -302,3 +304,116 @@ def test_what_is_not_a_mask_is_refused(broken: Any) -> None:
         masks.encode_rle(broken)
     with pytest.raises(InputError, match=r"\(H, W\)"):
         masks.union(broken)
+
+
+# --- what a mask is
+
+INSIDE = drawn("..#.", ".##.", "....")
+SOFT = np.where(INSIDE, 0.9, 0.02)
+
+
+KINDS = ("bool", "uint8", "int8", "int16", "uint16", "int64", "float16", "float32", "float64")
+
+
+@pytest.mark.parametrize(
+    ("kind", "top"), [(kind, top) for kind in KINDS for top in (1, 255) if (kind, top) != ("int8", 255)]
+)
+def test_true_and_false_zero_and_one_zero_and_255_are_masks(kind: str, top: int) -> None:
+    for inside in (INSIDE, np.zeros((3, 4), bool), np.ones((3, 4), bool)):
+        values = (inside * np.float64(top)).astype(kind)
+        found = masks.as_mask(values)
+        assert found.dtype == np.bool_
+        np.testing.assert_array_equal(found, inside)
+        assert masks.encode_rle(values) == masks.encode_rle(inside)
+    assert masks.as_mask(INSIDE) is INSIDE
+    assert masks.as_mask(np.zeros((0, 4), kind)).shape == (0, 4)
+
+
+NO_MASKS: dict[str, tuple[Any, str]] = {
+    "probabilities": (SOFT, r"float64 from 0\.02 to 0\.9; threshold it first: values > 0\.5"),
+    "float16 probabilities": (SOFT.astype(np.float16), "threshold it first: values > 0.5"),
+    "logits": (np.where(INSIDE, 4.0, -3.0), "from -3 to 4; threshold it first: values > 0$"),
+    "minus one and one": (np.where(INSIDE, 1.0, -1.0), "threshold it first: values > 0$"),
+    "soft values to 255": (SOFT * 255, "threshold it first: values > 127"),
+    "one probability for all": (np.full((3, 4), 0.5), "threshold it first: values > 0.5"),
+    "NaN": (np.where(INSIDE, 1.0, np.nan), "with NaN.*threshold"),
+    "NaN alone": (np.full((3, 4), np.nan), "with NaN.*threshold"),
+    "infinite": (np.where(INSIDE, np.inf, 0.0), "to inf; threshold"),
+    "labels": (np.arange(12).reshape(3, 4), "int64 from 0 to 11; threshold.*or choose one label"),
+    "labels with a void": (np.where(INSIDE, 1, np.array([0, 255, 255, 0])), "choose one label"),
+    "one label": (INSIDE * np.uint8(7), "uint8 from 0 to 7; .*choose one label"),
+    "grey of an edge": (np.where(INSIDE, 255, 128).astype(np.uint8), "threshold it first"),
+    "negative": (-INSIDE.astype(np.int8), "from -1 to 0; threshold"),
+    "text": (np.full((3, 4), "x"), "values of type"),
+    "objects": (np.full((3, 4), None), "values of type object"),
+    "complex": (INSIDE.astype(np.complex64), "values of type complex64"),
+    "three axes": (INSIDE[None], r"shape \(1, 3, 4\)"),
+    "a list": ([[0, 1]], "shape list"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MASKS)
+def test_anything_else_is_refused_in_a_line_that_says_what_to_do(name: str) -> None:
+    values, says = NO_MASKS[name]
+    doors: list[Callable[[Any], Any]] = [
+        masks.as_mask, masks.encode_rle, masks.mask_to_polygons, masks.boundary, masks.box_of, masks.area, masks.union,
+        masks.intersection, lambda mask: masks.difference(INSIDE, mask), lambda mask: masks.iou(INSIDE, mask),
+    ]  # fmt: skip
+    for door in doors:
+        with pytest.raises(InputError, match=says) as caught:
+            door(values)
+        assert "\n" not in str(caught.value)
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        with pytest.raises(InputError, match=says):
+            masks.resize_mask(values, (5, 5))
+
+
+def indexed(values: NDArray[Any], *colours: tuple[int, int, int]) -> Image.Image:
+    picture = Image.fromarray(values.astype(np.uint8), "P")
+    picture.putpalette([level for colour in colours for level in colour])
+    return picture
+
+
+def with_alpha(colours: NDArray[Any], alpha: NDArray[Any]) -> Image.Image:
+    return Image.fromarray(np.dstack([colours.astype(np.uint8)] * 3 + [alpha.astype(np.uint8)]), "RGBA")
+
+
+PICTURES: dict[str, Image.Image] = {
+    "one bit": Image.fromarray(INSIDE),
+    "zero and one": Image.fromarray(INSIDE.astype(np.uint8)),
+    "black and white": Image.fromarray(INSIDE * np.uint8(255)),
+    "16 bits": Image.fromarray(INSIDE.astype(np.uint16) * np.uint16(255)),
+    "32 bits": Image.fromarray(INSIDE.astype(np.int32)),
+    "floats": Image.fromarray(INSIDE.astype(np.float32)),
+    "colour": Image.fromarray(np.dstack([INSIDE * np.uint8(255)] * 3)),
+    "red on black": Image.fromarray(np.dstack([INSIDE * np.uint8(200), *[np.zeros((3, 4), np.uint8)] * 2])),
+    "colour and full alpha": with_alpha(INSIDE * 255, np.full((3, 4), 255)),
+    "white, transparent around": with_alpha(INSIDE * 255, INSIDE * 255),
+    "palette of indices": indexed(INSIDE, (0, 0, 0), (128, 0, 0)),
+    "palette, bright ground": indexed(INSIDE, (240, 240, 240), (128, 0, 0)),
+    "palette, white first": indexed(~INSIDE, (255, 255, 255), (0, 0, 0)),
+    "grey palette": Image.fromarray(INSIDE * np.uint8(255)).convert("P"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_masks_of_pictures(name: str) -> None:
+    np.testing.assert_array_equal(masks.mask_of_picture(PICTURES[name]), INSIDE)
+
+
+@pytest.mark.parametrize(
+    ("picture", "says"),
+    [
+        (Image.fromarray((SOFT * 255).astype(np.uint8)), "threshold"),
+        (Image.fromarray(np.dstack([(SOFT * 255).astype(np.uint8)] * 3)), "2 colours on black; threshold"),
+        (Image.fromarray(np.arange(36, dtype=np.uint8).reshape(3, 4, 3)), "12 colours on black"),
+        (Image.fromarray(SOFT.astype(np.float32)), "threshold"),
+        (Image.fromarray((SOFT * 65535).astype(np.uint16)), "threshold"),
+        (indexed(INSIDE * 2 + np.array([1, 0, 0, 0]), (0, 0, 0), (255, 0, 0), (0, 255, 0)), "choose one label"),
+        (indexed(INSIDE * 3, *[(n, 0, 0) for n in range(4)]), "uint8 from 0 to 3.*choose one label"),
+        (with_alpha(np.zeros((3, 4)), INSIDE * 255), "transparency alone; save the mask in black and white"),
+    ],
+)
+def test_pictures_that_are_no_mask(picture: Image.Image, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        masks.mask_of_picture(picture)

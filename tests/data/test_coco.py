@@ -15,7 +15,10 @@ from pycocotools import mask as rle_tools
 
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
-from miras.data import coco
+from miras.data import coco, coco_stream
+from miras.data.left_out import LeftOut
+from miras.data.read import read as read_folder
+from miras.data.vocabulary import COCO_IDS
 
 SIZE = (20, 30)
 SQUARE = [4, 5, 10, 5, 10, 9, 4, 9]
@@ -25,7 +28,7 @@ CATEGORIES = [
     {"id": 1, "name": "_background_"}, {"id": 2, "name": "back_left_door"}, {"id": 3, "name": "wheel"},
     {"id": 4, "name": "wall-brick"},
 ]  # fmt: skip
-LABELS = {"back left door", "wheel", "brick wall"}
+LABELS = {"back left door", "wheel", "wall-brick"}
 IMAGES = [{"id": 7, "file_name": "a.jpg", "height": 20, "width": 30}]
 
 
@@ -93,16 +96,119 @@ def test_polygons_are_those_of_pycocotools(
         assert not photo.annotations
 
 
-def test_crowds_specks_and_background_are_no_annotations_and_not_absent(tmp_path: Path) -> None:
-    notes = [
-        record({"size": [20, 30], "counts": RUNS}, category_id=3, iscrowd=1),
-        record(id=2, category_id=1),
-        record([[0, 0, 2, 0, 2, 2, 0, 2]], id=3),
-    ]
-    (photo,) = read(tmp_path, notes, min_share=0.02)
+def test_specks_and_background_are_no_annotations_and_not_absent(tmp_path: Path) -> None:
+    notes = [record(id=2, category_id=1), record([[0, 0, 2, 0, 2, 2, 0, 2]], id=3)]
+    left = LeftOut()
+    (photo,) = read(tmp_path, notes, min_share=0.02, on_fault=left)
     assert photo.annotations == ()
-    assert photo.vocabulary == {"brick wall"}
-    assert len(photo.uncounted) == 1 and not photo.uncounted & photo.vocabulary  # the crowd: there are more
+    assert photo.vocabulary == {"wheel", "wall-brick"}
+    assert [(entry["reason"], entry["count"], entry["first"]) for entry in left.to_list()] == [
+        ("annotations whose category names nothing", 1, "c.json: annotation 2"),
+        ("annotations on too few pixels", 1, "c.json: annotation 3"),
+    ]
+
+
+@pytest.mark.parametrize("flag", [1, True, "1"])
+def test_a_crowd_is_a_mask(tmp_path: Path, flag: Any) -> None:
+    crowd = record({"size": [20, 30], "counts": RUNS}, iscrowd=flag)
+    (photo,) = read(tmp_path, [crowd])
+    assert [(a.label, int(decode_rle(a.rle).sum())) for a in photo.annotations] == [("back left door", 8)]
+
+
+def coco_file(folder: Path, notes: list[Any], names: dict[int, str] | None = None, **above: str) -> Path:
+    """A file with COCO's own categories, or those of `names`; above: supercategories by name."""
+    file = write(folder, notes)
+    names = names or {number: name for name, number in COCO_IDS.items()}
+    content = json.loads(file.read_text())
+    content["categories"] = [{"id": i, "name": n, "supercategory": above.get(n, "")} for i, n in names.items()]
+    file.write_text(json.dumps(content))
+    return file
+
+
+def test_a_crowd_of_coco_is_left_out_and_not_absent(tmp_path: Path) -> None:
+    file = coco_file(tmp_path, [record(category_id=1, iscrowd=1), record(id=2, category_id=74)])
+    left = LeftOut()
+    (photo,) = coco.read_instances(file, tmp_path, on_fault=left)
+    assert [a.label for a in photo.annotations] == ["computer mouse"]
+    assert not {"person", "mouse"} & photo.vocabulary
+    assert photo.uncounted == {"person"}
+    assert (left.read["annotations"], left.line()) == (
+        1, "left out: annotations that are crowds in a file of COCO's: 1 (first: c.json: annotation 1)"
+    )  # fmt: skip
+
+
+ELSE = {number + 100: name for name, number in COCO_IDS.items() if name != "mouse"}
+OWN_WORDS = {
+    "animals of a laboratory": ({1: "mouse", 2: "cat"}, "mouse"),
+    "COCO without one thing": ({1: "mouse", **{k: name for k, name in ELSE.items() if name != "cup"}}, "mouse"),
+    "COCO's things, numbered anew": ({1: "mouse", **ELSE}, "computer mouse"),
+}
+
+
+@pytest.mark.parametrize(("names", "label"), OWN_WORDS.values(), ids=OWN_WORDS)
+def test_the_words_of_a_file_stay(tmp_path: Path, names: dict[int, str], label: str) -> None:
+    file = coco_file(tmp_path, [record(category_id=1, iscrowd=1)], names)
+    (photo,) = coco.read_instances(file, tmp_path)
+    assert [(a.label, a.phrase) for a in photo.annotations] == [(label, label)]
+
+
+def test_a_supercategory_is_nothing_that_was_looked_for(tmp_path: Path) -> None:
+    roboflow = coco_file(tmp_path, [record(category_id=1)], {0: "cups", 1: "cup", 2: "spoon"}, cup="cups", spoon="cups")
+    assert coco.read_instances(roboflow, tmp_path)[0].vocabulary == {"cup", "spoon"}
+    root = coco_file(tmp_path, [record(category_id=1)], {0: "things", 1: "cup"})
+    assert coco.read_instances(root, tmp_path)[0].vocabulary == {"cup"}
+    used = coco_file(tmp_path, [record(category_id=0)], {0: "saucer", 1: "cup"})
+    assert coco.read_instances(used, tmp_path)[0].vocabulary == {"saucer", "cup"}
+    own = coco_file(tmp_path, [record(category_id=1)], {1: "person", 2: "kite"}, person="person", kite="sports")
+    assert coco.read_instances(own, tmp_path)[0].vocabulary == {"person", "kite"}
+
+
+def test_what_a_supercategory_may_stand_for_is_not_absent(tmp_path: Path) -> None:
+    names = {1: "vehicle", 2: "tram", 3: "kite"}
+    file = coco_file(tmp_path, [record(category_id=1)], names, tram="vehicle", kite="toy")
+    (photo,) = coco.read_instances(file, tmp_path)
+    assert ([a.label for a in photo.annotations], photo.vocabulary) == (["vehicle"], {"kite"})
+
+
+def test_whole_numbers_are_ids_and_sizes(tmp_path: Path) -> None:
+    image = {"id": 7.0, "file_name": "a.jpg", "height": 20.0, "width": 30.0}
+    file = write(tmp_path, [record(id=1.0, image_id=7.0, category_id=2.0)], [image])
+    (photo,) = coco.read_instances(file, tmp_path)
+    assert ([a.label for a in photo.annotations], photo.size) == (["back left door"], SIZE)
+    assert len(list(coco_stream.read(file, tmp_path))) == 1
+    heard: list[str] = []
+    assert read(tmp_path, [record(image_id=7.5)], on_fault=heard.append)[0].annotations == ()
+    assert "image_id" in heard[0]
+
+
+NAMES = {
+    "backslashes": "images\\a.jpg", "a drive": "C:\\Users\\x\\a.jpg", "a drive and slashes": "D:/data/images/a.jpg",
+    "another home": "/home/someone/a.jpg", "a share": "\\\\nas\\photos\\images\\a.jpg",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
+def test_file_names_of_other_systems(tmp_path: Path, name: str) -> None:
+    file = write(tmp_path, [record()], [{**IMAGES[0], "file_name": name}])
+    (tmp_path / "images").mkdir()
+    (tmp_path / "a.jpg").rename(tmp_path / "images" / "a.jpg")
+    for photo in (*read_folder(file, "coco"), *coco_stream.read(file)):
+        path = Path(photo["image"]) if isinstance(photo, dict) else photo.path
+        assert path == tmp_path / "images" / "a.jpg"
+
+
+def test_of_two_whole_paths_the_longest_end_counts_and_no_photo_is_two(tmp_path: Path) -> None:
+    images = [{**IMAGES[0], "id": n, "file_name": f"/data/cam{n}/a.jpg"} for n in (1, 2)]
+    file = write(tmp_path, [record(image_id=1), record(image_id=2)], images)
+    for number in (1, 2):
+        (tmp_path / f"cam{number}").mkdir()
+        Image.fromarray(np.full((*SIZE, 3), number, np.uint8)).save(tmp_path / f"cam{number}" / "a.jpg")
+    (tmp_path / "a.jpg").unlink()
+    assert [p.path.parent.name for p in coco.read_instances(file, tmp_path)] == ["cam1", "cam2"]
+    (tmp_path / "cam1" / "a.jpg").rename(tmp_path / "a.jpg")
+    (tmp_path / "cam2" / "a.jpg").unlink()
+    with pytest.raises(InputError, match=r"image 2: expected a photo of its own, got a\.jpg, which is also"):
+        coco.read_instances(file, tmp_path)
 
 
 def test_a_photo_without_annotation_stays_and_sub_folders_are_part_of_its_id(tmp_path: Path) -> None:
@@ -119,7 +225,7 @@ def test_a_photo_without_annotation_stays_and_sub_folders_are_part_of_its_id(tmp
 FAULTS: dict[str, tuple[Any, str]] = {
     "two points": (record([[1, 1, 5, 5]]), "at least 3 points"),
     "odd polygon": (record([[1, 1, 5, 5, 9, 9, 2]]), "at least 3 points"),
-    "flat polygon": (record(SQUARE), "at least 3 points"),
+    "flat polygon": (record(SQUARE), "in brackets: [[x, y, ...]]"),
     "text in a polygon": (record([[1, 1, 5, 5, 9, "9"]]), "coordinates"),
     "a coordinate far away": (record([[1, 1, 5, 5, 9, 1e12]]), "coordinates"),
     "not a number": (record([[1, 1, 5, 5, 9, float("nan")]]), "coordinates"),
@@ -149,7 +255,7 @@ def test_a_faulty_annotation_is_named_or_left_out(tmp_path: Path, broken: Any, s
 
 def test_after_a_fault_its_label_is_not_called_absent(tmp_path: Path) -> None:
     (known,) = read(tmp_path, [record([])], on_fault=lambda _: None)
-    assert known.vocabulary == {"wheel", "brick wall"}
+    assert known.vocabulary == {"wheel", "wall-brick"}
     (unknown,) = read(tmp_path, [record(category_id=99)], on_fault=lambda _: None)
     assert unknown.vocabulary == frozenset()
 
@@ -214,17 +320,26 @@ WHEEL = {"id": 300, "category_id": 3, "iscrowd": 0}
 def test_one_annotation_a_segment_in_words(tmp_path: Path) -> None:
     (photo,) = coco.read_panoptic(panoptic(tmp_path, [WALL, WHEEL]), tmp_path, tmp_path)
     assert photo.path == tmp_path / "a.jpg"
-    assert [(a.label, a.phrase) for a in photo.annotations] == [("brick wall", "brick wall"), ("wheel", "wheel")]
+    assert [(a.label, a.phrase) for a in photo.annotations] == [("wall-brick", "wall-brick"), ("wheel", "wheel")]
     assert np.array_equal(decode_rle(photo.annotations[0].rle), drawn(slice(0, 20), slice(0, 10)))
     assert np.array_equal(decode_rle(photo.annotations[1].rle), drawn(slice(0, 20), slice(10, 20)))
     assert photo.vocabulary == LABELS
 
 
-def test_a_crowd_segment_is_left_out_and_not_absent(tmp_path: Path) -> None:
-    (photo,) = coco.read_panoptic(panoptic(tmp_path, [WALL, {**WHEEL, "iscrowd": 1}]), tmp_path, tmp_path)
+def test_a_crowd_segment_is_one_and_in_a_file_of_coco_left_out(tmp_path: Path) -> None:
+    file = panoptic(tmp_path, [WALL, {**WHEEL, "iscrowd": 1}])
+    (photo,) = coco.read_panoptic(file, tmp_path, tmp_path)
+    assert [a.label for a in photo.annotations] == ["wall-brick", "wheel"]
+    content = json.loads(file.read_text())
+    names = {**{number: name for name, number in COCO_IDS.items()}, 171: "wall-brick"}
+    content["categories"] = [{"id": number, "name": name} for number, name in names.items()]
+    content["annotations"][0]["segments_info"][0]["category_id"] = 171
+    file.write_text(json.dumps(content))
+    left = LeftOut()
+    (photo,) = coco.read_panoptic(file, tmp_path, tmp_path, on_fault=left)
     assert [a.label for a in photo.annotations] == ["brick wall"]
-    assert photo.vocabulary == {"back left door", "brick wall"}
-    assert len(photo.uncounted) == 1 and not photo.uncounted & photo.vocabulary
+    assert "car" not in photo.vocabulary  # category 3
+    assert (left.read["segments"], left.total("segments")) == (1, 2)
 
 
 SEGMENT_FAULTS: dict[str, tuple[list[Any], str, set[str]]] = {
@@ -241,7 +356,7 @@ def test_faults_of_segments(tmp_path: Path, segments: list[Any], said: str, voca
         coco.read_panoptic(file, tmp_path, tmp_path)
     assert said in str(error.value)
     (photo,) = coco.read_panoptic(file, tmp_path, tmp_path, on_fault=lambda _: None)
-    assert photo.annotations[0].label == "brick wall"
+    assert photo.annotations[0].label == "wall-brick"
     assert photo.vocabulary == vocabulary
 
 

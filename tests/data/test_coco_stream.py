@@ -26,11 +26,12 @@ def big(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def test_a_record_for_each_instance(tmp_path: Path, big: str) -> None:
     records = list(coco_stream.read(coco(tmp_path, "instances_val2017.json")))
-    assert [r["id"] for r in records] == [f"{tmp_path.name}/val/one-{n}" for n in (1, 2)]
+    assert [r["id"] for r in records] == [f"{tmp_path.name}/val/one-{n}" for n in (1, 2, 3)]
     assert {(r["focus"], r["split"], r["image_id"]) for r in records} == {("big dog", "val", "one")}
     masks = [decode_rle(dict(g["rle"])) for r in records for _, g in regions_of(r)]
     assert masks[0].sum() == 64
     assert np.array_equal(masks[1], MASKS["hole"])
+    assert (masks[2].sum(), records[2]["meta"]["iscrowd"]) == (9, 1)
 
 
 FAULTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -68,7 +69,7 @@ def test_where_the_photos_lie(tmp_path: Path, where: str) -> None:
     file = coco(folder, "instances_val2017.json")
     (folder / "images" / "one.jpg").unlink()
     photo((folder / where).resolve() / "one.jpg")
-    assert len(list(coco_stream.read(file))) == 2
+    assert len(list(coco_stream.read(file))) == 3
 
 
 def test_the_same_masks_as_the_reader_of_whole_files(shared_data: Path) -> None:

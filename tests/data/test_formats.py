@@ -13,8 +13,13 @@ from miras.data.formats import FORMATS, guess_format, read_records, write_record
 from miras.data.record import Record, regions_of
 from tests.data.made import masks_of, singles, talk
 
-EXACT = ("miras", "jsonl", "reasonseg", "instructpart", "coco", "coco-panoptic", "indexed-png", "refcoco", "labelme")
-ANNOTATIONS = ("reasonseg", "instructpart", "coco", "coco-panoptic", "indexed-png", "refcoco", "labelme")
+ANNOTATIONS = (
+    "reasonseg", "instructpart", "coco", "coco-panoptic", "indexed-png", "refcoco", "labelme", "yolo", "label-studio",
+)  # fmt: skip
+EXACT = ("miras", "jsonl", *ANNOTATIONS)
+READ_ONLY = ("cvat", "supervisely")
+TRAIN = ("refcoco", "yolo")
+"""Formats in which everything is in a split: what was in none is written as train."""
 
 
 def place(folder: Path, format: str) -> Path:
@@ -36,7 +41,7 @@ def test_masks_come_back_bit_for_bit(tmp_path: Path, format: str, split: str) ->
     assert guess_format(out) == format
     back = list(read_records(out, format))
     assert phrases(format, masks_of(back)) == masks_of(records)
-    assert {r["split"] for r in back} == {split or ("train" if format == "refcoco" else "")}
+    assert {r["split"] for r in back} == {split or ("train" if format in TRAIN else "")}
     assert len({r["id"] for r in back}) == 8
     assert all(Path(r["image"]).is_file() and Path(r["image"]).is_absolute() for r in back)
     for record in back:
@@ -57,6 +62,7 @@ def test_prist_takes_one_target_in_the_last_reply(tmp_path: Path) -> None:
     assert "talk" in heard[0]
 
 
+METADATA = ("stripped", "kept", "linked")
 LOSSES: dict[str, list[str]] = {
     "reasonseg": ["1 edits (add, cut, undo)", "1 refusals", "history of 1 conversations",
                   "that 1 photos are one each (copied, for a file has one target)"],
@@ -69,7 +75,7 @@ LOSSES: dict[str, list[str]] = {
 def test_what_a_format_cannot_hold_is_counted(tmp_path: Path, format: str, lost: list[str]) -> None:
     report = write_records([talk(tmp_path / "t.jpg")], tmp_path / "out", format)
     assert (report.records, report.regions, report.losses.lines()) == (1, 2, lost)
-    assert report.to_dict() == {"records": 1, "regions": 2, "losses": lost}
+    assert report.to_dict() == {"records": 1, "regions": 2, "losses": lost, "metadata": dict.fromkeys(METADATA, 0)}
 
 
 @pytest.mark.parametrize("format", ANNOTATIONS)
@@ -186,5 +192,12 @@ def test_real_parts_pass_through_every_format(tmp_path: Path, parts: list[Record
 
 
 def test_every_format_says_what_it_is() -> None:
-    assert set(EXACT) | {"prist"} == set(FORMATS)
-    assert all(format.reads and format.writes and format.what for format in FORMATS.values())
+    assert {*EXACT, *READ_ONLY, "prist"} == set(FORMATS)
+    assert all(format.reads and format.what for format in FORMATS.values())
+    assert {name for name, format in FORMATS.items() if not format.writes} == set(READ_ONLY)
+
+
+@pytest.mark.parametrize("format", READ_ONLY)
+def test_what_is_only_read_is_not_written(tmp_path: Path, format: str) -> None:
+    with pytest.raises(InputError, match=rf"a format that can be written \(miras, .*\), got '{format}'"):
+        write_records(singles(tmp_path / "photos"), tmp_path / "out", format)

@@ -59,6 +59,12 @@ def test_unsure(tmp_path: Path, names: dict[str, str], said: str) -> None:
         guess_format(tmp_path)
 
 
+def test_an_export_as_it_was_downloaded(tmp_path: Path) -> None:
+    (tmp_path / "task_1.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match="unpack it and name the folder"):
+        guess_format(tmp_path / "task_1.zip")
+
+
 def test_several_folders_with_data(tmp_path: Path) -> None:
     """Two cameras, each with its folder; one folder alone may be another mistake."""
     for name in ("cam1", "notes", "cam2"):

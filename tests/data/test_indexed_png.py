@@ -14,7 +14,9 @@ from miras.core.errors import InputError
 from miras.core.masks import decode_rle
 from miras.core.types import AnnotatedPhoto
 from miras.data import indexed_png
-from miras.data.vocabulary import NULL_NAMES, looked_for, words
+from miras.data.formats import read_records
+from miras.data.left_out import LeftOut
+from miras.data.vocabulary import NULL_NAMES, coco_words, looked_for
 
 LABELS = "null\nhair\nleft_shoe\nhat\n"
 
@@ -85,6 +87,72 @@ def test_a_speck_is_left_out_and_not_called_absent(folder: Path) -> None:
     assert [a.label for a in whole.annotations] == ["hair", "hat"]
 
 
+@pytest.mark.parametrize("names", ["__ignore__\n_background_\ncup\nspoon\n", "_background_\ncup\nspoon\n"])
+def test_labels_as_labelme_writes_them(tmp_path: Path, names: str) -> None:
+    (tmp_path / "labels.txt").write_text(names)
+    indices = grid("0120", "0200")
+    indices[0, 0] = 255
+    save(tmp_path, "a", indices)
+    (photo,) = indexed_png.read(tmp_path)
+    assert [(a.label, int(decode_rle(a.rle).sum())) for a in photo.annotations] == [("cup", 64), ("spoon", 128)]
+
+
+def test_an_index_of_labels_as_labelme_writes_them_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("__ignore__\n_background_\ncup\nspoon\n")
+    save(tmp_path, "a", grid("0230"))
+    with pytest.raises(InputError, match=r"indices 0 to 2 .*got \[3\]"):
+        indexed_png.read(tmp_path)
+
+
+VOID: dict[str, tuple[int, str, set[str]]] = {
+    "a seam": (4, "uint8", {"hair", "hat"}), "an area": (20, "uint8", {"hair"}),
+    "16 bits": (4, "uint16", {"hair", "hat"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("wide", "dtype", "vocabulary"), VOID.values(), ids=VOID)
+def test_void_is_neither_a_label_nor_background(tmp_path: Path, wide: int, dtype: str, vocabulary: set[str]) -> None:
+    (tmp_path / "labels.txt").write_text("background\nhair\nhat\n")
+    indices = np.zeros((40, 40), dtype)
+    indices[:20, :20] = 1
+    indices[20 : 20 + wide, :20] = np.iinfo(dtype).max
+    save(tmp_path, "a", indices, "I;16" if dtype == "uint16" else "L")
+    left = LeftOut()
+    ((photo, void),) = indexed_png.photos(tmp_path, on_fault=left)
+    assert [(a.label, int(decode_rle(a.rle).sum())) for a in photo.annotations] == [("hair", 400)]
+    assert void is not None and int(decode_rle(void).sum()) == wide * 20
+    assert photo.vocabulary == vocabulary
+    assert (left.faults, left.line().split(":")[1]) == (0, " labels that are void (255 without a name)")
+    (record,) = read_records(tmp_path, "indexed-png")
+    assert record["meta"]["ignore"] == void
+
+
+def test_255_is_a_label_where_it_has_a_name(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("background\n" + "\n".join(f"thing {n}" for n in range(1, 256)))
+    save(tmp_path, "a", np.full((8, 8), 255, np.uint8))
+    assert [a.label for a in indexed_png.read(tmp_path)[0].annotations] == ["thing 255"]
+
+
+def test_two_photos_of_one_mask_are_a_fault(folder: Path) -> None:
+    save(folder, "a", grid("11"))
+    Image.fromarray(np.ones((8, 16, 3), np.uint8)).save(folder / "images" / "a.png")
+    with pytest.raises(InputError, match=r"one photo for masks/a\.png, got a\.jpg and a\.png, which differ"):
+        indexed_png.read(folder)
+
+
+def test_the_words_of_the_file_stay(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("background\nMouse\nwall-brick\n", encoding="utf-16")
+    save(tmp_path, "a", grid("12"))
+    for name in ("._a.png", "notes.txt"):
+        (tmp_path / "masks" / name).write_bytes(b"\x00")
+    left = LeftOut()
+    (photo,) = indexed_png.read(tmp_path, on_fault=left)
+    assert [a.label for a in photo.annotations] == ["mouse", "wall-brick"]
+    assert [(entry["reason"], entry["count"]) for entry in left.to_list()] == [
+        ("hidden files", 1), ("files in masks/ that are no PNG", 1)
+    ]  # fmt: skip
+
+
 def test_a_mask_that_nobody_drew_says_nothing_of_the_photo(folder: Path) -> None:
     save(folder, "a", grid("00"))
     (photo,) = indexed_png.read(folder)
@@ -125,7 +193,7 @@ def test_files_that_are_no_images(folder: Path) -> None:
     (folder / "images" / "a.jpg").write_bytes(b"not a photo")
     mask = folder / "masks" / "b.png"
     mask.write_bytes(mask.read_bytes()[:40])
-    with pytest.raises(InputError, match=r"2 faults: .*an image, got .*a.jpg.*a mask image, got .*b.png"):
+    with pytest.raises(InputError, match=r"2 faults: .*a photo .*, got .*a.jpg.*a mask image, got .*b.png"):
         indexed_png.read(folder)
 
 
@@ -148,12 +216,12 @@ def test_no_masks(folder: Path) -> None:
         ("wall-brick", "brick wall"), ("floor-wood", "wooden floor"), ("tree-merged", "tree"),
         ("sky-other-merged", "sky"), ("door-stuff", "door"), ("water-other", "water"),
         ("playingfield", "playing field"), ("back_left_door", "back left door"), ("t-shirt", "t-shirt"),
-        (" Traffic  Light ", "traffic light"), ("person", "person"),
+        (" Traffic  Light ", "traffic light"), ("person", "person"), ("mouse", "computer mouse"),
     ],
 )  # fmt: skip
-def test_words_of_a_name(name: str, spoken: str) -> None:
-    assert words(name) == spoken
-    assert words(spoken) == spoken
+def test_words_of_a_name_of_coco(name: str, spoken: str) -> None:
+    assert coco_words(name) == spoken
+    assert coco_words(spoken) == spoken
 
 
 SIDES = {"left mirror", "right mirror"}

@@ -33,3 +33,16 @@ def test_instances_of_one_label_are_one(tmp_path: Path) -> None:
     assert "that 2 regions are instances of their own (one mask a label)" in report.losses.lines()
     whole = drawn("##") | drawn("##", at=(5, 5)) | drawn("#", at=(9, 9))
     assert masks_of(read_records(tmp_path / "out", "indexed-png")) == {("one", "dog", encode_rle(whole)["counts"])}
+
+
+def test_what_is_to_be_ignored_stays_void(tmp_path: Path) -> None:
+    records = singles(tmp_path / "p")[:2]
+    void = MASKS["block"] | drawn("###", at=(20, 20))
+    records[0]["meta"]["ignore"] = encode_rle(void)
+    write_records(records, tmp_path / "out", "indexed-png")
+    pixels = np.asarray(Image.open(tmp_path / "out" / "masks" / "one.png"))
+    assert np.array_equal(pixels == 255, void & ~MASKS["block"])
+    again = list(read_records(tmp_path / "out", "indexed-png"))
+    assert masks_of(again) == masks_of(records)
+    write_records(again, tmp_path / "twice", "indexed-png")
+    assert np.array_equal(pixels, np.asarray(Image.open(tmp_path / "twice" / "masks" / "one.png")))

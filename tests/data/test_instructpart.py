@@ -103,8 +103,13 @@ def test_a_faulty_record_is_named(tmp_path: Path, record: Any, said: str) -> Non
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [({"mask_size": (12, 10)}, "12 x 10 pixels, got 10 x 12"), ({"on": 0}, "selected pixels")],
-    ids=["mask of another size", "empty mask"],
+    [
+        ({"mask_size": (12, 10)}, "12 x 10 pixels, got 10 x 12"),
+        ({"on": 0}, "selected pixels"),
+        ({"on": 180}, "threshold it first"),
+        ({"on": 2}, "choose one label"),
+    ],
+    ids=["mask of another size", "empty mask", "a soft mask", "a label"],
 )
 def test_a_mask_that_cannot_be_is_a_fault(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=r"3 faults: .*record 0") as error:

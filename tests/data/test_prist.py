@@ -203,7 +203,7 @@ def test_a_faulty_dialogue_is_named_and_the_rest_goes_on(tmp_path: Path, bad: An
         ([shape("red cups", square(1, 1, 3))], SIZE, "a shape labelled 'red cup' in a.json, got 'red cups'"),
         ([], SIZE, "a shape labelled 'red cup' in a.json, got none"),
         ([shape("red cup", square(90, 90, 3))], SIZE, "a shape with pixels of the photo"),
-        ([shape("red cup", square(1, 1, 3), shape_type="line")], SIZE, "a polygon, rectangle, circle or mask"),
+        ([shape("red cup", square(1, 1, 3), shape_type="line")], SIZE, "a shape of polygon, rectangle"),
         ([shape("red cup", square(1, 1, 3))], (9, 9), "a LabelMe file (a.json) of 32 x 24 pixels, got 9 x 9"),
     ],
 )
@@ -233,10 +233,10 @@ def test_a_folder_that_was_named_must_hold_everything(tmp_path: Path) -> None:
         list(prist.read(file, photos=tmp_path / "gone"))
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[{]", b'[{"img_id": "caf\xe9"}]'], ids=str)
+@pytest.mark.parametrize("content", [b"", b"{}", b"[{]", b'[{"img_id": "caf\x81"}]'], ids=str)
 def test_a_file_that_is_no_list(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "test.json").write_bytes(content)
-    with pytest.raises(InputError, match="JSON"):
+    with pytest.raises(InputError, match=r"JSON|UTF-8"):
         list(prist.read(tmp_path))
 
 

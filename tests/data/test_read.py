@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from miras.core.errors import InputError
-from miras.data.read import FORMATS, SOURCES, read, read_sources
+from miras.data.left_out import LeftOut
+from miras.data.read import FORMATS, SOURCES, TOOLS, read, read_sources
 
 
 def photo(path: Path) -> None:
@@ -48,7 +49,7 @@ def ids(path: Path) -> None:
 
 
 def test_formats() -> None:
-    assert set(FORMATS) == {"instructpart", "indexed-png", "coco", "coco-panoptic"}
+    assert set(FORMATS) == {"instructpart", "indexed-png", "coco", "coco-panoptic", *TOOLS}
 
 
 @pytest.mark.parametrize(
@@ -151,6 +152,30 @@ def test_the_real_coco_files(shared_data: Path) -> None:
     assert {(p.source, p.path.parent.name) for p in street} == {("coco128", "images")}
     assert (len(street), sum(len(p.annotations) for p in street)) == (100, 1105)
     assert not any("-" in a.label for p in street for a in p.annotations)
+
+
+READ = {
+    "instructpart": (269, 294, 0), "ccp": (904, 6539, 22979), "car-parts": (400, 3073, 7068),
+    "camvid": (235, 2312, 2492), "coco128": (100, 1105, 12177), "coco-more": (314, 2880, 23869),
+    "tools": (630, 3368, 0), "furniture": (450, 470, 0), "facades": (269, 9213, 807), "pantry": (179, 1360, 0),
+    "animals": (270, 398, 0), "faces": (113, 678, 0), "beasts": (156, 156, 0), "pets": (130, 130, 0),
+    "bottles": (94, 825, 0), "flowers": (140, 140, 0), "nails": (100, 447, 0),
+}  # fmt: skip
+"""Source -> photos, annotations, labels looked for (of all photos together): what the published figures stand on."""
+
+
+def test_the_training_sets_are_read_as_they_were(shared_data: Path) -> None:
+    left = LeftOut()
+    found = dict.fromkeys(SOURCES, (0, 0, 0))
+    for photo in read_sources(shared_data, left):
+        photos, notes, labels = found[photo.source]
+        found[photo.source] = (photos + 1, notes + len(photo.annotations), labels + len(photo.vocabulary))
+    assert found == READ
+    assert left.faults == 0
+    assert {(e["reason"], e["count"]) for e in left.to_list()} >= {("segments that are crowds in a file of COCO's", 6)}
+    assert sum(left.read[unit] for unit in ("annotations", "segments", "labels", "parts")) == sum(
+        notes for _, notes, _ in READ.values()
+    )
 
 
 def test_every_real_source_has_its_place(shared_data: Path) -> None:

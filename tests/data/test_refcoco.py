@@ -98,8 +98,8 @@ class Trick:
 
 
 @pytest.mark.parametrize(
-    "value", [Trick(), [Trick()], collections.OrderedDict(a=1), np.float64(1.0), Path("x")],
-    ids=["call", "call inside", "OrderedDict", "numpy", "Path"],
+    "value", [Trick(), [Trick()], collections.OrderedDict(a=1), np.zeros(2), Path("x")],
+    ids=["call", "call inside", "OrderedDict", "array", "Path"],
 )  # fmt: skip
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 def test_a_pickle_that_looks_up_a_name_is_refused(
@@ -119,6 +119,23 @@ def test_plain_pickles_are_read(tmp_path: Path, protocol: int) -> None:
     value = [{"a": 1, "b": [1.5, True, None, "é"], "c": (2, 10**30)}]
     (tmp_path / "x.p").write_bytes(pickle.dumps(value, protocol))
     assert refcoco.load_pickle(tmp_path / "x.p") == value
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_numbers_of_numpy_are_numbers(tmp_path: Path, protocol: int) -> None:
+    """Ids that were computed with numpy before they were saved."""
+    value = [{"ann_id": np.int64(7), "score": np.float32(0.5), "seen": np.bool_(True), "far": np.array([3], ">i4")[0]}]
+    (tmp_path / "x.p").write_bytes(pickle.dumps(value, protocol))
+    (found,) = refcoco.load_pickle(tmp_path / "x.p")
+    assert found == {"ann_id": 7, "score": 0.5, "seen": True, "far": 3}
+    assert [type(one) for one in found.values()] == [int, float, bool, int]
+
+
+@pytest.mark.parametrize("value", [np.array([1, 2]), np.str_("a"), np.datetime64("2020-01-01")])
+def test_other_things_of_numpy_are_refused(tmp_path: Path, value: object) -> None:
+    (tmp_path / "x.p").write_bytes(pickle.dumps([value], 2))
+    with pytest.raises(InputError, match=r"plain lists|numbers"):
+        refcoco.load_pickle(tmp_path / "x.p")
 
 
 def test_a_pickle_of_python_2(tmp_path: Path) -> None:

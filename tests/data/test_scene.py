@@ -124,3 +124,11 @@ def test_shared_uses_have_no_one_answer() -> None:
         note("cup handle", (0, 0, 9, 9), "handle of the cup"), note("mug handle", (9, 0, 20, 9), "handle of the mug")
     )
     assert "pick up the mug" in twice.shared_uses
+
+
+def test_a_thing_is_not_absent_whose_other_name_is_a_word_of_the_file_s_own() -> None:
+    def absent(label: str) -> set[str]:
+        return {name for names in scene(note(label, (0, 0, 20, 20))).absent for name in names}
+
+    assert "scissors" in absent("gizmo")
+    assert "scissors" not in absent("shears")

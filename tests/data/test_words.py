@@ -17,13 +17,53 @@ from miras.data.words import compound, definite, has_words, indefinite, is_plura
         ("do it right now, right away", "do it right now, right away"),
         ("bright lights, leftovers", "bright lights, leftovers"),
         ("left mirror and right mirror", "right mirror and left mirror"),
+        *(
+            pair
+            for one, other in (
+                ("left_eye", "right_eye"),
+                ("eye-left", "eye-right"),
+                ("LeftEye", "RightEye"),
+                ("eyeRight", "eyeLeft"),
+                ("left.eye", "right.eye"),
+                ("EYE_LEFT", "EYE_RIGHT"),
+                ("left/eye", "right/eye"),
+                ("left1", "right1"),
+                ("UpperLeftArm", "UpperRightArm"),
+                ("l_eye", "r_eye"),
+                ("Hand_R", "Hand_L"),
+                ("leftmost_cup", "rightmost_cup"),
+            )
+            for pair in ((one, other), (other, one))
+        ),
+        ("bright_eye, upright, copyright, cleft, lefty", "bright_eye, upright, copyright, cleft, lefty"),
+        ("right_angle, leftover_soup, BrightEye", "right_angle, leftover_soup, BrightEye"),
+        ("a_l_a", "a_r_a"),
+        ("X-ray of an L shape", "X-ray of an L shape"),
     ],
 )
 def test_mirror(text: str, swapped: str) -> None:
     assert mirror(text) == swapped
 
 
-@given(st.lists(st.sampled_from(["left", "Right", "LEFTMOST", "cup", "right-hand", "now", "bright"])))
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "left",
+                "Right",
+                "LEFTMOST",
+                "cup",
+                "right-hand",
+                "now",
+                "bright",
+                "left_eye",
+                "RightEye",
+                "eyeLeft",
+                "r_brow",
+            ]
+        )
+    )
+)
 def test_mirror_twice_is_the_same_text(words: list[str]) -> None:
     text = " ".join(words)
     assert mirror(mirror(text)) == text

@@ -110,6 +110,9 @@ def test_a_selection_stands_for_itself(tmp_path, records):
         ([{"masks": [{"png": "none.png"}]}], "broken", "no file"),
         ([{"masks": [{"png": "../one.png"}]}], "broken", "inside the folder"),
         ([{"masks": [{"png": "torn.png"}]}], "broken", "a PNG at"),
+        ([{"masks": [{"png": "cut.png"}]}], "broken", "a whole PNG"),
+        ([{"masks": [{"png": "soft.png"}]}], "broken", "threshold it first"),
+        ([{"selection": {"png": "labels.png"}}], "broken", "choose one label"),
         ([{"masks": [{"phrase": "cup"}]}], "broken", "a mask"),
         ([{"masks": {"png": "x.png"}}], "broken", "a list"),
         ([{"mask": {"png": "x.png"}}], "broken", "'mask'"),
@@ -126,6 +129,11 @@ def test_an_answer_at_fault_counts_as_no_mask(tmp_path, records, change, where, 
     folder.mkdir()
     (folder / "torn.png").write_bytes(b"\x89PNG and no more")
     Image.new("L", (4, 3)).save(folder / "small.png")
+    noise = np.random.default_rng(0).integers(0, 2, SIZE, np.uint8)
+    Image.fromarray(noise * np.uint8(255)).save(folder / "cut.png")
+    (folder / "cut.png").write_bytes((folder / "cut.png").read_bytes()[:90])
+    Image.fromarray(MASKS["block"] * np.uint8(200) + np.uint8(3)).save(folder / "soft.png")
+    Image.fromarray(MASKS["block"] * np.uint8(1) + MASKS["hole"] * np.uint8(2)).save(folder / "labels.png")
     first = {"record": "talk", "turn": 1, "masks": [{"rle": encode_rle(MASKS["block"])}]}
     rest = [{**line, "masks": [{"rle": encode_rle(m["mask"])} for m in line["masks"]]}
             for line in lines(records)[1:5]]  # fmt: skip
@@ -220,7 +228,7 @@ def test_meta_says_which_history(tmp_path, records):
         ({"meta.json": '{"history": "alone"}'}, "history"),
         ({"meta.json": "[]"}, "JSON object"),
         ({"predictions.jsonl": ""}, "neither"),
-        ({"predictions.jsonl": b"\xff\xfe"}, "UTF-8"),
+        ({"predictions.jsonl": b"\xff{}"}, "UTF-8"),
     ],
 )
 def test_no_predictions(tmp_path, files, says):

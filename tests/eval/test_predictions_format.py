@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle
@@ -85,11 +86,18 @@ def test_what_is_written_comes_back(tmp_path):
     [
         ({"record": "r", "turn": 1, "masks": [{"score": float("nan"), "mask": np.ones((2, 2))}]}, "finite"),
         ({"record": "r", "turn": 1, "masks": [{"mask": np.ones(3)}]}, "mask"),
+        ({"record": "r", "turn": 1, "masks": [{"mask": np.array([[0.02, 0.9]])}]}, "threshold"),
+        ({"record": "r", "turn": 1, "selection": {"mask": np.array([[-3.0, 4.0]])}}, "threshold"),
+        ({"record": "r", "turn": 1, "selection": {"mask": np.array([[np.nan, 1.0]])}}, "NaN"),
+        ({"record": "r", "turn": 1, "masks": [{"mask": np.array([[0, 1, 2]])}]}, "choose one label"),
+        ({"record": "r", "turn": 1, "selection": {"png": "soft.png"}}, "threshold"),
         ({"record": "r", "turn": 1, "selection": {"png": "none.png"}}, "no file"),
         ({"record": "r", "turn": 1, "words": "x"}, "words"),
     ],
 )
 def test_what_could_not_be_read_again_is_not_written(tmp_path, row, says):
+    (tmp_path / "p").mkdir()
+    Image.fromarray(np.array([[0, 90, 255]], np.uint8)).save(tmp_path / "p" / "soft.png")
     with pytest.raises(InputError, match=says):
         write(tmp_path / "p", [row])
     assert not (tmp_path / "p" / "predictions.jsonl").exists()

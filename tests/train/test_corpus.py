@@ -79,6 +79,50 @@ def test_what_is_kept_out_as_records(photos: Path) -> None:
     assert mask.sum() == sum(rle_area(rle) for rle in both)
 
 
+@pytest.mark.parametrize("format", ["yolo", "label-studio"])
+def test_what_annotation_tools_write_is_trained_on(photos: Path, tmp_path: Path, format: str) -> None:
+    write_records(read_records(photos, "labelme"), tmp_path / "out", format)
+    expected = {photo.path.stem: photo for photo in corpus.read([photos], Data(split="share", val=0.0)).photos}
+    found = corpus.read([tmp_path / "out"], Data(split="share", val=0.0)).photos
+    assert {photo.path.stem for photo in found} == set(expected)
+    for photo in found:
+        same = sorted((note.label, note.rle["counts"]) for note in photo.annotations)
+        assert same == sorted((note.label, note.rle["counts"]) for note in expected[photo.path.stem].annotations)
+    # YOLO has a list of classes: what a photo has no outline of is absent there. Label Studio has none.
+    absent = {label for photo in found for label in photo.vocabulary}
+    assert ("rocket" in absent) == (format == "yolo")
+
+
+def test_splits_of_annotation_tools_are_kept(photos: Path, tmp_path: Path) -> None:
+    records = [
+        {**record, "split": "val" if record["image_id"] == "rocket" else "train"}
+        for record in read_records(photos, "labelme")
+    ]
+    write_records(records, tmp_path / "out", "yolo")  # type: ignore[arg-type]
+    found = corpus.read([tmp_path / "out"], Data(split="given"))
+    assert [photo.path.stem for photo in found.kept] == ["rocket"]
+    assert {photo.path.stem for photo in found.photos} == {"coffee", "chelsea", "astronaut"}
+    assert {photo.source for photo in [*found.photos, *found.kept]} == {"out"}
+
+
+def test_a_yolo_export_with_a_folder_a_split(photos: Path, tmp_path: Path) -> None:
+    """As Roboflow leaves it: data.yaml beside train/ and valid/, each with images/ and labels/."""
+    write_records(read_records(photos, "labelme"), tmp_path / "out", "yolo")
+    out = tmp_path / "out"
+    for kind, ending in (("images", "jpg"), ("labels", "txt")):
+        for split in ("train", "valid"):
+            (out / split / kind).mkdir(parents=True)
+            for file in (out / kind / "train").glob(f"*.{ending}"):
+                if (file.stem == "rocket") == (split == "valid"):
+                    file.rename(out / split / kind / file.name)
+        (out / kind / "train").rmdir()
+    names = (out / "data.yaml").read_text().partition("names:")[2]
+    (out / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames:{names}")
+    found = corpus.read([out], Data(split="given"))
+    assert [photo.path.stem for photo in found.kept] == ["rocket"]
+    assert {photo.path.stem for photo in found.photos} == {"coffee", "chelsea", "astronaut"}
+
+
 def test_conversations_go_with_their_photo(photos: Path, talks: Path) -> None:
     found = corpus.read([photos, talks], SHARE)
     assert {name: [row["focus"] for row in rows] for name, rows in found.records.items()} == {"photos/coffee": ["cup"]}
@@ -240,3 +284,48 @@ def test_records_that_show_text_on_a_copy_stay_with_the_copy(photos: Path, tmp_p
     photo = AnnotatedPhoto("coffee", photos / "coffee.jpg", (400, 600), (), "photos")
     (filled,) = corpus._filled([photo], rows)
     assert [note.label for note in filled.annotations] == [rows[0]["focus"]]
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    folder = write(tmp_path / "photos")
+    file = next(folder.glob("coffee.json"))
+    document = json.loads(file.read_text())
+    line = {"label": "edge", "shape_type": "line", "points": [[1, 1], [9, 9]], "group_id": None}
+    file.write_text(json.dumps({**document, "shapes": [*document["shapes"], line, document["shapes"][0]]}))
+    (folder / "._coffee.json").write_bytes(b"\x00")
+    found = corpus.read([folder], SHARE)
+    assert [(entry["reason"], entry["count"]) for entry in found.left.to_list()] == [
+        ("hidden files", 1), ("shapes of the kind line", 1), ("masks given twice (photo, words and pixels)", 1)
+    ]  # fmt: skip
+
+
+def cut(path: Path) -> None:
+    """A photo that is cut off behind its header."""
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def test_everything_that_is_wrong_is_told_at_once(photos: Path, talks: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", ["coffee", "rocket", "chelsea", "astronaut"])
+    for name in ("coffee", "rocket"):
+        cut(other / f"{name}.jpg")
+    cut(photos / "coffee.jpg")
+    (other / "chelsea.jpg").unlink()
+    document = json.loads((other / "astronaut.json").read_text())
+    document["shapes"][0]["points"] = [[1, 1], [2, 2]]
+    (other / "astronaut.json").write_text(json.dumps(document))
+    report = tmp_path / "run" / "faults.txt"
+    with pytest.raises(InputError) as caught:
+        corpus.read([photos, other, talks], SHARE, report)
+    lines = report.read_text().splitlines()
+    for what in ("photos/coffee.jpg: image file is truncated", "other/coffee.jpg: image", "other/rocket.jpg: image",
+                 "chelsea.json: expected the photo, got no file", "astronaut.json, shape 0"):  # fmt: skip
+        assert sum(what in line for line in lines) == 1, what
+    said = str(caught.value)
+    assert said.startswith(
+        f"expected data without faults, got {len(lines)}: {lines[0]} | {lines[1]} | {lines[2]} | and "
+    )
+    assert f"`miras data validate {other} --format labelme` lists them all; all of them: {report}" in said
+    with pytest.raises(InputError, match=f"got {len(lines) - 3}: "):
+        corpus.read([photos, other, talks], SHARE, report, decode=False)
+    corpus.read([write(tmp_path / "whole")], SHARE, report)
+    assert not report.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from miras.chat.context import Context
 from miras.core.grammar import IGNORE, TEMPLATES
 from miras.core.inscriptions import Inscription
+from miras.core.masks import encode_rle
 from miras.core.selection import advance
-from miras.core.types import Conversation, Mark, Operator, Region, Turn, Words
-from miras.data import dialogues, knowledge
+from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mark, Operator, Region, Turn, Words
+from miras.data import coverage, dialogues, knowledge
 from miras.data.scene import Scene
 from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
@@ -110,6 +112,41 @@ def test_phrases_read_together_have_the_states_they_have_alone():
     for n, phrase in enumerate([*phrases, "cup"]):
         alone, _ = stage1.PhraseStates(model)([phrase])
         torch.testing.assert_close(together[n, words[n]], alone[0], atol=1e-2, rtol=1e-2)  # bfloat16
+
+
+def plain(source, label, vocabulary=()):
+    """A photo of one thing."""
+    mask = np.zeros((64, 64), np.bool_)
+    mask[8:40, 8:40] = True
+    note = Annotation(label, label, encode_rle(mask))
+    photo = AnnotatedPhoto(label, Path("x.png"), (64, 64), (note,), source, frozenset({label, *vocabulary}))
+    return Item(np.zeros((64, 64, 3), np.uint8), [], coverage.limited(photo) if source in coverage.COVERAGE else photo)
+
+
+@pytest.mark.parametrize(
+    ("source", "label", "vocabulary", "asked", "known"),
+    [
+        ("coco128", "dog", ("bicycle",), "bicycle", True),  # looked for and not found
+        ("coco128", "dog", (), "office chair", False),  # nobody looked for it
+        ("furniture", "bed", ("chair",), "chair", False),  # only what is in front has a mask
+        ("furniture", "bed", (), "elephant", True),  # of a place that does not go with this one
+        ("furniture", "chair", (), "chair", False),  # it is there
+        ("coco-more", "dog", ("sofa",), "towel", False),  # no stuff was labelled
+    ],
+)
+def test_a_phrase_covers_nothing_only_where_it_is_surely_absent(source, label, vocabulary, asked, known):
+    drawn = [plain("drawn", asked), plain(source, label, vocabulary)]
+    batch = stage1.phrase_batch(drawn, PARSING, 1, np.random.default_rng(0))
+    cover, known_BR = stage1.patch_targets(batch, torch.arange(2), 16)
+    assert batch.regions.photo_R.tolist() == [0, 1]
+    assert bool(known_BR[1, 0]) is known
+    assert known_BR[0, 0] and known_BR[1, 1]
+    assert cover[0, 0].sum() > 0 and cover[1, 0].sum() == 0
+
+
+def test_what_may_be_the_same_is_no_counterexample():
+    same = stage1._same([frozenset({"sofa"}), frozenset({"couch"}), frozenset({"dog"})])
+    assert same.tolist() == [[True, True, False], [True, True, False], [False, False, True]]
 
 
 EVERYTHING = stage2.Weights(boundary=0.2, consistency=0.05, refusal=0.2, operators=0.2)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -102,3 +103,32 @@ def test_a_run_learns_tags_and_saves_them(tmp_path):
     model = Miras.from_pretrained(tmp_path / "run" / "model")
     shown = {name for photo in corpus.photos for name in tagging.names_of(photo)}
     assert model.config.tags == sorted(shown)
+
+
+@pytest.mark.parametrize(
+    ("source", "label", "name", "weight"),
+    [
+        ("ccp", "hat", "sofa", 1.0),
+        ("furniture", "bed", "bed", 1.0),
+        ("furniture", "bed", "sofa", tagging.UNSURE),
+        ("furniture", "bed", "elephant", 1.0),
+        ("coco-more", "dog", "towel", tagging.UNSURE),
+    ],
+)
+def test_what_may_be_there_without_a_mask_counts_little_as_absent(source, label, name, weight):
+    set_name = "" if source == "ccp" else source
+    photo = AnnotatedPhoto("a", Path("a.png"), (64, 64), (Annotation(label, label, WHOLE),), source, set_name=set_name)
+    assert tagging.sureness(photo, [name]) == [weight]
+
+
+def test_a_name_without_masks_on_most_photos_is_still_learnt():
+    """Where every photo shows it and half carry it, the half that does not is nearly left out of the fit."""
+    looks = torch.ones(20, 1) + torch.linspace(-0.01, 0.01, 20)[:, None]
+    there = (torch.arange(20) % 2 == 0).float()[:, None]
+    sure = torch.where(there > 0, 1.0, tagging.UNSURE)
+    chance = [
+        torch.sigmoid(looks.mean() * weight[0, 0] + bias[0]).item()
+        for weight, bias in (tagging.fit(looks, there, torch.ones(20), s) for s in (None, sure))
+    ]
+    assert chance[0] == pytest.approx(0.5, abs=0.02)
+    assert chance[1] == pytest.approx(10 / 11, abs=0.02)

@@ -49,6 +49,14 @@ def test_a_run_leaves_a_model_checkpoints_logs_and_pictures(whole):
         torch.testing.assert_close(averaged[name], value.half().float())
 
 
+def test_a_run_says_what_its_data_left_out(tmp_path, capsys):
+    given = corpus(tmp_path / "photos")
+    given.left.leave("shapes", "shapes of the kind line", "a.json, shape 1", 3)
+    run.run(recipe("stage1", "steps=1"), given, tmp_path / "run")
+    assert "\nstage1: left out: shapes of the kind line: 3 (first: a.json, shape 1)\n" in capsys.readouterr().err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["left_out"] == given.left.to_list()
+
+
 def test_killed_and_resumed_is_the_same_run(tmp_path, whole):
     """kill -9 while the fifth step is done and the sixth prepared: the fifth is done again, with the same result."""
     script = Path(__file__).with_name("tiny.py")

@@ -19,9 +19,10 @@ import numpy as np
 from miras.annotate.audit import HIGHEST, LOWEST, SCALES
 from miras.core.errors import InputError
 from miras.core.masks import polygons_to_mask, union
+from miras.core.text import decoded
 from miras.core.types import Mask
 from miras.data import checks
-from miras.data.checks import Faults, OnFault, index_image, inside, load_json
+from miras.data.checks import Faults, OnFault, inside, load_json, mask_image
 
 _MAX_SIDE = 20_000
 
@@ -111,10 +112,9 @@ def _csv(path: Path, gather: _Gather, on_fault: OnFault | None) -> None:
         content = path.read_bytes()
     except OSError as error:
         raise InputError("a rating sheet", f"{path} ({error.strerror})") from error
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        faults.add("line 1", "expected text in UTF-8, got UTF-16; save the sheet as CSV UTF-8")
-        return faults.finish()
-    lines = _rows(content.decode("utf-8-sig", "surrogateescape"), faults)
+    is_wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))  # "Unicode text", as spreadsheets call it
+    text = decoded(content, str(path)) if is_wide else content.decode("utf-8-sig", "surrogateescape")
+    lines = _rows(text, faults)
     _, head = next(lines, (1, []))
     names = [name.strip().lower() for name in head]
     if missing := [name for name in ("item", *SCALES) if name not in names]:
@@ -173,10 +173,7 @@ def _score(value: Any, name: str) -> int:
 
 
 def _drawing(folder: Path, name: str) -> Mask:
-    path = inside(folder, name)
-    pixels = index_image(path, checks.photo_size(path))
-    mask: Mask = (pixels if pixels.ndim == 2 else pixels[..., 0]) > int(pixels.max()) // 2
-    return mask
+    return mask_image(inside(folder, name))
 
 
 # Label Studio

@@ -20,6 +20,7 @@ import numpy as np
 from miras.annotate.schemas import normal
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle, union
+from miras.core.text import decoded, opened
 from miras.core.types import Mask, Rle
 from miras.data.checks import Faults, OnFault, field, photo_size, same_size
 
@@ -56,7 +57,7 @@ def read_photos(path: Path, on_fault: OnFault | None = None) -> Iterator[Photo]:
     faults = Faults(path, on_fault)
     seen: dict[str, int] = {}
     try:
-        lines = path.open("rb")
+        lines = opened(path)
     except OSError as error:
         raise InputError("a JSONL file of photos", f"{path} ({error.strerror})") from error
     with lines:
@@ -64,7 +65,7 @@ def read_photos(path: Path, on_fault: OnFault | None = None) -> Iterator[Photo]:
             if not line.strip():
                 continue
             photo = None
-            with faults.of(f"line {number}"):
+            with faults.of(f"line {number}", "lines"):
                 read = _photo(line, path.resolve().parent)
                 if read.id in seen:
                     raise InputError("each id once", f"{read.id!r} again, first in line {seen[read.id]}")
@@ -77,7 +78,7 @@ def read_photos(path: Path, on_fault: OnFault | None = None) -> Iterator[Photo]:
 
 def _photo(line: bytes, folder: Path) -> Photo:
     try:
-        record = json.loads(line.decode("utf-8"))
+        record = json.loads(decoded(line, "a line"))
     except (ValueError, RecursionError) as error:
         raise InputError("a JSON object in UTF-8", str(error)) from error
     name, image = field(record, "id", str), field(record, "image", str)

@@ -35,7 +35,10 @@ from miras.data.scene import Scene
 from miras.data.split import recipe_sides
 
 SPLIT_OF_SIDE = {"train": "train", "calibration": "val", "val": "test"}
-PER_PHOTO: Mapping[str, int] = {"instructpart": 7, "ccp": 5, "car-parts": 7, "camvid": 4, "coco128": 9}
+PER_PHOTO: Mapping[str, int] = {
+    "instructpart": 7, "ccp": 5, "car-parts": 7, "camvid": 4, "coco128": 9, "coco-more": 8, "tools": 4, "furniture": 3,
+    "facades": 5, "pantry": 5, "animals": 3, "faces": 6, "beasts": 3, "pets": 3, "bottles": 4, "flowers": 3, "nails": 4,
+}  # fmt: skip
 """Conversations drafted for each photo of a source, written text not counted; review takes some away."""
 KINDS: Mapping[str, float] = {
     "progressive": 0.42, "shift": 0.12, "refer": 0.1, "edit": 0.14, "absent": 0.07, "text": 0.15,
@@ -51,6 +54,21 @@ LICENCES: Mapping[str, Mapping[str, str]] = {
     "car-parts": {"licence": "free for research, cite", "where": "Car Parts Segmentation (Pasupa et al. 2021)"},
     "camvid": {"licence": "research", "where": "CamVid (Brostow et al. 2009)"},
     "coco128": {"licence": "annotations CC BY 4.0, photos as on Flickr", "where": "COCO 2017"},
+    "coco-more": {"licence": "annotations CC BY 4.0, photos as on Flickr", "where": "COCO 2017"},
+    "tools": {"licence": "CC BY 4.0", "where": "Rokey (congtongc), tools segmentation"},
+    "furniture": {"licence": "public domain, as the source states", "where": "Furniture-Segmentation (maher-mohsen)"},
+    "facades": {"licence": "CC BY 4.0", "where": "building-facade-segmentation (a-hwang)"},
+    "pantry": {"licence": "CC BY-SA 4.0", "where": "UJ Staple Pantry (dvanderhaar)"},
+    "animals": {"licence": "CC BY 4.0", "where": "endangered animals detection (KomaHomu)"},
+    "faces": {"licence": "none stated: not to be passed on, cite", "where": "FASSEG (Khan et al.)"},
+    "beasts": {
+        "licence": "horses: none stated, not to be passed on; others MIT",
+        "where": "Weizmann horses; Caltech-101 animals (carlotavz)",
+    },
+    "pets": {"licence": "research", "where": "Oxford-IIIT Pet (Parkhi et al. 2012)"},
+    "bottles": {"licence": "CC BY 4.0", "where": "Bottle-Detection-YOLO (AyeshaImran-61)"},
+    "flowers": {"licence": "none stated for the photos: not to be passed on", "where": "Oxford 17 flowers (jxng1)"},
+    "nails": {"licence": "CC BY 4.0", "where": "nails segmentation (AndreeaB-Tree)"},
 }
 ABOUT = """\
 Conversations about real photographs that end in, or change, exact masks: in the manner of PRIST (Pixel-Level Reasoning

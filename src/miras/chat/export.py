@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miras.core.errors import InputError
-from miras.core.masks import area, box_of, encode_rle, mask_to_polygons, ring_area
+from miras.core.masks import area, as_mask, box_of, encode_rle, mask_to_polygons, ring_area
 from miras.core.types import Mask
 
 FORMATS = ("png", "rle", "coco", "labelme", "svg")
@@ -33,11 +33,14 @@ NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """A mask (H, W) with its words; score 0..1 where there is one."""
+    """A mask (H, W) with its words; score 0..1 where there is one. Raises InputError for what is no mask."""
 
     label: str
     mask: Mask
     score: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mask", as_mask(self.mask))
 
 
 def write(folder: Path, items: Sequence[Item], size: Size, image: str, formats: Sequence[str] = FORMATS) -> list[Path]:
@@ -84,7 +87,7 @@ def write_whole(path: Path, content: bytes) -> Path:
 
 def png(mask: NDArray[np.bool_]) -> bytes:
     """One channel, 255 = selected, 0 = not."""
-    return _encoded(mask.astype(np.uint8) * np.uint8(255))
+    return _encoded(as_mask(mask).astype(np.uint8) * np.uint8(255))
 
 
 def rle_document(items: Sequence[Item], size: Size, image: str) -> dict[str, Any]:

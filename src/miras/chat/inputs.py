@@ -9,12 +9,13 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miras.core.errors import InputError
+from miras.core.masks import as_mask
 from miras.core.types import Box, Mask
 
 Point = tuple[float, float, int]
@@ -80,7 +81,7 @@ def gesture(
     if mask is not None:
         if points is not None or box is not None:
             raise InputError("a mask alone, or points and a box", "both", "leave one out")
-        return Gesture(mask=_mask(size, mask))
+        return Gesture(mask=given_mask(size, mask))
     if points is None and box is None:
         raise InputError("points, a box or a mask", "none of them", "give one")
     return Gesture(
@@ -113,11 +114,12 @@ def _box(size: tuple[int, int], box: Sequence[float]) -> Box:
     return x1, y1, x2, y2
 
 
-def _mask(size: tuple[int, int], mask: NDArray[np.bool_]) -> Mask:
+def given_mask(size: tuple[int, int], mask: NDArray[Any]) -> Mask:
+    """A mask (see `core.masks.as_mask`) of a photo of size (H, W), as a copy. Raises InputError for anything else."""
     array = np.asarray(mask)
-    if array.shape != tuple(size) or array.dtype.kind not in "buif":
+    if array.shape != tuple(size):
         raise InputError(f"a mask of shape {tuple(size)}", f"{array.dtype} of shape {array.shape}", "resize it")
-    return np.array(array != 0, dtype=np.bool_)
+    return np.array(as_mask(array), dtype=np.bool_)
 
 
 def _numbers(values: object, name: str) -> NDArray[np.float32]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from miras.chat import forks
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
@@ -51,6 +52,7 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = N
     and WeightsError, with the command that brings them, when weights are missing or of another version.
     """
     start = time.perf_counter()
+    forks.survive()
     if threads is not None:
         if threads < 1:
             raise InputError("at least 1 thread", str(threads))

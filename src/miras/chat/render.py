@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from miras.core.errors import InputError
-from miras.core.masks import box_of
+from miras.core.masks import as_mask, box_of
 from miras.core.selection import signs
 from miras.core.types import Mask, Operator, Region
 
@@ -54,6 +54,8 @@ def overlay(
     together. Raises InputError when a mask is not of the photo's size.
     """
     size = (photo.shape[0], photo.shape[1])
+    regions = [replace(region, mask=as_mask(region.mask)) for region in regions]
+    selection = None if selection is None else as_mask(selection)
     for mask in [region.mask for region in regions] + ([] if selection is None else [selection]):
         if mask.shape != size:
             raise InputError(f"masks of the photo's size {size}", str(mask.shape), "resize them to the photo")

@@ -22,7 +22,7 @@ from miras.chat.context import Context, Run
 from miras.chat.decoding import ReplyRules, check_reply
 from miras.chat.engine import Engine, Evidence, Job
 from miras.chat.hedge import spoken
-from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture
+from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, Exchange, State, replay
 from miras.core.errors import InputError, NothingToUndo
@@ -328,8 +328,8 @@ class ChatSession:
             raise InputError("regions of its own in a reply", got, "use a model that points, or draw it again")
         if strange := [number for number in again if not 0 < number <= len(self.regions)]:
             raise InputError("earlier regions that are named again", f"region {strange[0]}", "see session.regions")
-        for region in reply.regions:
-            gesture(self.size, None, None, region.mask)
+        regions = tuple(replace(region, mask=given_mask(self.size, region.mask)) for region in reply.regions)
+        reply = replace(reply, regions=regions)
         engine = self._begin() if engine is None else engine
         prompt, ids = self._context.prompt(user), self._context.reply(reply)
         reply = replace(reply, content=parse_reply(ids, engine.grammar, len(self.regions) + 1, again)[0])

@@ -119,7 +119,7 @@ class Saved:
 def parse(text: str, model: dict[str, Any]) -> Saved:
     """The outer parts of a JSON text. Raises InputError when it is no session, or one of another model."""
     with _reading():
-        document = json.loads(text)
+        document = json.loads(text.removeprefix("\ufeff"))
         if document["schema"] != SCHEMA:
             raise InputError(f"a session of schema {SCHEMA}", f"schema {document['schema']!r}", "update miras")
         different = [key for key, value in model.items() if document["model"].get(key) != value]

@@ -15,15 +15,14 @@ from miras.core.types import Region
 
 
 def run(
-    image: Path, texts: list[str], *, out: Path | None, as_json: bool, model: str, threads: int | None, seed: int
-) -> int:
+    image: str, texts: list[str], *, url: bool, out: Path | None, as_json: bool, model: str, threads: int | None,
+    seed: int,
+) -> int:  # fmt: skip
     """Exit code 0, or 2 when a turn failed; the other turns run all the same."""
-    from miras.core.photo import read_photo
-
-    read_photo(image)  # before the model is loaded: a bad photo is told at once
+    photo = given_photo(image, url, out)
     where = None if out is None else folder(out)
     loaded = load(model, threads)
-    session = loaded.chat(image, seed=seed)
+    session = loaded.chat(photo, seed=seed)
     turns: list[dict[str, Any]] = []
     code = 0
     for index, text in enumerate(texts, 1):
@@ -45,6 +44,18 @@ def run(
             "seconds": {"load": round(loaded.seconds, 3), "encode_image": round(session.encode_seconds, 3)},
         })  # fmt: skip
     return code
+
+
+def given_photo(image: str, url: bool, out: Path | None) -> Path | bytes:
+    """What a session can open, read once before the model is loaded: a bad photo is told at once. Raises InputError."""
+    if url:
+        from miras.cli.fetch import photo_at
+
+        return photo_at(image, out)
+    from miras.core.photo import read_photo
+
+    read_photo(image)
+    return Path(image)
 
 
 def write_turn(where: Path, index: int, session: Any, reply: Any) -> list[Path]:

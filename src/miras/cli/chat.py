@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from miras.cli.ask import overlay_png, region_line
+from miras.cli.ask import given_photo, overlay_png, region_line
 from miras.cli.output import complain, folder, load, say, write
 from miras.core.errors import InputError, MirasError
 
+TALLEST = 200
+"""Rows of a picture in the terminal."""
 HELP = """Talk, or:
   /point X Y [0|1]    say where the last region is (1), or is not (0)
   /box X1 Y1 X2 Y2    say in which box it is
@@ -28,16 +30,15 @@ HELP = """Talk, or:
   /help, /quit"""
 
 
-def run(image: Path, *, out: Path, preview: bool, model: str, threads: int | None, seed: int) -> int:
+def run(image: str, *, url: bool, out: Path, preview: bool, model: str, threads: int | None, seed: int) -> int:
     """Exit code 0 at the end of input or /quit."""
-    from miras.core.photo import read_photo
-
-    read_photo(image)
+    photo = given_photo(image, url, out)
     folder(out)
     loaded = load(model, threads)
-    talk = Talk(loaded.chat(image, seed=seed), out, preview)
+    talk = Talk(loaded.chat(photo, seed=seed), out, preview)
     if sys.stdin.isatty():
-        say(f"{image.name}, {talk.session.size[1]} x {talk.session.size[0]}. Ask for anything in it; /help for more.")
+        height, width = talk.session.size
+        say(f"{Path(image).name}, {width} x {height}. Ask for anything in it; /help for more.")
     while True:
         try:
             line = input("> " if sys.stdin.isatty() else "").strip()
@@ -155,14 +156,15 @@ def inline(picture: bytes, environment: Any) -> str:
 
 
 def blocks(picture: bytes, width: int = 72) -> str:
-    """The picture as half blocks in 24-bit colour, `width` characters wide."""
+    """The picture as half blocks in 24-bit colour, `width` characters wide; a tall strip is narrower than that."""
     import io
 
     import numpy as np
     from PIL import Image
 
     image = Image.open(io.BytesIO(picture)).convert("RGB")
-    rows = max(1, round(width * image.height / image.width / 2))
+    width = max(1, min(width, round(2 * TALLEST * image.width / image.height)))
+    rows = min(TALLEST, max(1, round(width * image.height / image.width / 2)))
     pixels = np.asarray(image.resize((width, rows * 2)))
     lines = []
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):

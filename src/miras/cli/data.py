@@ -6,6 +6,7 @@ object. Exit codes: 0, 1 when records had faults (the rest is done), 2 for bad i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from cyclopts import Parameter
 
 from miras.cli.output import emit, say
 from miras.core.errors import InputError
+from miras.data.left_out import LeftOut
 
 if TYPE_CHECKING:
     from miras.data.checks import OnFault
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CHUNK = 2000
 """Records in flight while they are converted."""
+PAUSE = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
 FAULTY = 1
 """Exit code when some records had faults."""
 
@@ -31,7 +35,7 @@ data_app = cyclopts.App(
     name="data", help="Datasets: read, write, check, look at.", result_action="return_value"
 )  # fmt: skip
 
-Name = Annotated[str | None, Parameter(help="Format; guessed from the files when not given.")]
+Name = Annotated[str | None, Parameter(help="Format: one of convert --to, cvat, supervisely; guessed when not given.")]
 Split = Annotated[str | None, Parameter(help="Only the conversations of this split.")]
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
 
@@ -39,39 +43,50 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the
 @data_app.command
 def convert(
     src: Path, out: Path, /, *,
-    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC; guessed when not given.")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC: one of --to, cvat, supervisely; guessed "
+                                           "when not given.")] = None,
     to: Annotated[str, Parameter(help="Format of OUT: miras, jsonl, prist, reasonseg, instructpart, coco, "
-                                 "coco-panoptic, indexed-png, refcoco, labelme.")],
+                                 "coco-panoptic, indexed-png, refcoco, labelme, yolo, label-studio.")],
     photos: Annotated[Literal["copy", "link", "reference"], Parameter(help="What becomes of the photos.")] = "copy",
     split: Split = None,
     jobs: Annotated[int, Parameter(help="Processes that check and encode the records.")] = 1,
     ray: Annotated[bool, Parameter(negative="", help="The same over Ray Data, here or on a cluster.")] = False,
     instruction: Annotated[int, Parameter(help="InstructPart: which of the six a person says.")] = 0,
+    keep_metadata: Annotated[bool, Parameter(negative="", help="GPS, camera, comments stay in copies.")] = False,
     json: Json = False,
 ) -> int:  # fmt: skip
     """Write the dataset SRC in another format at OUT.
 
-    Masks are written in one run-length code. Faulty records are left out, each named on standard error. What the
-    format cannot hold is counted.
+    Masks are written in one run-length code; photos are copied without their metadata. Faulty records are left out,
+    each named on standard error. Whatever is left out, and what the format cannot hold, is counted.
     """
     from miras.data.formats import write_records
 
-    heard = _Heard()
+    heard = _heard()
     read = _records(src, from_, heard, split, instruction)
     records = _counted(_canonical(read, heard, jobs, ray), "converting")
-    report = write_records(records, out, to, photos=photos, on_fault=heard)
+    try:
+        report = write_records(records, out, to, photos=photos, on_fault=heard, keep_metadata=keep_metadata)
+    except InputError as error:
+        raise (error if heard.read["conversations"] else heard.explained(error)) from error
     if json:
-        emit({"format": to, "out": str(out), **report.to_dict(), "faults": heard.count})
-        return heard.code
+        emit({"format": to, "out": str(out), **report.to_dict(), "faults": heard.faults, **heard.to_dict()})
+        return _code(heard)
     print(f"{out} ({to}): {report.records} conversations, {report.regions} masks")
     for line in report.losses.lines():
         print(f"not in {to}: {line}")
-    return heard.code
+    for line in report.carried.lines():
+        print(line)
+    _tell(heard)
+    return _code(heard)
 
 
 @data_app.command
-def validate(path: Path, /, *, format: Name = None, split: Split = None, json: Json = False) -> int:
-    """Check every record of PATH; every fault with its place, one a line.
+def validate(
+    path: Path, /, *, format: Name = None, split: Split = None, json: Json = False,
+    fast: Annotated[bool, Parameter(negative="", help="Photos by their headers: those cut off are not found.")] = False,
+) -> int:  # fmt: skip
+    """Check every record of PATH; every fault with its place, one a line. Photos are decoded, on all cores.
 
     Photos of one split that are copies of others in another split, under other names, are noted: no fault.
     """
@@ -79,30 +94,39 @@ def validate(path: Path, /, *, format: Name = None, split: Split = None, json: J
     from miras.data.validate import validate as faults_of
 
     told: list[str] = []
-    parted = Parted()
+    parted, photos = Parted(), set[str]()
+    heard = LeftOut(told.append)
     seen = 0
 
     def counted() -> Iterator[Record]:
         nonlocal seen
-        for record in _records(path, format, told.append, split):
+        for record in _records(path, format, heard, split):
             seen += 1
             name = f"{record['source']}/{record['image_id']}"
             parted.add(name, record["split"], File(Path(record["image"]), record.get("image_bytes")))
+            photos.add(record["image"])
             yield record
 
-    found = [str(fault) for fault in faults_of(_counted(counted(), "checking"), photos=True)]
+    found = [str(fault) for fault in faults_of(_counted(counted(), "checking"), photos=True, decode=not fast)]
     faults = told + found
     if not seen and not faults:
-        raise InputError(f"records in {path}", "none")
+        raise heard.explained(InputError(f"records in {path}", "none"))
     for line in parted.lines:
         say(f"miras: note: {line}")
     if json:
-        emit({"records": seen, "left_out": len(told), "faults": faults, "copies": parted.lines, "ok": not faults})
+        result = {
+            "records": seen, "unread": len(told), "photos": len(photos), "decoded": not fast, "faults": faults,
+            "copies": parted.lines, "ok": not faults,
+        }  # fmt: skip
+        emit({**result, **heard.to_dict()})
     else:
         for line in faults:
             print(line)
         unread = f", {len(told)} that cannot be read" if told else ""
-        print(f"{path}: {seen} records{unread}, {len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}")
+        count = f"{len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}"
+        looked = f"{len(photos)} photos {'by their headers alone (--fast)' if fast else 'decoded'}"
+        print(f"{path}: {seen} records{unread}, {count}; {looked}")
+        _tell(heard, faults=False)
     return FAULTY if faults else 0
 
 
@@ -114,19 +138,20 @@ def stats(
     """Counts, lengths, sizes of targets, kinds, hops and duplicates of PATH."""
     from miras.data.stats import statistics, table
 
-    heard = _Heard()
+    heard = _heard()
     result = statistics(_counted(_records(path, format, heard, split), "counting"))
     if not result["conversations"]:
-        raise InputError(f"conversations in {path}", "none")
+        raise heard.explained(InputError(f"conversations in {path}", "none"))
     if page is not None:
         from miras.data import plots
 
         plots.page(result, page)
     if json:
-        emit(result)
+        emit({**result, **heard.to_dict()})
     else:
         print(table(result))
-    return heard.code
+        _tell(heard)
+    return _code(heard)
 
 
 @data_app.command
@@ -139,29 +164,29 @@ def show(
         raise InputError("--limit of at least 1", str(limit))
     from miras.data.sheet import contact_sheet
 
-    heard = _Heard()
+    heard = _heard()
     records = _counted(_records(path, format, heard, split), "drawing")
     for file in contact_sheet(records, out, limit=limit, seed=seed):
         print(file)
-    return heard.code
+    return _code(heard)
 
 
-class _Heard:
-    """Says each fault on standard error, and how many there were."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, fault: str) -> None:
-        self.count += 1
-        say(f"miras: left out: {fault}")
-
-    @property
-    def code(self) -> int:
-        return FAULTY if self.count else 0
+def _heard() -> LeftOut:
+    """Counts what is left out, and says each fault on standard error."""
+    return LeftOut(lambda fault: say(f"miras: left out: {fault}"))
 
 
-def _canonical(records: Iterable[Record], on_fault: OnFault, jobs: int, ray: bool) -> Iterator[Record]:
+def _code(heard: LeftOut) -> int:
+    return FAULTY if heard.faults else 0
+
+
+def _tell(heard: LeftOut, faults: bool = True) -> None:
+    """What was left out, in one line. faults: see `LeftOut.line`."""
+    if line := heard.line(faults):
+        print(line)
+
+
+def _canonical(records: Iterable[Record], heard: LeftOut, jobs: int, ray: bool) -> Iterator[Record]:
     """Records without a fault, CHUNK at a time so that memory stays bounded."""
     from miras.annotate.scale import mapped
     from miras.data.validate import canonical
@@ -169,9 +194,10 @@ def _canonical(records: Iterable[Record], on_fault: OnFault, jobs: int, ray: boo
     source = iter(records)
     while chunk := list(islice(source, CHUNK)):
         for record, faults in mapped(canonical, chunk, jobs=jobs, ray=ray):
-            for fault in faults:
-                on_fault(fault)
-            if not faults:
+            if faults:
+                heard.faulty(faults, "conversations")
+            else:
+                heard.read["conversations"] += 1
                 yield record
 
 
@@ -189,13 +215,18 @@ def _records(
 
 
 def _counted(items: Iterable[T], what: str) -> Iterator[T]:
-    """The items, their number growing on standard error where that is a terminal."""
+    """The items, their number growing on standard error: a bar on a terminal, else a line now and then."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield from items
+        told = time.monotonic()
+        for number, item in enumerate(items, 1):
+            yield item
+            if time.monotonic() - told > PAUSE:
+                told = time.monotonic()
+                say(f"{what} {number:,}")
         return
     columns = (SpinnerColumn(), TextColumn(f"{what} {{task.completed:,}}"), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

@@ -71,14 +71,14 @@ def _devices() -> dict[str, Any]:
 
 def _weights(preset: str, language: str) -> dict[str, Any]:
     from miras.chat.load import WEIGHTS_FOLDER
-    from miras.model.language import SMOLLM2, cache_folder
+    from miras.model.language import SMOLLM2, cache_folder, is_whole
 
     folder = WEIGHTS_FOLDER / preset
     file = folder / "model.safetensors"
-    converted = cache_folder() / SMOLLM2 / "model.safetensors"
+    converted = is_whole(cache_folder() / SMOLLM2)
     return {
         "found": file.is_file(), "packaged_mb": round(file.stat().st_size / 1e6, 1) if file.is_file() else None,
-        "language_model": language, "language_model_converted": converted.is_file() or language == "tiny",
+        "language_model": language, "language_model_converted": converted or language == "tiny",
         "licences": {"miras": "Apache-2.0", "SmolLM2": "Apache-2.0", "EfficientNet-Lite": "Apache-2.0"},
     }  # fmt: skip
 

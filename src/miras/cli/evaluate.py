@@ -20,6 +20,9 @@ from cyclopts import Parameter
 from miras.cli.output import emit, load, progress, table
 from miras.cli.recorded import Asked, Held, Split, hold, write_questions
 from miras.core.errors import InputError
+from miras.core.types import AnnotatedPhoto
+from miras.data.left_out import LeftOut
+from miras.data.left_out import line as left_out_line
 
 SAMPLED = ("dialogues", "behaviours")
 """Formats of PATH that are made from the training sets in it."""
@@ -117,6 +120,8 @@ def run(
         emit(result)
     else:
         print(_shown(result))
+        if line := left_out_line(result["left_out"]):
+            print(line)
     faults = result.get("faults", {})
     return FAULTY if faults.get("data") or faults.get("unread") else 0
 
@@ -129,12 +134,14 @@ def _annotated(
 
     result: dict[str, Any]
     side: Any = held.split
+    left = LeftOut()
     limit, seed = held.limit, asked.seed
     if held.format == "instructpart":
         from miras.data.instructpart import read
         from miras.eval import instructpart
 
-        items = side_of(read(held.path), side)[:limit]
+        items = side_of(read(held.path, left), side)[:limit]
+        _whole(items, held)
         loaded = load(asked.model, asked.threads)
         stream: Iterable[Any] = instructpart.evaluate(loaded, items, held.instruction, seed=seed)
         kept: list[Any] = list(_kept(progress(stream, len(items), "asking"), samples))
@@ -143,7 +150,7 @@ def _annotated(
         from miras.data.read import read_sources
         from miras.eval import behaviours
 
-        asked_about = behaviours.chosen(side_of(read_sources(held.path), side), limit, seed)
+        asked_about = behaviours.chosen(side_of(read_sources(held.path, left), side), limit, seed)
         loaded = load(asked.model, asked.threads)
         queue = progress(asked_about, len(asked_about), "asking")
         kept = list(_kept(behaviours.outcomes(loaded, queue, seed=seed, heldout=heldout), samples))
@@ -152,7 +159,8 @@ def _annotated(
         from miras.data.read import read_sources
         from miras.eval import dialogues
 
-        photos = side_of(read_sources(held.path), side)
+        photos = side_of(read_sources(held.path, left), side)
+        _whole(photos, held)
         loaded = load(asked.model, asked.threads)
         count = count if limit is None else min(count, limit)
         stream = dialogues.talks(
@@ -160,7 +168,16 @@ def _annotated(
         )
         kept = list(_kept(progress(stream, count, "talking"), samples))
         result = {**dialogues.figures(kept), "heldout": heldout, **({"recalls": True} if recalls else {})}
-    return result | {"model": loaded.name, "history": held.history, "seed": seed}
+    return result | {"model": loaded.name, "history": held.history, "seed": seed, **left.to_dict()}
+
+
+def _whole(photos: Iterable[AnnotatedPhoto], held: Held) -> None:
+    """Decode every photo before the model is loaded; raises one InputError for all that cannot be read."""
+    from miras.data.decoded import all_of, faulty
+
+    faults = faulty((photo.path, photo.content, photo.size) for photo in photos)
+    if faults:
+        raise all_of(list(faults.values()), f"photos in {held.path} that can be read whole", "mend or delete them")
 
 
 def _kept(stream: Iterable[Any], file: Path | None) -> Iterator[Any]:

@@ -46,13 +46,14 @@ app.command(bench_app)
 Model = Annotated[str, Parameter(help="A name (miras-mini) or the folder of a trained model.")]
 Threads = Annotated[int | None, Parameter(help="Threads of the computation; by default all cores.")]
 Seed = Annotated[int, Parameter(help="Seed of everything random.")]
+Url = Annotated[bool, Parameter(negative="", help="IMAGE is an address (http, https), which is fetched.")]
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
 
 
 @app.command
 def ask(
-    image: Path, texts: Annotated[list[str], Parameter(help="One message a turn.")], /, *, out: Path | None = None,
-    json: Json = False, model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
+    image: str, texts: Annotated[list[str], Parameter(help="One message a turn.")], /, *, url: Url = False,
+    out: Path | None = None, json: Json = False, model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
 ) -> int:  # fmt: skip
     """A scripted conversation about IMAGE: one TEXT a turn.
 
@@ -60,13 +61,14 @@ def ask(
     """
     from miras.cli.ask import run
 
-    return run(image, texts, out=out, as_json=json, model=model, threads=threads, seed=seed)
+    return run(image, texts, url=url, out=out, as_json=json, model=model, threads=threads, seed=seed)
 
 
 @app.command
 def chat(
-    image: Path, /, *, out: Path = Path("out/chat"), preview: Annotated[bool, Parameter(negative="")] = False,
-    model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
+    image: str, /, *, url: Url = False, out: Path = Path("out/chat"),
+    preview: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", threads: Threads = None,
+    seed: Seed = 0,
 ) -> int:  # fmt: skip
     """The same, interactive. /help lists what can be done besides talking.
 
@@ -75,7 +77,7 @@ def chat(
     """
     from miras.cli.chat import run
 
-    return run(image, out=out, preview=preview, model=model, threads=threads, seed=seed)
+    return run(image, url=url, out=out, preview=preview, model=model, threads=threads, seed=seed)
 
 
 @app.command

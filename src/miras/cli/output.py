@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from miras.core.errors import InputError, MirasError
+from miras.core.errors import InputError, MirasError, MirasWarning
 
 T = TypeVar("T")
 BAD_INPUT = 2
@@ -22,11 +22,20 @@ BAD_INPUT = 2
 
 
 def quiet() -> None:
-    """Libraries keep their warnings, logs and progress bars to themselves."""
+    """Libraries keep their warnings, logs and progress bars to themselves; of ours each is said once, in a line."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     warnings.filterwarnings("ignore")
+    warnings.filterwarnings("always", category=MirasWarning)
+    told: set[str] = set()
+
+    def tell(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in told:
+            told.add(str(message))
+            say(f"miras: {message}")
+
+    warnings.showwarning = tell
     logging.getLogger("transformers").setLevel(logging.ERROR)
 
 

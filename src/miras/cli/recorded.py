@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from miras.cli.output import load, progress, say
 from miras.core.errors import InputError
+from miras.data.left_out import LeftOut
 
 if TYPE_CHECKING:
     from miras.data.record import Record
@@ -61,11 +62,11 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
     from miras.eval.run import evaluate
 
     systems.check(asked.model)
-    every, unread = _read(held)
+    every, left = _read(held)
     records = every if held.format == PHRASES else _of_side(every, held.split)
     instruction = {"instruction": held.instruction} if held.format == "instructpart" else {}
     about: dict[str, Any] = {
-        "settings": {"format": held.format, "split": held.split, **instruction}, "unread": len(unread)
+        "settings": {"format": held.format, "split": held.split, **instruction}, "unread": left.faults
     }  # fmt: skip
     holding = _over_ray(asked, held.history) if asked.ray else None
     if asked.ray:
@@ -87,7 +88,7 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
             result = _with_phrases(out, result)
     for fault in result["faults"]["named"]:
         say(f"miras: fault: {fault}")
-    return {**result, **({} if held.out is None else {"out": str(held.out), **_reported(held.out)})}
+    return {**result, **left.to_dict(), **({} if held.out is None else {"out": str(held.out), **_reported(held.out)})}
 
 
 def write_questions(held: Held, seed: int, file: Path) -> dict[str, Any]:
@@ -96,11 +97,11 @@ def write_questions(held: Held, seed: int, file: Path) -> dict[str, Any]:
     from miras.eval.run import choose
 
     file = file if file.suffix else file / QUESTIONS
-    every, unread = _read(held)
+    every, left = _read(held)
     records = choose(every if held.format == PHRASES else _of_side(every, held.split), held.limit, seed)
     count = questions(records, file, history=held.history)
     return {"questions": str(file), "turns": count, "conversations": len(records), "history": held.history,
-            "seed": seed, "limit": held.limit, "faults": {"unread": len(unread)}}  # fmt: skip
+            "seed": seed, "limit": held.limit, "faults": {"unread": left.faults}, **left.to_dict()}  # fmt: skip
 
 
 def _reported(out: Path) -> dict[str, str]:
@@ -136,21 +137,22 @@ def _with_phrases(out: Path, result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _read(held: Held) -> tuple[list[Record], list[str]]:
-    """All records, and what could not be read, which is said; names to ask for are of the wanted side alone."""
+def _read(held: Held) -> tuple[list[Record], LeftOut]:
+    """All records, and what was left out; what could not be read is said; names to ask for are of the wanted side
+    alone."""
     from miras.data.formats import guess_format, read_records
 
-    unread: list[str] = []
+    left = LeftOut(lambda fault: say(f"miras: left out: {fault}"))
     if held.format == PHRASES:
-        return _names(held, unread), unread
+        return _names(held, left), left
     format = held.format or guess_format(held.path)
-    records = list(read_records(held.path, format, unread.append, instruction=held.instruction))
-    for fault in unread:
-        say(f"miras: left out: {fault}")
-    return records, unread
+    records = list(read_records(held.path, format, left, instruction=held.instruction))
+    if not records:
+        raise left.explained(InputError(f"conversations in {held.path}", "none"))
+    return records, left
 
 
-def _names(held: Held, unread: list[str]) -> list[Record]:
+def _names(held: Held, left: LeftOut) -> list[Record]:
     """What is asked for by name of the photos of one side of the training sets at a path."""
     from miras.data.read import read_sources
     from miras.eval import phrases
@@ -158,9 +160,7 @@ def _names(held: Held, unread: list[str]) -> list[Record]:
 
     if held.split == "test":
         raise InputError(f"--split all, train, calibration, val for {PHRASES}", held.split)
-    photos = side_of(read_sources(held.path, unread.append), held.split)
-    for fault in unread:
-        say(f"miras: left out: {fault}")
+    photos = side_of(read_sources(held.path, left), held.split)
     return list(phrases.records(photos))
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from miras.train.recipe import Recipe
 
 NEEDED = {"pydantic": "pydantic", "accelerate": "accelerate", "tensorboard": "tensorboard"}
+FAULTS = "faults.txt"
+"""In the run's folder: everything that is wrong with the data, where that stopped the run."""
 KEPT = "kept.jsonl"
 """In the run's folder: the photos kept out of training, as records."""
 
@@ -47,10 +49,10 @@ def run(
     paths = list(data)
     if not paths and not all(one.data.paths for one in chain.recipes):
         raise InputError("data to train on", "none", "name folders or files with --data")
-    kept = _kept_out(chain.recipes[-1], paths)  # before torch: what is wrong with the data is told at once
+    target = out or Path("runs") / chain.name
+    kept = _kept_out(chain.recipes[-1], paths, target)  # before torch: what is wrong with the data is told at once
     from miras.train.run import train
 
-    target = out or Path("runs") / chain.name
     result = train(chain, paths, target, resume=resume)
     if int(os.environ.get("RANK", "0")) == 0:
         say(f"weights: {result['model']}; talk with them: miras chat PHOTO --model {result['model']}")
@@ -65,10 +67,11 @@ def run(
     return 0
 
 
-def _kept_out(recipe: Recipe, paths: Sequence[Path]) -> list[Record]:
+def _kept_out(recipe: Recipe, paths: Sequence[Path], out: Path) -> list[Record]:
     """What a run keeps out of photos that it splits itself; nothing where the split can be told otherwise."""
     if recipe.data.split != "share":
         return []
     from miras.train import corpus
 
-    return list(corpus.held_out(corpus.read([Path(p) for p in recipe.data.paths] or list(paths), recipe.data)))
+    given, first = [Path(p) for p in recipe.data.paths] or list(paths), os.environ.get("RANK", "0") == "0"
+    return list(corpus.held_out(corpus.read(given, recipe.data, out / FAULTS, decode=first)))

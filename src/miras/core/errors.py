@@ -1,4 +1,4 @@
-"""Errors that say what was expected, what was got, and the cure. Only the CLI prints them."""
+"""Errors that say what was expected, what was got, and the cure; warnings. Only the CLI prints them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,15 @@ class NothingToUndo(MirasError):
     def __reduce__(self) -> tuple[type[MirasError], tuple[str, ...]]:
         """Takes no arguments."""
         return type(self), ()
+
+
+class MirasWarning(UserWarning):
+    """What a person should know of, though the work goes on. One line."""
+
+
+class PhotoWarning(MirasWarning):
+    """A photo was read in a way that its file does not ask for."""
+
+
+class DataWarning(MirasWarning):
+    """Some of the data cannot be used."""

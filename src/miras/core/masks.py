@@ -25,11 +25,11 @@ Size = tuple[int, int]
 
 
 def encode_rle(mask: NDArray[Any]) -> Rle:
-    """COCO run lengths of an (H, W) mask, bool or numbers (non-zero = selected), any memory order.
+    """COCO run lengths of an (H, W) mask (see `as_mask`), any memory order.
 
-    Returns {"size": [H, W], "counts": str}, the same string as pycocotools writes.
+    Returns {"size": [H, W], "counts": str}, the same string as pycocotools writes. Raises InputError for no mask.
     """
-    columns = np.asfortranarray(_as_mask(mask)).view(np.uint8)
+    columns = np.asfortranarray(as_mask(mask)).view(np.uint8)
     height, width = columns.shape
     return {"size": [height, width], "counts": coco.encode(columns)["counts"].decode("ascii")}
 
@@ -98,7 +98,7 @@ def mask_to_polygons(mask: Mask) -> list[Polygon]:
     """
     # Around a corner (y, x): a b over c d. A corner belongs to the outline where the two-by-two
     # block is neither flat nor a straight edge; a chequered block holds two corners.
-    padded = np.pad(_as_mask(mask), 1).astype(np.int8)
+    padded = np.pad(as_mask(mask), 1).astype(np.int8)
     a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     corner_y, corner_x = np.nonzero((a ^ b ^ c ^ d) | ((a == d) & (b == c) & (a != b)))
     chequered = ((a == d) & (b == c))[corner_y, corner_x]
@@ -189,6 +189,7 @@ def _fill(rings: Sequence[NDArray[np.float64]], size: Size) -> Mask:
 
 def box_of(mask: Mask) -> Box | None:
     """The smallest XYXY half-open box around the selected pixels; None when there are none."""
+    mask = as_mask(mask)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(rows) == 0:
         return None
@@ -203,7 +204,7 @@ def boundary(mask: Mask, width: int = 1) -> Mask:
     """
     if width < 1:
         raise InputError("a boundary of at least 1 pixel", str(width))
-    mask = _as_mask(mask)
+    mask = as_mask(mask)
     return mask & ~_erode_rows(_erode_rows(mask, width).T, width).T
 
 
@@ -232,7 +233,7 @@ def difference(mask: Mask, *others: Mask) -> Mask:
 
 def area(mask: Mask) -> int:
     """Selected pixels."""
-    return int(np.count_nonzero(mask))
+    return int(np.count_nonzero(as_mask(mask)))
 
 
 def iou(first: Mask, second: Mask) -> float:
@@ -245,7 +246,7 @@ def resize_mask(mask: Mask, size: Size) -> Mask:
     """The mask at another (H, W), nearest pixel; aspect ratio free. Raises InputError for a side below 1."""
     if min(*size, *mask.shape) < 1:
         raise InputError("sides of at least 1 pixel", f"{mask.shape} to {size}")
-    picture = Image.fromarray(_as_mask(mask).view(np.uint8))
+    picture = Image.fromarray(as_mask(mask).view(np.uint8))
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.NEAREST)).astype(np.bool_)
 
 
@@ -253,7 +254,7 @@ def _fold(combine: Callable[[Mask, Mask], Mask], masks: Sequence[Mask]) -> Mask:
     """A new mask from one or more; sizes must agree."""
     if not masks:
         raise InputError("at least one mask", "none")
-    checked = [_as_mask(mask) for mask in masks]
+    checked = [as_mask(mask) for mask in masks]
     height, width = checked[0].shape
     for other in checked[1:]:
         if other.shape != (height, width):
@@ -265,8 +266,74 @@ def _fold(combine: Callable[[Mask, Mask], Mask], masks: Sequence[Mask]) -> Mask:
     return reduce(combine, checked[1:], checked[0].copy())
 
 
-def _as_mask(mask: NDArray[Any]) -> Mask:
-    """The array as (H, W) bool, without a copy when it already is."""
+def as_mask(mask: NDArray[Any], what: str = "a mask") -> Mask:
+    """The array as (H, W) bool, without a copy when it already is: the one place that says what a mask is.
+
+    A mask holds True and False, or numbers of any type that are exactly 0 and 1, or exactly 0 and 255. Probabilities,
+    logits, NaN and labels are refused, for "not zero" would select what was not meant. what: named in the error.
+    Raises InputError that says what to do.
+    """
     if not isinstance(mask, np.ndarray) or mask.ndim != 2:
-        raise InputError("a mask, an (H, W) array", f"shape {getattr(mask, 'shape', type(mask).__name__)}")
-    return mask if mask.dtype == np.bool_ else mask != 0
+        raise InputError(f"{what}, an (H, W) array", f"shape {getattr(mask, 'shape', type(mask).__name__)}")
+    if mask.dtype == np.bool_:
+        return mask
+    if mask.dtype.kind not in "uif":
+        raise InputError(f"{what} of True and False, 0 and 1, or 0 and 255", f"values of type {mask.dtype}")
+    inside: Mask = mask != 0
+    top = mask.max(initial=0)
+    if not (top in (0, 1, 255) and (mask[inside] == top).all()):
+        raise _no_mask(mask, what)
+    return inside
+
+
+def mask_of_picture(image: Image.Image, what: str = "a mask") -> Mask:
+    """The mask that a picture shows, (H, W) bool: black and white, 0 and 1, or one colour on black.
+
+    Of a palette the indices count (0 and 1, or 0 and 255), or black and white where it has no other colours. Raises
+    InputError for grey values in between, several colours or labels, and a mask that stands in the transparency alone.
+    """
+    if image.mode == "P":
+        indices = np.asarray(image)
+        used = np.unique(indices)
+        colours = _palette(image)[used]
+        if set(map(tuple, colours.tolist())) <= {(0, 0, 0), (255, 255, 255)}:
+            return np.isin(indices, used[colours.any(axis=1)])
+        return as_mask(indices, what)
+    alpha = np.asarray(image.getchannel("A")) if image.mode in ("RGBA", "LA", "PA") else None
+    if image.mode in ("1", "L", "F") or image.mode.startswith("I"):
+        mask = as_mask(np.asarray(image), what)
+    else:
+        mask = _one_colour(np.asarray(image.convert("RGB")), what)
+    if alpha is not None and not mask.any() and not alpha.all():
+        cure = "save the mask in black and white"
+        raise InputError(f"{what} in the colours of the picture", "one in its transparency alone", cure)
+    return mask
+
+
+def _palette(image: Image.Image) -> NDArray[np.uint8]:
+    """(256, 3): the colours of the indices; those that the palette lacks are black."""
+    given = np.array(image.getpalette("RGB") or [], np.uint8)[: 3 * 256]
+    return np.pad(given, (0, 3 * 256 - given.size)).reshape(256, 3)
+
+
+def _one_colour(pixels: NDArray[np.uint8], what: str) -> Mask:
+    """Where (H, W, 3) is not black, when it is of one colour there."""
+    inside: Mask = np.asarray(pixels.any(axis=2), np.bool_)
+    colours = pixels[inside]
+    if len(colours) and (colours != colours[0]).any():
+        got = f"{len(np.unique(colours, axis=0))} colours on black"
+        raise InputError(f"{what} of one colour on black", got, "threshold it first, or write one file for each colour")
+    return inside
+
+
+def _no_mask(values: NDArray[Any], what: str) -> InputError:
+    """The error for numbers that are no mask, with the likeliest cure."""
+    expected = f"{what} of True and False, 0 and 1, or 0 and 255"
+    if np.isnan(values).any():
+        return InputError(expected, f"{values.dtype} with NaN", "mend what made them, then threshold: values > 0.5")
+    low, high = values.min(), values.max()
+    got = f"{values.dtype} from {low:g} to {high:g}"
+    if values.dtype.kind == "f":
+        at = "0.5" if low >= 0 and high <= 1 else "127" if low >= 0 and high > 1 else "0"
+        return InputError(expected, got, f"threshold it first: values > {at}")
+    return InputError(expected, got, "threshold it first (values > 127), or choose one label (values == 3)")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from miras.core.errors import InputError
+from miras.core.masks import as_mask
 from miras.core.types import Mark, Mask, Name, Operator, Region, Selection, Turn
 
 Steps = tuple[Selection, ...]
@@ -66,16 +67,19 @@ def follow(turns: Iterable[Turn]) -> Iterator[tuple[Turn, Steps]]:
 
 
 def apply(before: Selection | None, region: Region, operator: Operator) -> Selection:
-    """One operator on one region. before None = nothing selected. Masks of one size are assumed."""
-    name = str(region.id)
+    """One operator on one region. before None = nothing selected. Masks of one size are assumed.
+
+    Raises InputError for a region whose mask is none.
+    """
+    name, mask = str(region.id), as_mask(region.mask)
     if operator is Operator.CUT:
         if before is None or not before.expression:
-            return Selection(region.mask & False, "")
-        return Selection(before.mask & ~region.mask, f"{_group(before.expression)} - {name}")
+            return Selection(mask & False, "")
+        return Selection(before.mask & ~mask, f"{_group(before.expression)} - {name}")
     if operator is Operator.ADD and before is not None and before.expression:
         plus = before.expression if "-" not in before.expression else _group(before.expression)
-        return Selection(before.mask | region.mask, f"{plus} + {name}")
-    return Selection(region.mask.copy(), name)
+        return Selection(before.mask | mask, f"{plus} + {name}")
+    return Selection(mask.copy(), name)
 
 
 def complement(before: Selection) -> Selection:

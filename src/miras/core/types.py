@@ -186,6 +186,7 @@ class AnnotatedPhoto:
     is not among the annotations is really absent; empty when the dataset labels only some things.
     uncounted: labels of which more is in sight than the annotations show (a crowd, what a crop cut off), so that
     nothing is counted or compared among them.
+    set_name: of a training set that does not label all it shows (`data.coverage`); "" for every other photo.
     content: the photo's file where it is embedded in its dataset; the path is only its name then.
     """
 
@@ -196,6 +197,7 @@ class AnnotatedPhoto:
     source: str
     vocabulary: frozenset[str] = frozenset()
     uncounted: frozenset[str] = frozenset()
+    set_name: str = ""
     content: bytes | None = field(default=None, repr=False)
 
     @property

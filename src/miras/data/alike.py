@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 _COPY = re.compile(r"(?P<base>.+)-[0-9a-f]{8}")
 """A name with the hash that tells copies of one photo apart."""
-_FILM = re.compile(r"(?P<day>2023-\d\d-\d\d|2023\d{4})[-\d]*")
+_FILM = re.compile(r"(?P<day>2023-08-1[47])(?:-\d\d){3}|(?P<other>20231102)\d{6}")
 _PERSON = re.compile(r"pose-(?P<person>\d\d)")
 _MINUTE = re.compile(r"(?P<minute>\d{8}-\d{4})\d\d-.*")
 _SHOT = re.compile(r"img-(?P<number>\d+)-.*")
@@ -37,7 +37,7 @@ def group(source: str, id: str) -> str:
 def _film(name: str) -> str:
     """A whole day of filming: the same tools lie on the same table."""
     film = _FILM.fullmatch(name)
-    return f"film-{film['day']}" if film else name
+    return f"film-{film['day'] or film['other']}" if film else name
 
 
 def _building(name: str) -> str:

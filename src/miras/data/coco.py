@@ -1,18 +1,20 @@
 """COCO: instance JSON (polygons, RLE) and panoptic JSON with PNGs of segment ids.
 
 In: the JSON and the folders of its photos and PNGs. Out: one `AnnotatedPhoto` per photo, one
-annotation per instance or segment. Crowds are left out and never called absent, nor is what `unsure`
-of an image record names (labels that may be there without a mask). Knows no data set by name.
+annotation per instance or segment. A crowd (`iscrowd`) is a mask as any other, for tools set the flag on whatever was
+painted; in COCO's own files, known by their category ids, it is a group of many that is partly outlined one by one
+too: left out, counted, never called absent, and nothing of its label is counted (`AnnotatedPhoto.uncounted`). What
+`unsure` of an image record names (labels that may be there without a mask) is not called absent either. A category
+that is another's supercategory, or Roboflow's root, is nothing that was looked for.
 Source: cocodataset.org/#format-data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as default
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +23,15 @@ from pycocotools import mask as rle_tools
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Rle
-from miras.data.checks import Faults, OnFault, field, index_image, inside, load_json, photo_size, same_size
-from miras.data.vocabulary import is_null, looked_for, words
+from miras.data.checks import Faults, OnFault, field, index_image, inside, key_of, load_json, photo_size, same_size
+from miras.data.left_out import Omitted
+from miras.data.vocabulary import is_coco, labels_of, looked_for, spoken_as, words
 
-_BACKGROUND = "_background_"
+NO_LABEL = "{} whose category names nothing"
+CROWDS = "{} that are crowds in a file of COCO's"
+NO_PHOTO = "{} of photos with faults"
+SPECKS = "{} on too few pixels"
+EMPTY = "{} without pixels"
 
 
 @dataclass
@@ -41,12 +48,16 @@ class _Photo:
 
 
 class _File(NamedTuple):
-    """The parts of one COCO JSON. categories: id -> label in words, None where it is no label."""
+    """The parts of one COCO JSON. categories: id -> label in words, None where it is no label. crowds: `iscrowd` says a
+    group of many. never: labels that are no things of their own; narrower: label -> those it may stand for."""
 
     photos: dict[Any, _Photo]
     known: set[Any]
     categories: dict[Any, str | None]
     annotations: list[Any]
+    crowds: bool
+    never: frozenset[str]
+    narrower: Mapping[str, frozenset[str]]
 
 
 def read_instances(
@@ -68,23 +79,15 @@ def read_instances(
     faults = Faults(json_path, on_fault)
     file = _open(json_path, Path(image_root), faults)
     for index, record in enumerate(file.annotations):
-        with faults.of(f"annotation {_name_of(record, index)}"):
-            image_id = _key(record, "image_id")
-            photo = file.photos.get(image_id)
-            if photo is None:
-                _refuse_unknown(image_id, file)
-                continue
-            label = _category(record, file, photo)
-            if label is None:
-                continue
-            photo.unsure.add(label)
-            if _flag(record, "iscrowd"):
-                photo.crowds.add(label)
-                continue
+        with faults.of(f"annotation {_name_of(record, index)}", "annotations"):
+            photo = _photo_of(key_of(record, "image_id"), file, "annotations")
+            label = _label(record, file, photo, "annotations")
             rle = segmentation(record.get("segmentation"), photo.size)
-            if rle_tools.area(rle) >= max(1.0, min_share * photo.size[0] * photo.size[1]):
-                phrase = f"{label} of the {part_of}" if part_of else label
-                photo.annotations.append(Annotation(label, phrase, rle))
+            area = int(rle_tools.area(rle))
+            if area < max(1.0, min_share * photo.size[0] * photo.size[1]):
+                raise Omitted((SPECKS if area else EMPTY).format("annotations"))
+            phrase = f"{label} of the {part_of}" if part_of else label
+            photo.annotations.append(Annotation(label, phrase, rle))
     faults.finish()
     return _records(file, source or json_path.resolve().parent.name)
 
@@ -108,22 +111,24 @@ def read_panoptic(
     seen: set[Any] = set()
     read: set[Any] = set()
     for index, record in enumerate(file.annotations):
-        with faults.of(f"annotation {index}"):
-            image_id = _key(record, "image_id")
-            photo = file.photos.get(image_id)
-            if photo is None:
-                _refuse_unknown(image_id, file)
-                continue
+        segments = record.get("segments_info") if isinstance(record, dict) else None
+        count = len(segments) if isinstance(segments, list) else 1
+        with faults.of(f"annotation {index}", "segments", count, apart=True):
+            image_id = key_of(record, "image_id")
+            photo = _photo_of(image_id, file, "segments")
             if image_id in seen:
                 raise InputError("one annotation a photo", f"a second one for image {image_id}")
             seen.add(image_id)
             mask = inside(Path(mask_root), field(record, "file_name", str))
-            fault = partial(faults.add, f"annotation {index} ({mask.name})")
-            _segments(record, mask, photo, file, fault, min_share)
+            pixels = np.asfortranarray(_segment_ids(mask, photo.size))
+            given = field(record, "segments_info", list)
+            _segments(given, pixels, photo, file, faults, f"annotation {index} ({mask.name})", min_share)
             read.add(image_id)
     for image_id in [i for i in file.photos if i not in read]:
         if image_id not in seen:
-            faults.add(f"image {image_id}", "expected an annotation, got none")
+            faults.add(f"image {image_id}", "expected an annotation, got none", "photos", was_read=True)
+        else:
+            faults.leave("photos", "photos whose annotation has a fault", f"image {image_id}", was_read=True)
         del file.photos[image_id]
     faults.finish()
     return _records(file, source or json_path.resolve().parent.name)
@@ -132,53 +137,74 @@ def read_panoptic(
 def _open(json_path: Path, image_root: Path, faults: Faults) -> _File:
     content = load_json(json_path, dict)
     images, annotations, categories = (field(content, key, list) for key in ("images", "annotations", "categories"))
-    names: dict[Any, str | None] = {}
-    for record in categories:
-        name = field(record, "name", str)
-        names[_key(record, "id")] = None if name == _BACKGROUND or is_null(name) else words(name)
+    names = {key_of(record, "id"): field(record, "name", str) for record in categories}
+    above = {key_of(record, "id"): str(record.get("supercategory") or "") for record in categories}
+    labels, spoken = labels_of(names), spoken_as(names.values())
     photos: dict[Any, _Photo] = {}
     known: set[Any] = set()
+    taken: dict[Path, str] = {}
     for index, record in enumerate(images):
-        with faults.of(f"image {_name_of(record, index)}"):
-            image_id = _key(record, "id")
+        with faults.of(f"image {_name_of(record, index)}", "photos"):
+            image_id = key_of(record, "id")
             if image_id in known:
                 raise InputError("each image id once", f"{image_id} again")
             known.add(image_id)
-            name = field(record, "file_name", str)
-            path = inside(image_root, name)
-            size = photo_size(path)
-            same_size(f"{path.name}", (field(record, "height", int), field(record, "width", int)), size)
-            unsure = {words(field({"unsure": said}, "unsure", str)) for said in record.get("unsure", ())}
-            photos[image_id] = _Photo(PurePosixPath(name).with_suffix("").as_posix(), path, size, unsure=unsure)
-    return _File(photos, known, names, annotations)
+            unsure = {spoken(field({"unsure": said}, "unsure", str)) for said in record.get("unsure", ())}
+            photos[image_id] = _Photo(*photo_file(record, image_root, taken), unsure=unsure)
+    never = {label for key, label in labels.items() if label and key == 0 and not _is_used(key, annotations)}
+    parents = {words(name) for key, name in above.items() if words(name) != words(names[key])}
+    narrower: dict[str, frozenset[str]] = {}
+    for key, label in labels.items():
+        if label and words(names[key]) in parents:
+            never.add(label)
+            below = {labels[k] for k, name in above.items() if k != key and words(name) == words(names[key])}
+            narrower[label] = narrower.get(label, frozenset()) | {child for child in below if child}
+    return _File(photos, known, labels, annotations, is_coco(names), frozenset(never), narrower)
+
+
+def photo_file(record: Any, image_root: Path, taken: dict[Path, str]) -> tuple[str, Path, tuple[int, int]]:
+    """(id, path, (H, W)) of an image of the file; taken: path -> file name, of the images before.
+
+    Raises InputError for no such photo, another size, and one that another whole path was taken to mean.
+    """
+    name = field(record, "file_name", str)
+    path = inside(image_root, name)
+    other = taken.setdefault(path, name)
+    if other != name:
+        raise InputError("a photo of its own", f"{path.name}, which is also {other!r}", "name both as they lie here")
+    size = photo_size(path)
+    same_size(path.name, (field(record, "height", int), field(record, "width", int)), size)
+    return path.relative_to(image_root).with_suffix("").as_posix(), path, size
+
+
+def _is_used(category: Any, annotations: list[Any]) -> bool:
+    """Whether an annotation, or a segment of one, is of this category."""
+    notes = [note for note in annotations if isinstance(note, dict)]
+    segments = [s for note in notes for s in (note.get("segments_info") or ()) if isinstance(s, dict)]
+    return any(note.get("category_id") == category for note in notes + segments)
 
 
 def _segments(
-    record: Any, mask: Path, photo: _Photo, file: _File, fault: Callable[[str], None], min_share: float
-) -> None:
+    given: list[Any], pixels: np.ndarray[Any, np.dtype[np.uint32]], photo: _Photo, file: _File, faults: Faults,
+    where: str, min_share: float,
+) -> None:  # fmt: skip
     """Append the segments of one panoptic annotation to its photo; a bad segment is one fault."""
-    pixels = np.asfortranarray(_segment_ids(mask, photo.size))
     values, counts = np.unique(pixels, return_counts=True)
     areas = dict(zip(values.tolist(), counts.tolist(), strict=True))
     areas.pop(0, None)  # 0: no segment
-    for segment in field(record, "segments_info", list):
-        try:
-            label = _category(segment, file, photo)
-            area = areas.pop(_key(segment, "id"), 0)
-            if label is None:
-                continue
-            photo.unsure.add(label)
+    for segment in given:
+        with faults.of(where, "segments"):
+            id_ = key_of(segment, "id")
+            area = areas.pop(id_, 0)
+            label = _label(segment, file, photo, "segments")
             if not area:
-                raise InputError("pixels of each segment", f"none of segment {segment['id']}")
-            if _flag(segment, "iscrowd"):
-                photo.crowds.add(label)
-            elif area >= min_share * pixels.size:
-                photo.annotations.append(Annotation(label, label, encode_rle(pixels == segment["id"])))
-        except InputError as error:
-            fault(str(error))
+                raise InputError("pixels of each segment", f"none of segment {id_}")
+            if area < min_share * pixels.size:
+                raise Omitted(SPECKS.format("segments"))
+            photo.annotations.append(Annotation(label, label, encode_rle(pixels == id_)))
     if areas:
         photo.unknown = True
-        fault(f"expected only ids in segments_info, got pixels of {sorted(areas)[:5]}")
+        faults.add(where, f"expected only ids in segments_info, got pixels of {sorted(areas)[:5]}", "ids", len(areas))
 
 
 def _segment_ids(path: Path, size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint32]]:
@@ -195,6 +221,8 @@ def segmentation(value: Any, size: tuple[int, int]) -> Rle:
     if not isinstance(value, list) or not value:
         raise InputError("polygons or RLE", f"{value!r:.60}")
     reach = 2 * max(size)  # the C code allocates by the length of the outline
+    if all(isinstance(n, int | float) for n in value):
+        raise InputError("polygons in a list", f"one list of {len(value)} numbers", "put it in brackets: [[x, y, ...]]")
     for polygon in value:
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise InputError("polygons of at least 3 points (x, y, x, y, ...)", f"{polygon!r:.60}")
@@ -213,34 +241,41 @@ def _text(rle: dict[str, Any]) -> Rle:
     return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
-def _category(record: Any, file: _File, photo: _Photo) -> str | None:
-    """The label of an annotation or segment. Raises InputError, and marks the photo, when it has none."""
+def _label(record: Any, file: _File, photo: _Photo, unit: str) -> str:
+    """The label of an annotation or segment, which is not absent then.
+
+    Raises InputError, and marks the photo, when it has no category; Omitted when its category is no label, and for a
+    crowd.
+    """
     try:
-        key = _key(record, "category_id")
+        key = key_of(record, "category_id")
         if key not in file.categories:
             raise InputError("a category_id of the file's categories", repr(key))
     except InputError:
         photo.unknown = True
         raise
-    return file.categories[key]
+    label = file.categories[key]
+    if label is None:
+        raise Omitted(NO_LABEL.format(unit))
+    photo.unsure.add(label)
+    if file.crowds and is_crowd(record):
+        photo.crowds.add(label)
+        raise Omitted(CROWDS.format(unit))
+    return label
 
 
-def _refuse_unknown(image_id: Any, file: _File) -> None:
-    """An image that was itself a fault is passed over in silence: one fault, not one an annotation."""
+def is_crowd(record: dict[str, Any]) -> bool:
+    """Whether the record says so, in whatever way."""
+    return record.get("iscrowd") not in (None, 0, False, "", "0")
+
+
+def _photo_of(image_id: Any, file: _File, unit: str) -> _Photo:
+    """Raises InputError for an image that the file does not have; Omitted for one that was itself a fault."""
     if image_id not in file.known:
         raise InputError("an image_id of the file's images", repr(image_id))
-
-
-def _key(record: Any, key: str) -> Any:
-    """An id: COCO uses whole numbers, others text."""
-    value = record.get(key) if isinstance(record, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise InputError(f'a record with "{key}"', f"{record!r:.60}")
-    return value
-
-
-def _flag(record: Any, key: str) -> bool:
-    return bool(record.get(key, 0))
+    if image_id not in file.photos:
+        raise Omitted(NO_PHOTO.format(unit))
+    return file.photos[image_id]
 
 
 def _name_of(record: Any, index: int) -> str:
@@ -248,16 +283,12 @@ def _name_of(record: Any, index: int) -> str:
 
 
 def _records(file: _File, source: str) -> list[AnnotatedPhoto]:
-    vocabulary = {label for label in file.categories.values() if label is not None}
-    return [
-        AnnotatedPhoto(
-            photo.id,
-            photo.path,
-            photo.size,
-            tuple(photo.annotations),
-            source,
-            looked_for(() if photo.unknown else vocabulary, {a.label for a in photo.annotations}, photo.unsure),
-            frozenset(photo.crowds),
-        )
-        for photo in file.photos.values()
-    ]
+    vocabulary = {label for label in file.categories.values() if label is not None} - file.never
+    found = []
+    for photo in file.photos.values():
+        here = {note.label for note in photo.annotations}
+        hidden = {label for name in here | photo.unsure for label in file.narrower.get(name, ())}
+        absent = looked_for(() if photo.unknown else vocabulary, here, photo.unsure | hidden)
+        notes, uncounted = tuple(photo.annotations), frozenset(photo.crowds)
+        found.append(AnnotatedPhoto(photo.id, photo.path, photo.size, notes, source, absent, uncounted))
+    return found

@@ -1,29 +1,30 @@
 """COCO instances as records, one annotation after the other, from files of any size.
 
 In: the JSON, the folder of its photos. Out: one record an annotation, in the order of the file. Memory
-holds the list of photos and of categories, never the annotations. Crowds are left out. What is
+holds the list of photos and of categories, never the annotations. Crowds are as in `data.coco`. What is
 absent is not said here: `data.coco.read_instances` tells it, with the whole file in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pycocotools import mask as rle_tools
 
 from miras.core.errors import InputError
 from miras.core.types import Rle
-from miras.data.checks import Faults, OnFault, field, inside, photo_size, same_size
+from miras.data.checks import Faults, OnFault, field, key_of, lies_in
+from miras.data.coco import CROWDS, NO_LABEL, NO_PHOTO, is_crowd, photo_file
 from miras.data.coco import segmentation as any_segmentation
+from miras.data.left_out import Omitted
 from miras.data.places import split_places
 from miras.data.record import Record
 from miras.data.single import id_of, single, split_of
 from miras.data.stream import items
-from miras.data.vocabulary import is_null, words
-
-_BACKGROUND = "_background_"
+from miras.data.vocabulary import is_coco, labels_of
 
 
 class Photo(NamedTuple):
@@ -47,39 +48,51 @@ def read(
     faults = Faults(json_path, on_fault)
     image_root = image_root or photos_beside(json_path)
     source, split = source or json_path.resolve().parent.name, split or split_of(json_path.stem)
-    labels = categories(json_path, faults)
+    names = categories(json_path, faults)
+    labels, has_crowds = labels_of(names), is_coco(names)
     photos, known = images(json_path, image_root, faults)
+    drawn: set[Any] = set()
+    used: set[Any] = set()
     seen = {} if seen is None else seen
     for index, note in enumerate(items(json_path, "annotations")):
-        with faults.of(f"annotation {_name(note, index)}"):
+        with faults.of(f"annotation {_name(note, index)}", "annotations"):
             image_id = key_of(note, "image_id")
-            photo = photos.get(image_id)
-            if photo is None:
-                if image_id not in known:
-                    raise InputError("an image_id of the file's images", repr(image_id))
-                continue
+            if image_id not in known:
+                raise InputError("an image_id of the file's images", repr(image_id))
+            if image_id not in photos:
+                raise Omitted(NO_PHOTO.format("annotations"))
+            drawn.add(image_id)
+            photo = photos[image_id]
             label = labels.get(key_of(note, "category_id"), "")
             if label == "":
                 raise InputError("a category_id of the file's categories", repr(note["category_id"]))
-            if label is None or note.get("iscrowd"):
-                continue
+            if label is None:
+                raise Omitted(NO_LABEL.format("annotations"))
+            if has_crowds and is_crowd(note):
+                raise Omitted(CROWDS.format("annotations"))
             rle = segmentation(note.get("segmentation"), photo.size)
             count = seen[split, photo.id] = seen.get((split, photo.id), 0) + 1
+            used.add(image_id)
+            meta = {"label": label, "annotation": note.get("id", index)}
             yield single(
                 photo.path, photo.size, label, rle, split=split, source=source, image_id=photo.id,
                 id=id_of(source, split, f"{photo.id}-{count}"),
-                meta={"label": label, "annotation": note.get("id", index)},
+                meta={**meta, "iscrowd": 1} if is_crowd(note) else meta,
             )  # fmt: skip
+    for image_id, photo in photos.items():
+        if image_id not in used:
+            reason = "photos of which no annotation can be used" if image_id in drawn else "photos without annotations"
+            faults.leave("photos", reason, photo.path.name, was_read=True)
     faults.finish()
 
 
-def categories(json_path: Path, faults: Faults) -> dict[Any, str | None]:
-    """id -> label in words, None where the name says that there is no label."""
-    found: dict[Any, str | None] = {}
+def categories(json_path: Path, faults: Faults) -> dict[Any, str]:
+    """id -> name as the file has it; `vocabulary.labels_of` makes labels of them."""
+    found: dict[Any, str] = {}
     for index, record in enumerate(items(json_path, "categories")):
-        with faults.of(f"category {_name(record, index)}"):
+        with faults.of(f"category {_name(record, index)}", "categories"):
             name = field(record, "name", str)
-            found[key_of(record, "id")] = None if name == _BACKGROUND or is_null(name) else words(name)
+            found[key_of(record, "id")] = name
     return found
 
 
@@ -89,19 +102,16 @@ def images(
     """(id -> photo for those that can be used, all ids of the file). wanted: only these ids."""
     photos: dict[Any, Photo] = {}
     known: set[Any] = set()
+    taken: dict[Path, str] = {}
     for index, record in enumerate(items(json_path, "images")):
-        with faults.of(f"image {_name(record, index)}"):
+        with faults.of(f"image {_name(record, index)}", "photos"):
             image_id = key_of(record, "id")
             if image_id in known:
                 raise InputError("each image id once", f"{image_id} again")
             known.add(image_id)
             if wanted is not None and image_id not in wanted:
-                continue
-            name = field(record, "file_name", str)
-            path = inside(image_root, name)
-            size = photo_size(path)
-            same_size(path.name, (field(record, "height", int), field(record, "width", int)), size)
-            photos[image_id] = Photo(PurePosixPath(name).with_suffix("").as_posix(), path, size)
+                raise Omitted("photos that nothing refers to")
+            photos[image_id] = Photo(*photo_file(record, image_root, taken))
     return photos, known
 
 
@@ -126,21 +136,14 @@ def photos_beside(json_path: Path) -> Path:
         *split_places(above, split), above / "images" / split, above / "images",
         above / "images" / "train2014", above / "images" / "mscoco" / "images" / "train2014", above / "train2014",
     )  # fmt: skip
-    names: list[str] = []
-    for record in items(json_path, "images"):
-        if isinstance(record, dict) and isinstance(record.get("file_name"), str):
-            names.append(record["file_name"])
-        if len(names) == 20:
-            break
-    return next((place for name in names for place in places if (place / name).is_file()), folder / "images")
+    return first_with(items(json_path, "images"), places) or folder / "images"
 
 
-def key_of(record: Any, key: str) -> Any:
-    """An id: COCO has whole numbers, others text. Raises InputError for anything else."""
-    value = record.get(key) if isinstance(record, dict) else None
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise InputError(f'a record with "{key}"', f"{record!r:.60}")
-    return value
+def first_with(records: Iterable[Any], places: Sequence[Path]) -> Path | None:
+    """The first folder that holds one of the first 20 files that the records name; None where none does."""
+    named = (r["file_name"] for r in records if isinstance(r, dict) and isinstance(r.get("file_name"), str))
+    names = list(islice(named, 20))
+    return next((place for name in names for place in places if lies_in(place, name)), None)
 
 
 def _name(record: Any, index: int) -> str:

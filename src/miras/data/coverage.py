@@ -1,6 +1,6 @@
 """What the labels of a training set leave out: the one place that says where unlabelled does not mean absent.
 
-In: the name of a set. Out: its `Coverage`. Knows no photo. Judged by looking at the photos of each set.
+In: a photo of a set. Out: its `Coverage`. Knows no file. Judged by looking at the photos of each set.
 """
 
 from __future__ import annotations
@@ -27,20 +27,19 @@ class Coverage:
     joined: bool = False
 
 
-def of(source: str) -> Coverage:
-    """The coverage of a set; one that is not in `COVERAGE` was labelled as its reader says."""
-    return COVERAGE.get(source, _FULL)
+def of(photo: AnnotatedPhoto) -> Coverage:
+    """What the set of a photo covers; a photo of no set (`limited`) was labelled as its reader says.
+
+    The name of its source does not tell: anybody may have a folder of flowers.
+    """
+    return COVERAGE.get(photo.set_name, _FULL)
 
 
 def limited(photo: AnnotatedPhoto) -> AnnotatedPhoto:
-    """The photo with only those labels in its vocabulary that its set looks for in every photo."""
-    looked = of(photo.source).looked
-    return photo if looked is None else replace(photo, vocabulary=photo.vocabulary & looked)
-
-
-def is_partial(source: str) -> bool:
-    """Whether the set labels one kind of thing, so that what has no mask may be there all the same."""
-    return of(source).looked is not None
+    """A photo of one of the sets, told as such, with only those labels in its vocabulary that are looked for always."""
+    looked = COVERAGE[photo.source].looked
+    vocabulary = photo.vocabulary if looked is None else photo.vocabulary & looked
+    return replace(photo, vocabulary=vocabulary, set_name=photo.source)
 
 
 def _groups(names: str) -> frozenset[str]:

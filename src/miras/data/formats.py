@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from miras.core.errors import InputError
-from miras.data.checks import OnFault, load_json
+from miras.core.types import AnnotatedPhoto
+from miras.data.carry import Carrier
+from miras.data.checks import Faults, OnFault, files_in, load_json
 from miras.data.contents import File
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
 from miras.data.identity import Folders, named
+from miras.data.left_out import LeftOut
 from miras.data.places import LOOKS, split_folders, split_of
 from miras.data.record import Record, regions_of
 from miras.data.single import records_of
@@ -49,21 +52,28 @@ FORMATS: dict[str, Format] = {
     "indexed-png": Format(True, True, "one label a pixel: images/, masks/*.png, labels.txt"),
     "refcoco": Format(True, True, "referring expressions: refs(NAME).json or .p, instances.json, images/"),
     "labelme": Format(True, True, "LabelMe: a JSON with shapes beside each photo"),
+    "yolo": Format(True, True, "YOLO for segmentation: data.yaml, images/, labels/*.txt with an outline a line"),
+    "label-studio": Format(True, True, "Label Studio: export JSON (or JSON_MIN), photos beside it"),
+    "cvat": Format(True, False, "CVAT: XML for images or for video 1.1, images/"),
+    "supervisely": Format(True, False, "Supervisely: meta.json, and in each dataset ann/*.json and img/"),
 }
 """Name -> what it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was written. records: taken in; regions: masks in the files; losses: what the format cannot hold."""
+    """What was written. records: taken in; regions: masks in the files; losses: what the format cannot hold; carried:
+    what became of the photos' metadata."""
 
     records: int
     regions: int
     losses: Losses = field(default_factory=Losses)
+    carried: Carrier = field(default_factory=Carrier)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; losses as sentences."""
-        return {"records": self.records, "regions": self.regions, "losses": self.losses.lines()}
+        plain = {"records": self.records, "regions": self.regions, "losses": self.losses.lines()}
+        return {**plain, "metadata": self.carried.counts()}
 
 
 def read_records(
@@ -84,17 +94,23 @@ def read_records(
 
 
 def write_records(
-    records: Iterable[Record], out: Path | str, format: str, *, photos: Photos = "copy", on_fault: OnFault | None = None
-) -> Report:
+    records: Iterable[Record], out: Path | str, format: str, *, photos: Photos = "copy",
+    on_fault: OnFault | None = None, keep_metadata: bool = False,
+) -> Report:  # fmt: skip
     """Write records at `out`, whole or not at all. A folder; "jsonl": a file; "prist": a folder or its JSON.
 
     photos: "copy", "link" (hard links, copies where there can be none), or "reference" (miras and labelme
     note the way to them; jsonl always does). Formats of annotations take every region of every record, each
-    (photo, words, mask) once. A record that cannot be written, such as one without its photo, is left out
-    and told to `on_fault`; without it InputError says so and nothing is written. Raises InputError for no
-    records, a folder that holds something already, and photos by reference where the format has none.
+    (photo, words, mask) once. Copied and embedded photos lose what their files say beside the pixels (place, time,
+    camera, comments), unless keep_metadata; links cannot. A record that cannot be written, such as one without its
+    photo, is left out and told to `on_fault`; without it InputError says so and nothing is written. Raises
+    InputError for no records, a folder that holds something already, and photos by reference where the format
+    has none.
     """
     _known(format)
+    if not FORMATS[format].writes:
+        written = ", ".join(name for name, each in FORMATS.items() if each.writes)
+        raise InputError(f"a format that can be written ({written})", repr(format))
     out = Path(out)
     if photos == "reference" and format not in ("miras", "jsonl", "prist", "labelme"):
         raise InputError(f"photos copied or linked for {format}", "reference", "choose link: it takes no room")
@@ -102,14 +118,15 @@ def write_records(
     first = next(records, None)
     if first is None:
         raise InputError("at least one record to write", "none")
+    carrier = Carrier(keep_metadata)
     records = named(chain([first], records))
     if format in ("miras", "jsonl", "prist"):
-        return _write_talk(records, out, format, photos, on_fault)
+        return _write_talk(records, out, format, photos, on_fault, carrier)
     lost = Losses()
     pictures, count = gather(records, lost, questions=format in ("reasonseg", "instructpart"), on_fault=on_fault)
     if not pictures:
         raise InputError("at least one mask to write", f"none in {count} records")
-    return Report(count, _in_whole(out, _writer(format), pictures, Album(photos), lost), lost)
+    return Report(count, _in_whole(out, _writer(format), pictures, Album(photos, carrier), lost), lost, carrier)
 
 
 Reader = Callable[[Path, OnFault | None], Iterator[Record]]
@@ -125,22 +142,26 @@ def _known(format: str) -> None:
 
 def _reader(format: str, instruction: int) -> Reader:
     from miras.data import jsonl, labelme, parquet, prist, reasonseg, refcoco
+    from miras.data.tools import cvat, label_studio, supervisely, yolo
 
     readers: dict[str, Reader] = {
         "miras": parquet.read, "jsonl": jsonl.read_jsonl, "prist": prist.read, "reasonseg": reasonseg.read,
         "refcoco": refcoco.read, "labelme": labelme.read, "coco": _instances, "coco-panoptic": _panoptic,
         "indexed-png": _indexed, "instructpart": lambda path, on_fault: _instructpart(path, on_fault, instruction),
+        "yolo": yolo.read, "label-studio": label_studio.read, "cvat": cvat.read, "supervisely": supervisely.read,
     }  # fmt: skip
     return readers[format]
 
 
 def _writer(format: str) -> Writer:
     from miras.data import coco_write, indexed_write, instructpart_write, labelme, reasonseg
+    from miras.data.tools import label_studio_write, yolo_write
 
     writers: dict[str, Writer] = {
         "reasonseg": reasonseg.write, "labelme": labelme.write, "coco": coco_write.write_instances,
         "coco-panoptic": coco_write.write_panoptic, "refcoco": coco_write.write_refs,
         "indexed-png": indexed_write.write, "instructpart": instructpart_write.write,
+        "yolo": yolo_write.write, "label-studio": label_studio_write.write,
     }  # fmt: skip
     return writers[format]
 
@@ -152,7 +173,7 @@ def _instances(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import coco_stream
 
     seen: dict[tuple[str, str], int] = {}
-    for file, source, split in _jsons(path, "instances"):
+    for file, source, split in _jsons(path, "instances", on_fault):
         yield from coco_stream.read(file, on_fault=on_fault, source=source, split=split, seen=seen)
 
 
@@ -160,106 +181,116 @@ def _panoptic(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data.read import read
 
     seen: dict[tuple[str, str], int] = {}
-    for file, source, split in _jsons(path, "panoptic"):
+    for file, source, split in _jsons(path, "panoptic", on_fault):
         photos = read(file, "coco-panoptic", on_fault)
         photos = [replace(photo, source=source) for photo in photos] if source else photos
+        _count_bare(photos, on_fault)
         yield from records_of(photos, split or split_of(file.stem), seen=seen)
 
 
-def _jsons(path: Path, kind: str) -> list[tuple[Path, str, str]]:
+def _count_bare(photos: Iterable[AnnotatedPhoto], on_fault: OnFault | None) -> None:
+    """Photos that give no record are left out."""
+    for photo in photos:
+        if not photo.annotations:
+            LeftOut.of(on_fault).leave("photos", "photos without annotations", photo.path.name, was_read=True)
+
+
+def _jsons(path: Path, kind: str, on_fault: OnFault | None) -> list[tuple[Path, str, str]]:
     """(file, source, split) of the JSON files of COCO at a path; source and split "" where the file itself tells them.
 
     The file itself, the only one of the folder, or those named after their kind; and those in folders of splits.
     """
     if path.is_file():
         return [(path, "", "")]
-    here = path if any(path.glob("*.json")) else path / "annotations"
+    faults = Faults(path, on_fault)
+    here = path if files_in(path, "*.json") else path / "annotations"
     has = partial(_has_coco, kind)
-    found = [(file, "", "") for file in _of_kind(here, kind)] if any(here.glob("*.json")) else []
+    found = [(file, "", "") for file in _of_kind(here, kind, faults)] if files_in(here, "*.json") else []
     inside = [(folder, split) for folder, split in split_folders(path, None if found else has) if folder != path]
+    read = [here]
     for folder, split in inside:
         if has(folder):
-            found += [(file, path.resolve().name, split) for file in _of_kind(folder, kind)]
-    return found or [(file, "", "") for file in _of_kind(here, kind)]  # raises: there is none
+            found += [(file, path.resolve().name, split) for file in _of_kind(folder, kind, faults)]
+            read.append(folder)
+    found = found or [(file, "", "") for file in _of_kind(here, kind, faults)]  # raises: there is none
+    faults.unread(path, read, "*.json")
+    return found
 
 
-def _of_kind(folder: Path, kind: str) -> list[Path]:
-    files = sorted(file for file in folder.glob("*.json") if not file.name.startswith("."))
+def _of_kind(folder: Path, kind: str, faults: Faults) -> list[Path]:
+    files = faults.files(folder, "*.json")
     named = [file for file in files if file.name.startswith(kind)]
     if len(files) != 1 and not named:
         got = ", ".join(file.name for file in files[:5]) or "none"
         raise InputError(f"one JSON file, or {kind}_*.json, in {folder}", got, "name the file itself")
+    for file in files if named else ():
+        if file not in named:
+            faults.leave("files", f"JSON files that are not called {kind}", file.name)
     return named or files
 
 
 def _has_coco(kind: str, folder: Path) -> bool:
     """Whether a folder itself holds a COCO JSON with masks of this kind."""
     wanted = {"images", "annotations", "segmentation" if kind == "instances" else "segments_info"}
-    files = [file for file in sorted(folder.glob("*.json")) if not file.name.startswith(".")]
-    return any(wanted <= keys(file) for file in files[:LOOKS])
+    return any(wanted <= keys(file) for file in files_in(folder, "*.json")[:LOOKS])
 
 
 def _has_masks(folder: Path) -> bool:
     """Whether a folder holds something of indexed PNG or InstructPart."""
-    return (folder / "masks").is_dir() or (folder / "labels.txt").is_file() or any(folder.glob("data_*.json"))
+    return (folder / "masks").is_dir() or (folder / "labels.txt").is_file() or bool(files_in(folder, "data_*.json"))
 
 
 def _indexed(path: Path, on_fault: OnFault | None) -> Iterator[Record]:
     from miras.data import indexed_png
 
     told_apart, seen = Folders(), dict[tuple[str, str], int]()
-    for folder, split in split_folders(path, _has_masks):
+    folders = split_folders(path, _has_masks)
+    Faults(path, on_fault).unread(path, [folder for folder, _ in folders], "labels.txt")
+    for folder, split in folders:
         # Specks too: a copy holds what the original holds.
-        photos = indexed_png.read(folder, path.resolve().name, min_share=0.0, on_fault=on_fault)
-        yield from records_of(told_apart(photos, folder), split, seen=seen)
+        found = list(indexed_png.photos(folder, path.resolve().name, min_share=0.0, on_fault=on_fault))
+        photos = told_apart([photo for photo, _ in found], folder)
+        _count_bare(photos, on_fault)
+        metas = [{} if void is None else {"ignore": void} for _, void in found]
+        yield from records_of(photos, split, metas=metas, seen=seen)
 
 
 def _instructpart(path: Path, on_fault: OnFault | None, instruction: int) -> Iterator[Record]:
     from miras.data import instructpart
 
+    folders = split_folders(path, _has_masks)
+    Faults(path, on_fault).unread(path, [folder for folder, _ in folders], "data_*.json")
     told_apart, seen = Folders(), dict[tuple[str, str], int]()
-    for folder, split in split_folders(path, _has_masks):
+    for folder, split in folders:
         photos = told_apart(instructpart.read(folder, on_fault), folder)
-        file = next(folder.glob("data_*.json"))
-        told = _told(load_json(file, list))
+        (file,) = files_in(folder, "data_*.json")
+        told = instructpart.told(load_json(file, list))
         metas = [{"part": True, "instructpart": told.get(photo.path.stem, {})} for photo in photos]
         yield from records_of(photos, split or split_of(file.stem), instruction, metas, seen)
-
-
-def _told(items: list[Any]) -> dict[str, dict[str, str]]:
-    """Stem of the files of a part -> the words that InstructPart has for it."""
-    found: dict[str, dict[str, str]] = {}
-    for item in items:
-        for part in (item.get("part_list") or ()) if isinstance(item, dict) else ():
-            if isinstance(part, dict) and isinstance(part.get("object"), str) and isinstance(part.get("part"), str):
-                stem = f"{Path(str(item.get('image_path'))).stem}-{part['object']}-{part['part']}".replace(" ", "_")
-                keys = ("object", "part", "affordance", "action")
-                found[stem] = {key: part[key] for key in keys if isinstance(part.get(key), str)}
-    return found
 
 
 # Writing
 
 
 def _write_talk(
-    records: Iterator[Record], out: Path, format: str, photos: Photos, on_fault: OnFault | None
-) -> Report:  # fmt: skip
+    records: Iterator[Record], out: Path, format: str, photos: Photos, on_fault: OnFault | None, carrier: Carrier
+) -> Report:
     """The formats that hold conversations."""
     from miras.data import jsonl, parquet, prist
 
     passed = _Passed(records, format, on_fault)
     told = None if on_fault is None else passed.refused
     if format == "miras":
-        count = parquet.write(passed, out, photos=photos, on_fault=told)
+        count = parquet.write(passed, out, photos=photos, on_fault=told, carrier=carrier)
     elif format == "jsonl":
-        count = jsonl.write_jsonl(passed, out)
+        count = jsonl.write_jsonl(carrier.records(passed), out)
     else:
         file = out if out.suffix == ".json" else out / "test.json"
         names = prist.PhotoNames()
         count = prist.write(passed, file, on_fault=told, names=names)
         if photos != "reference":
-            _place(names.taken, file.parent / "images", photos)
-    return Report(count, passed.regions, passed.lost)
+            _place(names.taken, file.parent / "images", Album(photos, carrier))
+    return Report(count, passed.regions, passed.lost, carrier)
 
 
 class _Passed:
@@ -291,9 +322,8 @@ class _Passed:
             self._on_fault(fault)
 
 
-def _place(held: dict[str, File], folder: Path, photos: Photos) -> None:
+def _place(held: dict[str, File], folder: Path, album: Album) -> None:
     """Photos under the names that PRIST has for them."""
-    album = Album(photos)
     for name, (path, data) in held.items():
         placed = folder / album.place(Picture(path, name, path, (0, 0), data), folder, Path(name).stem)
         placed.replace(folder / name)

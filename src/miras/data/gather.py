@@ -6,9 +6,7 @@ Masks stay run lengths in memory. Knows no file format.
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,8 +19,10 @@ from pycocotools import mask as rle_tools
 from miras.core.errors import InputError
 from miras.core.photo import read_photo
 from miras.core.types import Operator, Rle
+from miras.data.carry import Carrier
 from miras.data.checks import OnFault
 from miras.data.identity import Names, file_key, told_apart
+from miras.data.left_out import LeftOut
 from miras.data.places import split_named
 from miras.data.record import Record
 from miras.data.single import request
@@ -117,6 +117,8 @@ def gather(
             elif (again := (key, shown.split, shown.phrase, shown.rle["counts"])) not in seen:
                 seen.add(again)
                 picture.shown.append(shown)
+            else:
+                LeftOut.of(on_fault).leave("masks", "masks given twice (photo, words and pixels)", record["id"])
     found = [picture for picture in pictures.values() if picture.shown]
     _tell_apart(found)
     return found, count
@@ -163,9 +165,11 @@ def _count_losses(record: Record, lost: Losses, questions: bool) -> None:
 class Album:
     """Puts photos into folders, each under a name of its own."""
 
-    def __init__(self, mode: Photos) -> None:
-        """mode: "copy", or "link" (hard links; copies where there can be none)."""
+    def __init__(self, mode: Photos, carrier: Carrier | None = None) -> None:
+        """mode: "copy", or "link" (hard links; copies where there can be none). carrier: what becomes of metadata; by
+        default it is left out of copies."""
         self.mode = mode
+        self._carrier = carrier or Carrier()
         self._taken: set[tuple[Path, str]] = set()
         self._placed: dict[tuple[Path, Any], str] = {}
 
@@ -191,14 +195,11 @@ class Album:
         name = stem + (picture.path.suffix.lower() or ".jpg")
         folder.mkdir(parents=True, exist_ok=True)
         if picture.data is not None:
-            (folder / name).write_bytes(picture.data)
+            (folder / name).write_bytes(self._carrier.clean(picture.data))
         elif self.mode == "link":
-            try:
-                os.link(picture.path.resolve(), folder / name)
-            except OSError:
-                shutil.copyfile(picture.path, folder / name)
+            self._carrier.link(picture.path, folder / name)
         else:
-            shutil.copyfile(picture.path, folder / name)
+            self._carrier.copy(picture.path, folder / name)
         return name
 
     def place_jpeg(self, picture: Picture, folder: Path, stem: str, lost: Losses) -> None:

@@ -9,8 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from miras.core.errors import InputError
+from miras.data.checks import files_in
 from miras.data.places import folders, split_named
 from miras.data.stream import keys
+from miras.data.tools import sniff
+from miras.data.tools.label_studio import is_task
+
+ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 
 UNDIVIDED = frozenset({"miras", "jsonl", "prist", "refcoco"})
 """Formats of which a dataset lies in one folder."""
@@ -20,6 +25,8 @@ def guess_format(path: Path) -> str:
     """The name of the format. Raises InputError for a missing path, and when none or several fit."""
     if not path.exists():
         raise InputError("a dataset", f"no file or folder {path}")
+    if path.is_file() and path.suffix.lower() in ARCHIVES:
+        raise InputError("a dataset that is unpacked", str(path), "unpack it and name the folder")
     found = _of_file(path) if path.is_file() else _of_folder(path)
     if len(found) != 1:
         got = " or ".join(sorted(found)) if found else "files of no format that is known"
@@ -29,6 +36,8 @@ def guess_format(path: Path) -> str:
 
 def _of_file(path: Path) -> set[str]:
     ending = path.suffix.lower()
+    if tool := sniff.of_file(path):
+        return tool
     if ending in (".parquet", ".jsonl", ".p"):
         return {{".parquet": "miras", ".jsonl": "jsonl", ".p": "refcoco"}[ending]}
     return _of_keys(keys(path)) if ending == ".json" else set()
@@ -46,23 +55,23 @@ def _of_folder(path: Path) -> set[str]:
 
 def _of_places(path: Path, places: Sequence[Path]) -> set[str]:
     """By the names of files; only then by what JSON files hold."""
-    named: set[str] = set()
-    if any(path.glob("*.parquet")) or any((path / "data").glob("*.parquet")):
+    named = sniff.of_folder(path)
+    if files_in(path, "*.parquet") or files_in(path / "data", "*.parquet"):
         named.add("miras")
-    if any(path.glob("*.jsonl")):
+    if files_in(path, "*.jsonl"):
         named.add("jsonl")
     for folder in places:
         if (folder / "labels.txt").is_file() and (folder / "masks").is_dir():
             named.add("indexed-png")
-        if any(folder.glob("data_*.json")) and (folder / "masks").is_dir():
+        if files_in(folder, "data_*.json") and (folder / "masks").is_dir():
             named.add("instructpart")
-    if any(path.glob("*refs(*).json")) or any(path.glob("*refs(*).p")):
+    if files_in(path, "*refs(*).json") or files_in(path, "*refs(*).p"):
         named.add("refcoco")
     if named:
         return named
     for folder in places:
         # A folder with one JSON a photo is told by its first; others have few.
-        for file in sorted(folder.glob("*.json"))[:3]:
+        for file in files_in(folder, "*.json")[:3]:
             named |= _of_keys(keys(file))
     return named
 
@@ -73,6 +82,8 @@ def _of_keys(found: set[str]) -> set[str]:
         return {"reasonseg" if "text" in found else "labelme"}
     if "segments_info" in found:
         return {"coco-panoptic"}
+    if is_task(found):
+        return {"label-studio"}
     if {"images", "annotations"} <= found:
         return {"coco"}
     if "dialogue" in found:

@@ -14,7 +14,7 @@ from typing import Any
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import Faults, OnFault, field, index_image, inside, load_json, photo_size
+from miras.data.checks import Faults, OnFault, field, files_in, inside, is_valid, load_json, mask_image, photo_size
 from miras.data.identity import united
 
 INSTRUCTIONS = 6
@@ -35,10 +35,12 @@ def read(folder: Path | str, on_fault: OnFault | None = None) -> list[AnnotatedP
     photos: list[AnnotatedPhoto] = []
     names: dict[str, str] = {}
     for index, record in enumerate(load_json(file, list)):
-        with faults.of(f"record {index}"):
+        parts = record.get("part_list") if isinstance(record, dict) else None
+        count = len(parts) if isinstance(parts, list) else 1
+        with faults.of(f"record {index}", "parts", count, apart=True):
             name = field(record, "image_path", str)
             for number, part in enumerate(field(record, "part_list", list)):
-                with faults.of(f"record {index} ({name}), part {number}"):
+                with faults.of(f"record {index} ({name}), part {number}", "parts"):
                     photos.append(_item(folder, name, part, names))
     faults.finish()
     return photos
@@ -49,8 +51,21 @@ def merge(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
     return united(photos)
 
 
+def told(items: list[Any]) -> dict[str, dict[str, str]]:
+    """Stem of the files of a part -> the words that InstructPart has for it."""
+    found: dict[str, dict[str, str]] = {}
+    for item in items:
+        parts = item.get("part_list") if isinstance(item, dict) else None
+        for part in parts if isinstance(parts, list) else ():
+            if isinstance(part, dict) and isinstance(part.get("object"), str) and isinstance(part.get("part"), str):
+                stem = f"{Path(str(item.get('image_path'))).stem}-{part['object']}-{part['part']}".replace(" ", "_")
+                keys = ("object", "part", "affordance", "action")
+                found[stem] = {k: part[k] for k in keys if isinstance(part.get(k), str) and is_valid(part[k])}
+    return found
+
+
 def _data_file(folder: Path) -> Path:
-    files = sorted(folder.glob("data_*.json"))
+    files = files_in(folder, "data_*.json")
     if len(files) != 1:
         got = "none" if not files else ", ".join(f.name for f in files)
         raise InputError(f"one data_*.json in {folder}", got, "name the folder of one split")
@@ -61,8 +76,9 @@ def _item(folder: Path, image: str, part: Any, names: dict[str, str]) -> Annotat
     """One part. names: id -> the image path that it stands for."""
     thing, name = field(part, "object", str), field(part, "part", str)
     instructions = tuple(field(part, "instruction", list))
-    if len(instructions) != INSTRUCTIONS or not all(isinstance(text, str) and text.strip() for text in instructions):
-        raise InputError(f"{INSTRUCTIONS} instructions", f"{len(instructions)} ({instructions!r:.80})")
+    said = [text for text in instructions if isinstance(text, str) and text.strip() and is_valid(text)]
+    if len(instructions) != INSTRUCTIONS or len(said) != INSTRUCTIONS:
+        raise InputError(f"{INSTRUCTIONS} instructions", f"{len(instructions)} ({instructions!a:.80})")
     stem = f"{Path(image).stem}-{thing}-{name}".replace(" ", "_")
     path = inside(folder / "images", f"{stem}.jpg")
     size = photo_size(path)
@@ -79,8 +95,7 @@ def _id(image: str, names: dict[str, str]) -> str:
 
 
 def _mask(path: Path, size: tuple[int, int]) -> Mask:
-    pixels = index_image(path, size)
-    mask: Mask = pixels > int(pixels.max()) // 2  # 0/255 as shipped, 0/1 as some copies have it
+    mask = mask_image(path, size)  # 0/255 as shipped, 0/1 as some copies have it
     if not mask.any():
         raise InputError("a mask with selected pixels", f"{path.name} with none")
     return mask

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from miras.core.errors import InputError
-from miras.data.checks import Faults, OnFault, field
+from miras.core.text import decoded, opened
+from miras.data.checks import Faults, OnFault, field, files_in
 from miras.data.record import Record, RegionRecord, TurnRecord
 
 MAX_LINE = 256 * 2**20
@@ -36,7 +37,7 @@ def read_jsonl(path: Path | str, on_fault: OnFault | None = None) -> Iterator[Re
     """
     path = Path(path)
     if path.is_dir():
-        files = sorted(path.glob("*.jsonl"))
+        files = files_in(path, "*.jsonl")
         if len(files) != 1:
             got = ", ".join(file.name for file in files[:5]) or "none"
             raise InputError(f"one JSONL file in {path}", got, "name the file itself")
@@ -44,11 +45,9 @@ def read_jsonl(path: Path | str, on_fault: OnFault | None = None) -> Iterator[Re
     faults = Faults(path, on_fault)
     root = path.resolve().parent
     for number, line in _lines(path, faults):
-        with faults.of(f"line {number}"):
+        with faults.of(f"line {number}", "lines"):
             try:
-                value = json.loads(line.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise InputError("text in UTF-8", f"byte 0x{line[error.start]:02x} at {error.start + 1}") from error
+                value = json.loads(decoded(line, f"line {number}"))
             except (ValueError, RecursionError) as error:
                 raise InputError("a JSON object", str(error)) from error
             yield located(checked(value), root)
@@ -119,20 +118,22 @@ def relative(image: str, root: Path) -> str:
 def _lines(path: Path, faults: Faults) -> Iterator[tuple[int, bytes]]:
     """(number from 1, bytes) of the lines that hold something."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             number = 0
             while line := file.readline(MAX_LINE + 1):
                 number += 1
                 if len(line) > MAX_LINE and not line.endswith(b"\n"):
-                    faults.add(f"line {number}", f"expected at most {MAX_LINE} bytes, got more; is it JSON lines?")
+                    what = f"expected at most {MAX_LINE} bytes, got more; is it JSON lines?"
+                    faults.add(f"line {number}", what, "lines")
                     while (line := file.readline(MAX_LINE)) and not line.endswith(b"\n"):
                         pass
                     continue
-                line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
                 if line.strip():
                     yield number, line
     except OSError as error:
         raise InputError("a JSONL file", f"{path} ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InputError("text in UTF-8, or whole UTF-16", f"{path}: {error.reason}", "save it as UTF-8") from error
 
 
 def _line(value: dict[str, Any]) -> bytes:
@@ -164,10 +165,7 @@ def _turn(turn: Any) -> TurnRecord:
 
 
 def _text(record: Any, key: str) -> None:
-    try:
-        field(record, key, str).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InputError(f'"{key}" in valid Unicode', f"{record[key]!a:.60}") from error
+    field(record, key, str)
 
 
 def _only(record: Any, keys: frozenset[str]) -> None:

@@ -1,10 +1,12 @@
 """LabelMe: one JSON a photo, with polygons, rectangles, circles and masks.
 
 In: a JSON, or a folder of them, with the folders inside it (train, val and test are splits). Out: one record a
-region; shapes of one label and one `group_id` are one region. The other way: one JSON beside each photo.
+region; shapes of one label and one `group_id` are one region. Shapes without an inside (lines, points) are left out and
+counted, as is what LabelMe calls `__ignore__` and `_background_`. The other way: one JSON beside each photo.
 A mask is written as polygons along its pixel edges, one for each 4-connected part, grouped; LabelMe has no
 holes, so a mask with holes is one `mask` shape (PNG). Both read back exactly. A pixel belongs to an
-outline when its centre lies inside. Source: github.com/wkentaro/labelme, versions 4 and 5.
+outline when its centre lies inside. Sources: github.com/wkentaro/labelme, versions 4 and 5; X-AnyLabeling's
+shapes with turned corners.
 """
 
 from __future__ import annotations
@@ -15,24 +17,51 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from miras.core import photo as core_photo
 from miras.core.errors import InputError
-from miras.core.masks import box_of, decode_rle, encode_rle, mask_to_polygons, polygons_to_mask, ring_area, union
+from miras.core.masks import (
+    box_of,
+    decode_rle,
+    encode_rle,
+    mask_of_picture,
+    mask_to_polygons,
+    polygons_to_mask,
+    ring_area,
+    union,
+)
 from miras.core.types import Mask, Rle
-from miras.data.checks import Faults, OnFault, field, load_json, photo_size, same_size
+from miras.data.checks import (
+    Faults,
+    OnFault,
+    end_of,
+    field,
+    files_in,
+    is_foreign,
+    load_json,
+    photo_size,
+    same_size,
+    whole_number,
+)
 from miras.data.gather import Album, Losses, Picture, by_split
-from miras.data.places import beside, json_files
+from miras.data.left_out import Omitted
+from miras.data.places import PHOTOS, beside, json_files, split_folders
 from miras.data.record import Record
 from miras.data.single import id_of, single
 
 VERSION = "5.3.0"
 """Of LabelMe's format, as written."""
+TURNED = ("rotation", "oriented_rectangle", "rotated_rectangle", "quadrilateral")
+"""Shapes of four corners, in whatever direction: the first is X-AnyLabeling's."""
+KINDS = ("polygon", "rectangle", "circle", "mask", *TURNED)
+"""Shapes that have an inside."""
+NO_LABELS = ("__ignore__", "_background_")
 Size = tuple[int, int]
 
 
@@ -43,27 +72,61 @@ def read(path: Path, on_fault: OnFault | None = None) -> Iterator[Record]:
     and told to `on_fault`; without it all faults raise InputError after the last good record.
     """
     faults = Faults(path, on_fault)
-    files = json_files(path, lambda found: "shapes" in found and "text" not in found)
+    files = json_files(path, lambda found: "shapes" in found and "text" not in found, faults)
     if not files:
         raise InputError(f"LabelMe JSON files in {path}", "none")
+    folders = [] if path.is_file() else [folder for folder, _ in split_folders(path)]
+    folders += [] if path.is_file() else [file.parent for file, _, _ in files]
+    used: dict[Path, bool] = {}
     for file, split, place in files:
         name = file.name if path.is_file() else file.relative_to(path).as_posix()
-        with faults.of(name):
+        with faults.of(name, "files"):
             document = load_json(file, dict)
-            shapes = field(document, "shapes", list)
-            photo, size, data = _photo(file, document)
-            for number, (label, shape_numbers) in enumerate(_regions(shapes, name, faults), 1):
-                with faults.of(f"{name}, {_said(shape_numbers)} ({label})"):
-                    rle = encode_rle(union(*(shape_mask(shapes[i], size) for i in shape_numbers)))
-                    image_id, source = Path(photo.name).stem, path.resolve().stem
-                    record = single(
-                        photo, size, label, rle, id=id_of(source, split, f"{place}-{number}"),
-                        image_id=image_id, source=source, split=split, meta=_meta(shapes[shape_numbers[0]]),
-                    )  # fmt: skip
-                    if data is not None:
-                        record["image_bytes"] = data
+            if folders and "shapes" not in document:
+                raise Omitted("JSON files of another kind")
+            for photo, record in _records(file, document, faults, name, path.resolve().stem, split, place):
+                used[photo] = used.get(photo, False) or record is not None
+                if record is not None:
                     yield record
+    _count_photos(folders, used, faults)
     faults.finish()
+
+
+def _records(
+    file: Path, document: dict[str, Any], faults: Faults, name: str, source: str, split: str, place: str
+) -> Iterator[tuple[Path, Record | None]]:
+    """The photo of one file, alone, and then with each record."""
+    shapes = field(document, "shapes", list)
+    try:
+        photo = _photo_of(file, document)
+        key = photo.resolve()
+        yield key, None
+        size, data = _size(photo, document)
+    except InputError:
+        faults.leave("shapes", "shapes of files with faults", name, len(shapes))
+        raise
+    for number, (label, numbers) in enumerate(_regions(shapes, name, faults), 1):
+        with faults.of(f"{name}, {_said(numbers)} ({label})", "shapes", len(numbers)):
+            rle = encode_rle(union(*(shape_mask(shapes[i], size) for i in numbers)))
+            record = single(
+                photo, size, label, rle, id=id_of(source, split, f"{place}-{number}"),
+                image_id=Path(photo.name).stem, source=source, split=split, meta=_meta(shapes[numbers[0]]),
+            )  # fmt: skip
+            if data is not None:
+                record["image_bytes"] = data
+            yield key, record
+
+
+def _count_photos(folders: Sequence[Path], used: Mapping[Path, bool], faults: Faults) -> None:
+    """Tell the tally of the photos that files name (used: path -> whether it gave a record), and of those beside."""
+    faults.tally.read["photos"] += sum(used.values())
+    for photo in (path for path, gave in used.items() if not gave):
+        faults.leave("photos", "photos without shapes that can be used", photo.name)
+    inside = [folder.resolve() for folder in folders]
+    places = [*inside, *sorted({p.parent for p in used if any(p.is_relative_to(folder) for folder in inside)})]
+    for folder in dict.fromkeys(places):
+        rest = [file for file in files_in(folder, "*") if file.suffix.lower() in PHOTOS and file.resolve() not in used]
+        faults.leave("photos", "photos without a JSON", rest[0].name if rest else "", len(rest))
 
 
 def shape_mask(shape: Any, size: Size) -> Mask:
@@ -80,8 +143,12 @@ def shape_mask(shape: Any, size: Size) -> Mask:
         mask = _circle(points, size)
     elif kind == "mask":
         mask = _pasted(shape, points, size)
+    elif kind in TURNED:
+        if len(points) != 4:
+            raise InputError(f"a {kind} of 4 corners", str(len(points)))
+        mask = polygons_to_mask([points], size)
     else:
-        raise InputError("a polygon, rectangle, circle or mask", f"a {kind}")
+        raise InputError(f"a shape of {', '.join(KINDS)}", f"a {kind}")
     if not mask.any():
         raise InputError("a shape with pixels of the photo", "none")
     return mask
@@ -138,38 +205,49 @@ def _regions(shapes: list[Any], name: str, faults: Faults) -> Iterator[tuple[str
     """(label, numbers of its shapes): a region each; shapes without a label are faults."""
     found: dict[Any, tuple[str, list[int]]] = {}
     for index, shape in enumerate(shapes):
-        with faults.of(f"{name}, shape {index}"):
+        with faults.of(f"{name}, shape {index}", "shapes", apart=True):
             label = " ".join(field(shape, "label", str).split())
             group = shape.get("group_id")
             if not label or not isinstance(group, int | str | None):
                 raise InputError("a label, and a group_id that is a number or null", f"{label!r}, {group!r:.40}")
+            if (kind := shape.get("shape_type") or "polygon") not in KINDS:
+                raise Omitted(f"shapes of the kind {kind!s:.30}")
+            if label in NO_LABELS:
+                raise Omitted(f"shapes labelled {label}")
             found.setdefault(index if group is None else (label, group), (label, []))[1].append(index)
     yield from found.values()
 
 
-def _photo(file: Path, document: dict[str, Any]) -> tuple[Path, Size, bytes | None]:
-    """The photo's path, its (H, W), and its bytes where only these are there."""
+def _photo_of(file: Path, document: dict[str, Any]) -> Path:
+    """Where the photo lies. Of a whole path of another machine its longest end, beside the JSON or under `images/`."""
     name = document.get("imagePath")
-    path = file.parent / name.replace("\\", "/") if isinstance(name, str) and name else beside(file)
+    if not (isinstance(name, str) and name):
+        return beside(file)
+    path = file.parent / name.replace("\\", "/")
+    if path.is_file() or not is_foreign(name):
+        return path
+    return end_of(name, file.parent, file.parent / "images") or file.parent / PureWindowsPath(name).name
+
+
+def _size(photo: Path, document: dict[str, Any]) -> tuple[Size, bytes | None]:
+    """(H, W) of the photo, and its bytes where only these are there."""
     data: bytes | None = None
-    if path.is_file() or not isinstance(document.get("imageData"), str):
-        size = photo_size(path)
+    if photo.is_file() or not isinstance(document.get("imageData"), str):
+        size = photo_size(photo)
     else:
         data = _decoded(document["imageData"], "imageData")
         size = _size_of(data)
-    given = (document.get("imageHeight", size[0]), document.get("imageWidth", size[1]))
+    given = (whole_number(document.get("imageHeight", size[0])), whole_number(document.get("imageWidth", size[1])))
     if all(isinstance(side, int) for side in given):
-        same_size(path.name, given, size)
-    return path, size, data
+        same_size(photo.name, given, size)
+    return size, data
 
 
 def _size_of(data: bytes) -> Size:
     try:
-        with Image.open(io.BytesIO(data)) as image:
-            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError("an image in imageData", str(error)) from error
+        return core_photo.photo_size(data)
+    except InputError as error:
+        raise InputError("an image in imageData", error.got, error.cure) from error
 
 
 def _decoded(text: str, what: str) -> bytes:
@@ -215,7 +293,7 @@ def _pasted(shape: dict[str, Any], points: list[tuple[float, float]], size: Size
         raise InputError("a mask with 2 corners of its box", str(len(points)))
     try:
         with Image.open(io.BytesIO(_decoded(field(shape, "mask", str), "mask"))) as image:
-            crop = np.asarray(image.convert("L")) > 0
+            crop = mask_of_picture(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("a PNG in mask", str(error)) from error
     x, y = (int(n) for n in points[0])

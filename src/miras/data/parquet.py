@@ -14,9 +14,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -24,7 +22,8 @@ from typing import Any, Literal
 
 from miras.core.errors import InputError
 from miras.data.card import front_matter, ordered
-from miras.data.checks import Faults, OnFault
+from miras.data.carry import Carrier
+from miras.data.checks import Faults, OnFault, files_in, is_hidden
 from miras.data.identity import FileNames, Known, Names
 from miras.data.jsonl import checked, located, relative
 from miras.data.places import split_named
@@ -65,12 +64,14 @@ def write(
     shard: int = SHARD,
     card: str | None = None,
     on_fault: OnFault | None = None,
+    carrier: Carrier | None = None,
 ) -> int:
     """Write the dataset into the folder `out`, whole or not at all; returns the number of records.
 
     photos: "copy" or "link" (hard links, copies where there can be none) put them under images/; "reference"
     leaves them where they are and notes the way there (embedded ones stay embedded). embed: the photo's file
-    stands in the row instead.
+    stands in the row instead. carrier: what becomes of their metadata; by default it is left out of copies and of what
+    is embedded.
     shard: rows of a file. card: README.md; front matter is put before it where it has none. An earlier
     dataset in the folder is replaced, its photos stay. A record whose photo is missing (where it is
     needed), or that the columns cannot hold, is a fault: it goes to `on_fault`, and without that nothing
@@ -85,7 +86,7 @@ def write(
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".miras-", suffix=".part", dir=out) as folder:
             staging = Path(folder)
-            albums = _Album(out.resolve(), staging, "embed" if embed else photos)
+            albums = _Album(out.resolve(), staging, "embed" if embed else photos, carrier or Carrier())
             with contextlib.closing(_Files(staging / "data", shard)) as files:
                 for index, record in enumerate(records):
                     with faults.of(f"record {index} ({record.get('id', '?')!r})"):
@@ -125,7 +126,7 @@ def files_of(path: Path, split: str | None = None) -> list[Path]:
         return [path]
     folder = path / "data" if (path / "data").is_dir() else path
     order = (*SPLITS, "")
-    files = sorted(folder.glob("*.parquet"), key=lambda file: (order.index(_split(file)), file.name))
+    files = sorted(files_in(folder, "*.parquet"), key=lambda file: (order.index(_split(file)), file.name))
     if not files:
         got = f"a folder without {folder.name}/*.parquet" if path.exists() else f"no file or folder {path}"
         raise InputError("a miras dataset (Parquet)", got)
@@ -145,8 +146,8 @@ def _split(file: Path) -> str:
 class _Album:
     """Puts photos where the dataset wants them and gives them their names in it."""
 
-    def __init__(self, out: Path, staging: Path, mode: str) -> None:
-        self._out, self._staging, self._mode = out, staging, mode
+    def __init__(self, out: Path, staging: Path, mode: str, carrier: Carrier) -> None:
+        self._out, self._staging, self._mode, self._carrier = out, staging, mode, carrier
         self._names, self._files, self._placed = Names(), FileNames(), set[str]()
 
     def known(self, record: Record) -> Known:
@@ -162,7 +163,8 @@ class _Album:
         name = self._name(record)
         if self._mode in ("copy", "link"):
             return {"bytes": None, "path": name}
-        return {"bytes": content if content is not None else _content(Path(path)), "path": name}
+        held = self._carrier.read(Path(path)) if content is None else self._carrier.clean(content)
+        return {"bytes": held, "path": name}
 
     def _name(self, record: Record) -> str:
         """images/<source>/<file>; more is added where another photo has that name already."""
@@ -180,13 +182,11 @@ class _Album:
         target = self._staging / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if content is not None:
-            target.write_bytes(content)
-            return
-        if self._mode == "link":
-            with contextlib.suppress(OSError):
-                os.link(photo.resolve(), target)
-                return
-        shutil.copyfile(photo, target)
+            target.write_bytes(self._carrier.clean(content))
+        elif self._mode == "link":
+            self._carrier.link(photo, target)
+        else:
+            self._carrier.copy(photo, target)
 
 
 class _Files:
@@ -259,13 +259,6 @@ def _row(record: Record, album: _Album) -> dict[str, Any]:
     return row
 
 
-def _content(photo: Path) -> bytes:
-    try:
-        return photo.read_bytes()
-    except OSError as error:
-        raise InputError("the photo", f"{photo} ({error.strerror})") from error
-
-
 def _safe(name: str) -> str:
     """A name that every file system takes."""
     return re.sub(r"[^\w.\-]+", "_", name).strip(".") or "photo"
@@ -280,7 +273,7 @@ def _refuse_strangers(out: Path) -> None:
     """Nothing that is not ours is replaced."""
     if out.exists() and not out.is_dir():
         raise InputError("a folder to write into", f"the file {out}", "give another place")
-    strange = [path.name for path in (out / "data").glob("*") if not _OURS.fullmatch(path.name)]
+    strange = [path.name for path in (out / "data").glob("*") if not _OURS.fullmatch(path.name) and not is_hidden(path)]
     if strange:
         raise InputError(f"{out} to be empty or a miras dataset", f"data/{sorted(strange)[0]}", "give another place")
 
@@ -311,7 +304,7 @@ def _rows(file: Path, root: Path, on_fault: OnFault | None) -> Iterator[Record]:
             for batch in parquet.iter_batches(batch_size=64, columns=list(COLUMNS)):
                 table = pa.Table.from_batches([batch]).select(COLUMNS).cast(schema())
                 for row in table.to_pylist():
-                    with faults.of(f"record {number} ({row['id']!r})"):
+                    with faults.of(f"record {number} ({row['id']!r})", "records"):
                         yield located(_record(row), root)
                     number += 1
     except OSError as error:

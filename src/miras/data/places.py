@@ -1,23 +1,24 @@
 """Where the files of a dataset lie: folders of splits, files that belong together by their names.
 
 In: a path. Out: the files in it, each with the split that a folder or a name tells. Whatever holds data is found;
-hidden files are passed over. Knows no file format.
+hidden files are passed over. What is passed over is counted (`checks.Faults`). Knows no file format.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from miras.core.errors import InputError
+from miras.data.checks import Faults, files_in, hidden_in, is_hidden
 from miras.data.contents import File, same_file
 from miras.data.record import SPLITS
 from miras.data.stream import keys
 
 SPLIT_WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "dev": "val", "test": "test"}
 """What a folder or file is called -> its split."""
-PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".heic", ".heif")
 """Endings of photos that are found by the name of another file."""
 UNDIVIDED = "data_dev"
 """InstructPart's own development set: the recipes make their sides of it, so that it is no split."""
@@ -60,21 +61,31 @@ def split_places(path: Path, word: str) -> list[Path]:
 def folders(path: Path) -> list[Path]:
     """The folders inside a folder, without the hidden ones, sorted."""
     try:
-        return sorted(inner for inner in path.iterdir() if inner.is_dir() and not inner.name.startswith("."))
+        return sorted(inner for inner in path.iterdir() if inner.is_dir() and not is_hidden(inner))
     except OSError:
         return []
 
 
-def files(path: Path, *endings: str) -> list[Path]:
-    """The files in a folder and in the folders inside it, with one of the endings (lower case), sorted."""
-    return sorted(file for folder in _all(path) for file in _in(folder, *endings))
+def files(path: Path, *endings: str, faults: Faults | None = None) -> list[Path]:
+    """The files in a folder and in the folders inside it, with one of the endings (lower case; none: all), sorted.
+
+    faults: counts the hidden ones.
+    """
+    found = [file for folder in _all(path) for file in _in(folder, *endings)]
+    if faults is not None:
+        for folder in _all(path):
+            _count_hidden(folder, endings, faults)
+    return sorted(found)
 
 
-def json_files(path: Path, ours: Callable[[set[str]], bool]) -> list[tuple[Path, str, str]]:
+def json_files(
+    path: Path, ours: Callable[[set[str]], bool], faults: Faults | None = None
+) -> list[tuple[Path, str, str]]:
     """(file, split, its name) of every JSON of a dataset that has one for each photo; the file itself for a file.
 
     name: path without ending, from the folder of its split. ours: tells by the keys of a file (`stream.keys`)
     whether it is of the format: asked where other files may lie, beside folders of splits and in further folders.
+    faults: counts what is passed over.
     """
     if path.is_file():
         return [(path, "", path.stem)]
@@ -82,11 +93,15 @@ def json_files(path: Path, ours: Callable[[set[str]], bool]) -> list[tuple[Path,
     divided = any(split_named(folder.name) for folder in folders(path))
     for top, split in [*split_folders(path), *([(path, "")] if divided else [])]:
         for folder in _all(top, skip=path if divided and not split else None):
-            some = _in(folder, ".json")
+            some = there = _in(folder, ".json")
             if folder == path and divided:
-                some = [file for file in some if _is(file, ours)]
-            elif folder != top and some and not any(_is(file, ours) for file in some[:LOOKS]):
-                continue
+                some = [file for file in there if _is(file, ours)]
+            elif folder != top and not any(_is(file, ours) for file in there[:LOOKS]):
+                some = []
+            if faults is not None:
+                _count_hidden(folder, (".json",), faults)
+                others = [file.relative_to(path).as_posix() for file in there if file not in some]
+                faults.leave("files", "JSON files of another kind", "".join(others[:1]), len(others))
             for file in some:
                 name = file.relative_to(top).with_suffix("")
                 named = (word for part in name.parts[:-1] if (word := split_named(part)))
@@ -135,10 +150,15 @@ def _all(path: Path, skip: Path | None = None) -> Iterator[Path]:
 
 def _in(folder: Path, *endings: str) -> list[Path]:
     try:
-        inside = sorted(folder.iterdir())
+        return [file for file in files_in(folder, "*") if not endings or file.suffix.lower() in endings]
     except OSError:
         return []
-    return [f for f in inside if f.suffix.lower() in endings and not f.name.startswith(".") and f.is_file()]
+
+
+def _count_hidden(folder: Path, endings: Sequence[str], faults: Faults) -> None:
+    for file in hidden_in(folder, "*"):
+        if file.suffix.lower() in endings:
+            faults.leave("files", "hidden files", file.name)
 
 
 def _is(file: Path, ours: Callable[[set[str]], bool]) -> bool:

@@ -57,8 +57,13 @@ def read(
         file, _folder(file, photos, "images"), _folder(file, masks, "masks"), photos is not None, masks is not None
     )
     for index, item in enumerate(items(file)):
-        with faults.of(f"record {index}"):
-            yield reader.record(item, index)
+        with faults.of(f"record {index}", "dialogues"):
+            record = reader.record(item, index)
+            if lacking := record["meta"].get("without"):
+                faults.leave("targets", f"targets without {' and '.join(lacking)}", f"record {index}")
+            else:
+                faults.tally.read["targets"] += 1
+            yield record
     faults.finish()
 
 

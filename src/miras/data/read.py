@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data import coco, coverage, indexed_png, instructpart
-from miras.data.checks import OnFault, field, load_json
+from miras.data.checks import OnFault, field, files_in, load_json
+from miras.data.coco_stream import first_with
 from miras.data.identity import named_photos
 from miras.data.places import split_places
 
@@ -73,7 +74,7 @@ def _panoptic(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
 def _json(path: Path) -> Path:
     if path.is_file():
         return path
-    files = sorted(path.glob("*.json"))
+    files = files_in(path, "*.json")
     if len(files) != 1:
         got = ", ".join(file.name for file in files[:5]) or "none"
         raise InputError(f"one JSON file in {path}", got, "name the file itself")
@@ -94,9 +95,7 @@ def _first_with(json_path: Path, key: str, folders: tuple[Path, ...]) -> Path:
 
     Then the reader names each missing file.
     """
-    records: list[Any] = field(load_json(json_path, dict), key, list)
-    names = [r["file_name"] for r in records if isinstance(r, dict) and isinstance(r.get("file_name"), str)]
-    return next((folder for name in names[:20] for folder in folders if (folder / name).is_file()), folders[0])
+    return first_with(field(load_json(json_path, dict), key, list), folders) or folders[0]
 
 
 def _car_parts(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
@@ -110,11 +109,24 @@ def _limited(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
     return [coverage.limited(photo) for photo in coco.read_instances(json_path, path / "images", on_fault=on_fault)]
 
 
+TOOLS = ("yolo", "label-studio", "cvat", "supervisely")
+"""Formats of annotation tools: a path is a whole dataset, a photo in a split has the source "{source}@{split}"."""
+
+
+def _of_tool(name: str, path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
+    from miras.data.tools import cvat, label_studio, supervisely, yolo
+    from miras.data.tools.labelled import annotated
+
+    readers = {"yolo": yolo, "label-studio": label_studio, "cvat": cvat, "supervisely": supervisely}
+    return annotated(readers[name].photos(path, on_fault))
+
+
 FORMATS: dict[str, Reader] = {
     "instructpart": lambda path, on_fault: instructpart.read(path, on_fault),
     "indexed-png": lambda path, on_fault: indexed_png.read(path, on_fault=on_fault),
     "coco": _instances,
     "coco-panoptic": _panoptic,
+    **{name: partial(_of_tool, name) for name in TOOLS},
 }
 """Format name -> reader of a path."""
 

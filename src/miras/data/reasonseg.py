@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from miras.core.errors import InputError
 from miras.core.masks import Polygon, decode_rle, encode_rle, mask_to_polygons, polygons_to_mask, ring_area
 from miras.core.types import Mask
-from miras.data.checks import Faults, OnFault, field, load_json, photo_size
+from miras.data.checks import Faults, OnFault, field, is_valid, load_json, photo_size
 from miras.data.gather import Album, Losses, Picture, Shown, by_split
 from miras.data.places import beside, json_files
 from miras.data.record import Record
@@ -41,11 +41,11 @@ def read(path: Path, on_fault: OnFault | None = None) -> Iterator[Record]:
     after the last good record.
     """
     faults = Faults(path, on_fault)
-    files = json_files(path, lambda found: {"shapes", "text"} <= found)
+    files = json_files(path, lambda found: {"shapes", "text"} <= found, faults)
     if not files:
         raise InputError(f"ReasonSeg JSON files in {path}", "none")
     for file, split, place in files:
-        with faults.of(file.name if path.is_file() else file.relative_to(path).as_posix()):
+        with faults.of(file.name if path.is_file() else file.relative_to(path).as_posix(), "files"):
             yield _record(file, split, path.resolve().stem, place)
     faults.finish()
 
@@ -135,10 +135,10 @@ def _texts(group: Sequence[Shown]) -> tuple[list[str], bool]:
 
 
 def _record(file: Path, split: str, source: str, place: str) -> Record:
-    document = _load(file)
+    document = load_json(file, dict, prefer="cp1252")  # the official files are partly UTF-8, partly cp1252
     texts = field(document, "text", list)
-    if not texts or not all(isinstance(text, str) and text.strip() for text in texts):
-        raise InputError("at least one text", f"{texts!r:.60}")
+    if not texts or not all(isinstance(text, str) and text.strip() and is_valid(text) for text in texts):
+        raise InputError("at least one text, in valid Unicode", f"{texts!a:.60}")
     photo = beside(file)
     size = photo_size(photo)
     target, ignored = draw(field(document, "shapes", list), size)
@@ -153,22 +153,6 @@ def _record(file: Path, split: str, source: str, place: str) -> Record:
         photo, size, phrase, encode_rle(target), ask=texts[0] if sentence else request(phrase), meta=meta, split=split,
         id=id_of(source, split, place), image_id=file.stem, source=source,
     )  # fmt: skip
-
-
-def _load(file: Path) -> dict[str, Any]:
-    """The official files are partly UTF-8, partly cp1252."""
-    try:
-        return load_json(file, dict)
-    except InputError as error:
-        if not isinstance(error.__cause__, UnicodeDecodeError):
-            raise
-    try:
-        document = json.loads(file.read_text(encoding="cp1252"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError("JSON in UTF-8 or cp1252", f"{file}: {error}") from error
-    if not isinstance(document, dict):
-        raise InputError(f"a JSON object in {file}", f"a {type(document).__name__}")
-    return document
 
 
 def _corner(point: Any) -> tuple[int, int]:

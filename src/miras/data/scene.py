@@ -21,7 +21,7 @@ from miras.core.types import AnnotatedPhoto, Mask, Rle
 from miras.data import colours, coverage, pairs, referring
 from miras.data.knowledge import Entry, Knowledge
 from miras.data.referring import CLEAR_RATIO, Kin, Thing
-from miras.data.words import is_plural, mirror, plural
+from miras.data.words import is_mass, is_plural, mirror, plural
 
 MIN_SHARE = 0.0003
 """Share of the photo's pixels that a target needs to be asked for, unless it has instructions of its own."""
@@ -136,16 +136,18 @@ class Scene:
         looked = self.photo.vocabulary - {a.label for a in self.photo.annotations}
         thing = next((e.object for e in self._entries if e is not None and e.object), "")
         near = self.knowledge.near(self.present)
+        notes = zip(self.photo.annotations, self._entries, strict=True)
+        unknown = {note.phrase for note, entry in notes if entry is None}  # "shears" beside scissors
         hard, easy = [], []
         for label in sorted(looked):
             entry = self.knowledge.find(label, f"{label} of the {thing}")
             phrase = entry.phrase if entry else label
             if phrase not in near:
                 hard.append(phrase)
-        known = coverage.of(self.photo.source)
+        known = coverage.of(self.photo)
         apart = (self.knowledge.apart(self.groups) if known.apart is None else known.apart) - known.unsure
         for entry in self.knowledge.entries.values():
-            if entry.phrase in near or entry.object in near:
+            if entry.phrase in near or entry.object in near or not unknown.isdisjoint(entry.also):
                 continue
             if entry.object and entry.object in looked:
                 hard.append(entry.phrase)
@@ -167,6 +169,9 @@ class Scene:
         for index, annotation in enumerate(self.photo.annotations):
             by_label.setdefault(annotation.label, []).append(index)
         targets = [t for label, indices in by_label.items() for t in self._of_label(label, indices)]
+        if self.photo.set_name:  # "the pliers" beside needle-nose pliers is not clear
+            vague = {label for label in by_label if any(other.endswith(f" {label}") for other in by_label)}
+            targets = [t for t in targets if self.photo.annotations[min(t.members)].label not in vague]
         targets += self._whole(by_label)
         least = max(1.0, MIN_SHARE * self.photo.size[0] * self.photo.size[1])
         return [t for t in targets if sum(self._areas[i] for i in t.members) >= (1.0 if t.instructions else least)]
@@ -181,17 +186,23 @@ class Scene:
                 spoken = (phrase, *_spoken(first.phrase, entry))
                 return [Target(phrase, spoken, frozenset(indices), "one", noun, entry)]
             spoken = _spoken(first.phrase, entry)
-            if coverage.of(self.photo.source).joined:  # one flower or a bed of them
+            if coverage.of(self.photo).joined:  # one flower or a bed of them
                 spoken = (*spoken, plural(first.phrase))
             return [Target(first.phrase, spoken, frozenset(indices), "one", noun, entry, first.instructions)]
-        if not coverage.of(self.photo.source).each:
+        if not coverage.of(self.photo).each:
             return []  # others may be in sight, so these are not all, and which is leftmost is not known
         several = first.phrase if first.instructions else plural(first.phrase)
         spoken = (several, f"all {several}") if not first.instructions else (several,)
         targets = [Target(several, spoken, frozenset(indices), "all", noun, entry, first.instructions)]
-        if not first.instructions and coverage.of(self.photo.source).sides:
+        if not first.instructions and self._has_sides(indices[0]):
             targets += self._sides(first.phrase.partition(" of the ")[0], indices, entry, noun)
         return targets
+
+    def _has_sides(self, index: int) -> bool:
+        """Whether one of several of its label may be told from the others: nearly all have a mask, and are counted."""
+        known, entry = coverage.of(self.photo), self._entries[index]
+        plants = entry is not None and entry.group == "nature" and is_mass(self.photo.annotations[index].phrase)
+        return known.each and known.sides and not plants
 
     def _sides(self, name: str, indices: list[int], entry: Entry | None, noun: str) -> list[Target]:
         """Instances that place or size tells apart."""
@@ -253,7 +264,7 @@ class Scene:
             if not more and label not in self.photo.uncounted and self._is_thing(first)
         }
         for label, indices in by_label.items():
-            if label in self.photo.uncounted or (len(indices) > 1 and not coverage.of(self.photo.source).each):
+            if label in self.photo.uncounted or (len(indices) > 1 and not self._has_sides(indices[0])):
                 continue
             noun = referring.singular(label)
             twins = [atom for i in indices if i in halves for atom in sorted(halves[i])]

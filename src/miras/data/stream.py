@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from miras.core.errors import InputError
+from miras.core.text import opened
 from miras.data.checks import field, load_json
 
 STREAM_FROM = 64_000_000
@@ -27,20 +28,20 @@ def items(path: Path, key: str = "") -> Iterator[Any]:
         return
     from_file, found = _ijson(), False
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             for item in from_file.items(file, f"{key}.item" if key else "item", use_float=True):
                 found = True
                 yield item
         found = found or _has_list(path, key, from_file)
     except (from_file.JSONError, ValueError) as error:
-        raise InputError("valid JSON", f"{path}: {str(error)[:200]}") from error
+        raise _invalid(path, error) from error
     if not found:
         raise InputError(f'a list under "{key}" in {path}' if key else f"a JSON list in {path}", "none")
 
 
 def _has_list(path: Path, key: str, from_file: Any) -> bool:
     """Whether there is such a list at all. Slow: asked only where no item came."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         return any(place == key and event == "start_array" for place, event, _ in from_file.parse(file))
 
 
@@ -66,15 +67,20 @@ def _streamed_keys(path: Path) -> set[str]:
     found: set[str] = set()
     ends = ("annotations.item", "item")
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             for place, event, value in from_file.parse(file):
                 if event == "map_key" and place in ("", *ends):
                     found.add(value)
                 if event == "end_map" and place in ends:
                     break
     except (from_file.JSONError, ValueError) as error:
-        raise InputError("valid JSON", f"{path}: {str(error)[:200]}") from error
+        raise _invalid(path, error) from error
     return found
+
+
+def _invalid(path: Path, error: Exception) -> InputError:
+    cure = "save it as UTF-8 (iconv -f ITS_ENCODING -t UTF-8 FILE)" if "utf" in str(error).lower() else ""
+    return InputError("valid JSON", f"{path}: {str(error)[:200]}", cure)
 
 
 def _size(path: Path) -> int:

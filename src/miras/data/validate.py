@@ -7,19 +7,18 @@ the ids and which split each photograph is in, nothing else. Knows no file forma
 
 from __future__ import annotations
 
-import io
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from miras.core import photo as core_photo
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle, rle_area
 from miras.core.types import Operator
 from miras.data.checks import photo_size, same_size
+from miras.data.decoded import decoded
 from miras.data.identity import Names
 from miras.data.record import KINDS, SPLITS, PieceRecord, Record, RleRecord, TurnRecord, turn_of
 
@@ -46,10 +45,11 @@ class Fault:
         return f"{place}: {self.what}"
 
 
-def validate(records: Iterable[Record], *, photos: bool = True) -> Iterator[Fault]:
+def validate(records: Iterable[Record], *, photos: bool = True, decode: bool = False) -> Iterator[Fault]:
     """Every fault of every record, in their order.
 
-    photos: whether photo files are opened (headers only). A record whose `meta["without"]` names "photo" has
+    photos: whether photo files are opened; decode: whether they are decoded, on all cores (only so a file that is cut
+    off is found), or read by their headers. A record whose `meta["without"]` names "photo" has
     none by design (official PRIST): its photo and sizes are not checked; one that names "mask" may lack the
     region of its focus.
 
@@ -62,8 +62,9 @@ def validate(records: Iterable[Record], *, photos: bool = True) -> Iterator[Faul
     """
     seen: set[str] = set()
     names, split_of = Names(opened=photos), dict[tuple[str, str], str]()
-    for number, record in enumerate(records):
-        found = [*_head(record), *_photo(record, photos), *_turns(record), *_focus(record)]
+    sized = decoded(records) if photos and decode else ((record, None) for record in records)
+    for number, (record, size) in enumerate(sized):
+        found = [*_head(record), *_photo(record, photos, size), *_turns(record), *_focus(record)]
         if record["id"] in seen:
             found.append(_fault("an id of its own", "one that an earlier record has"))
         seen.add(record["id"])
@@ -113,7 +114,8 @@ def _head(record: Record) -> Iterator[Fault]:
         yield _fault("hops from 1", str(record["hops"]))
 
 
-def _photo(record: Record, opened: bool) -> Iterator[Fault]:
+def _photo(record: Record, opened: bool, read: tuple[int, int] | InputError | None) -> Iterator[Fault]:
+    """read: (H, W) of the decoded photo, or what is wrong with it; None = its header is asked."""
     if "photo" in without(record):
         return
     size = (record["height"], record["width"])
@@ -122,7 +124,9 @@ def _photo(record: Record, opened: bool) -> Iterator[Fault]:
     if not opened:
         return
     try:
-        same_size("a photo as noted,", size, _size(record))
+        if isinstance(read, InputError):
+            raise read
+        same_size("a photo as noted,", size, _size(record) if read is None else read)
     except InputError as error:
         yield _fault(error.expected, error.got)
 
@@ -247,21 +251,12 @@ def without(record: Record) -> tuple[str, ...]:
 def _size(record: Record) -> tuple[int, int]:
     """(H, W) of the photo as a person sees it."""
     content = record.get("image_bytes")
-    return _size_of_file(record["image"]) if content is None else _size_of_bytes(content)
+    return _size_of_file(record["image"]) if content is None else core_photo.photo_size(content)
 
 
 @lru_cache(maxsize=256)
 def _size_of_file(path: str) -> tuple[int, int]:
     return photo_size(Path(path))
-
-
-def _size_of_bytes(content: bytes) -> tuple[int, int]:
-    try:
-        with Image.open(io.BytesIO(content)) as photo:
-            turned = photo.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-            return (photo.width, photo.height) if turned else (photo.height, photo.width)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError("an embedded photo", str(error)) from error
 
 
 def _kinds_of(content: list[PieceRecord], regions: int) -> str:

@@ -1,7 +1,8 @@
 """Words of class names, and which of them are surely absent from a photo.
 
 In: raw category names and the labels found in a photo. Out: words a person would say, and the
-labels that were looked for and are not there. Knows no files.
+labels that were looked for and are not there. Knows no files, and one data set: COCO, whose names are known to mean
+something more ("mouse" is never an animal there, "wall-brick" is a brick wall). Everybody else's words stay.
 
 Why a near-synonym table: a mask labelled "purse" also answers "bag", so a photo with a purse and
 no "bag" annotation must not teach the model that there is no bag. Only the absent ones are judged
@@ -10,10 +11,23 @@ by it; it never reads what a user says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 NULL_NAMES = frozenset({"null", "none", "void", "unlabelled", "unlabeled", "background", "ignore", ""})
 """Names that mean "no label"; compared after `words`."""
+
+_COCO = (
+    "person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, , stop sign, "
+    "parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, , backpack, umbrella, , "
+    ", handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard, "
+    "surfboard, tennis racket, bottle, , wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, "
+    "broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, , dining table, , , toilet, , tv, "
+    "laptop, mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, , book, clock, vase, "
+    "scissors, teddy bear, hair drier, toothbrush"
+)
+COCO_IDS: Mapping[str, int] = {name: number for number, name in enumerate(_COCO.split(", "), 1) if name}
+"""COCO's 80 things with the ids of its own files; these have gaps, which nobody makes who numbers anew."""
 
 _SUFFIXES = ("-merged", "-other", "-stuff")
 _SPOKEN = {
@@ -32,8 +46,9 @@ _SPOKEN = {
     "playingfield": "playing field",
     "mouse": "computer mouse",
     "remote": "remote control",
-    "lily of the valley": "lily-of-the-valley",
 }
+_SPELT = {"lily of the valley": "lily-of-the-valley"}
+"""Names that would be read as a part of a thing, as dictionaries spell them."""
 _NEAR: tuple[frozenset[str], ...] = tuple(
     frozenset(group.split(", "))
     for group in (
@@ -76,11 +91,36 @@ _NEAR: tuple[frozenset[str], ...] = tuple(
 
 
 def words(name: str) -> str:
-    """A category name as a person says it: "wall-brick" -> "brick wall", "back_left_door" -> "back left door"."""
+    """A category name as a person says it, its words kept: "Back_Left_Door" -> "back left door"."""
     plain = " ".join(name.replace("_", " ").split()).lower()
+    return _SPELT.get(plain, plain)
+
+
+def coco_words(name: str) -> str:
+    """A name of COCO's as a person says it: "wall-brick" -> "brick wall", "mouse" -> "computer mouse"."""
+    plain = words(name)
     while (shorter := _without_suffix(plain)) != plain:
         plain = shorter
     return _SPOKEN.get(plain, plain)
+
+
+def labels_of(names: Mapping[Any, str]) -> dict[Any, str | None]:
+    """Raw name of each id -> its label in words, None where the name says that there is none.
+
+    `coco_words` where all of COCO's 80 things are named, else `words`.
+    """
+    spoken = spoken_as(names.values())
+    return {key: None if is_null(name) else spoken(name) for key, name in names.items()}
+
+
+def spoken_as(names: Iterable[str]) -> Callable[[str], str]:
+    """What makes words of a file's names: `coco_words` where all of COCO's 80 things are among them, else `words`."""
+    return coco_words if COCO_IDS.keys() <= set(names) else words
+
+
+def is_coco(names: Mapping[Any, str]) -> bool:
+    """Whether these are the categories of COCO's own files: the 80 things by their ids there."""
+    return all(names.get(number) == name for name, number in COCO_IDS.items())
 
 
 def is_null(name: str) -> bool:

@@ -33,14 +33,21 @@ _MASS = frozenset({
 _CLAUSE = "who|wearing|holding|carrying|riding|beside|near|next"
 """What opens a clause after a noun, beside prepositions."""
 _VOWEL = re.compile(r"^(?!uni|use|util|one|eu)[aeiou]", re.IGNORECASE)
+_LETTER = r"[^\W\d_]"
 _SIDE = re.compile(
-    r"\b(left|right)(?=(?:most|wards?|hand|handed|-\w+)?\b)(?!\s+(?:now|away|here|there)\b)", re.IGNORECASE
-)
+    "|".join((
+        rf"(?<!{_LETTER})(?i:left|right)(?=(?i:most|wards?|hand|handed)?(?!{_LETTER}))"
+        r"(?!\s+(?i:now|away|here|there)\b)",  # words of their own, whatever stands beside: "left_eye", "eye-left"
+        rf"(?<!{_LETTER})(?:[Ll]eft|[Rr]ight)(?=[A-Z])",  # "LeftEye"
+        rf"(?<=[a-z])(?:Left|Right)(?![a-z])|(?<=[a-z])(?:LEFT|RIGHT)(?!{_LETTER})",  # "eyeLeft"
+        rf"(?<![^\W_])[LlRr](?=_{_LETTER})|(?<={_LETTER}_)[LlRr](?![^\W_])",  # "l_eye", "eye_l"
+    ))
+)  # fmt: skip
 # Both sides of each, so that what is flipped twice is as it was.
 _IDIOM = re.compile(
     r"\b(?:all S(?=\s*(?:[.,;:!?]|$)|\s+(?:then|now|so|please|show|select|find|mark)\b)"
     r"|S (?:next to|behind|beside|in front|in the middle|on top|above|below|under|underneath|between|opposite)"
-    r"|S[- ]angle\w*|S of way|S side (?:up|out)|S[- ]click\w*|S[- ]overs?"
+    r"|S[-_ ]angle\w*|S of way|S side (?:up|out)|S[-_ ]click\w*|S[-_ ]overs?"
     r"|S (?:amount|answer|time|temperature|order|moment|choice|kind)|what(?:'s| is) S(?! of\b)"
     r"|(?:that|this|it|you|they|we)(?:'s|'re| is| are) S(?=\s*(?:[.,!?]|$)))(?!\w)".replace("S", "(?:left|right)"),
     re.I,
@@ -116,8 +123,8 @@ def has_words(text: str, phrase: str) -> bool:
 
 
 def mirror(text: str) -> str:
-    """Left and right swapped where they are sides ("left-hand", "rightmost" too), case kept; "right now", "all right",
-    "right angle" and "what is left" stay."""
+    """Left and right swapped where they are sides, whatever joins the words ("left-hand", "rightmost", "left_eye",
+    "LeftEye", "l_eye"), case kept; "right now", "all right", "right angle" and "what is left" stay."""
     parts, end = [], 0
     for idiom in _IDIOM.finditer(text):
         parts += [_swapped(text[end : idiom.start()]), idiom.group()]
@@ -130,5 +137,7 @@ def _swapped(text: str) -> str:
 
 
 def _opposite(side: str) -> str:
+    if len(side) == 1:
+        return side.translate(str.maketrans("LlRr", "RrLl"))
     other = "right" if side.lower() == "left" else "left"
     return other.upper() if side.isupper() else other.capitalize() if side[0].isupper() else other

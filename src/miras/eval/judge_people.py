@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from miras.core.errors import InputError
+from miras.core.text import read_text
 from miras.eval.judge_questions import CRITERIA, HIGHEST, LOWEST
 from miras.eval.judge_talks import Run
 
@@ -73,11 +74,9 @@ def _names(runs: Sequence[Run]) -> dict[str, str]:
 def sheet_rows(file: Path, needs_run: bool) -> list[tuple[int, dict[str, str]]]:
     """Lines of a rating sheet by number. Raises InputError for one that cannot be read or lacks a column."""
     try:
-        text = file.read_bytes().decode("utf-8-sig")
+        text = read_text(file)
     except OSError as error:
         raise InputError(f"a rating sheet at {file}", error.strerror or str(error)) from error
-    except UnicodeDecodeError as error:
-        raise InputError("text in UTF-8", f"{file} in another encoding", "save it as CSV UTF-8") from error
     head = text.partition("\n")[0]
     reader = csv.DictReader(io.StringIO(text), delimiter=max(",;\t", key=head.count), restkey="", restval="")
     columns = [name.strip().lower() for name in reader.fieldnames or ()]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from miras.core.errors import InputError
+from miras.core.text import read_text
 from miras.eval import judge_people
 from miras.eval.people_balance import Unit
 from miras.eval.people_design import VERSION, Card
@@ -55,7 +56,7 @@ class Key:
 def read_key(file: Path) -> Key:
     """A key.json. Raises InputError when it is missing, or not one."""
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = json.loads(read_text(file))
         cards = [_card(card) for card in raw["cards"]]
         if raw["version"] != VERSION:
             raise InputError(f"a key of version {VERSION}", str(raw["version"]))

@@ -19,7 +19,9 @@ from miras.core.errors import InputError
 from miras.core.masks import Size
 from miras.core.photo import read_photo
 from miras.core.selection import Steps, advance
+from miras.core.text import read_text
 from miras.core.types import Mark, Mask, Name, Operator, Piece, Region, Selection, Turn
+from miras.data.checks import is_hidden
 from miras.data.record import Record
 from miras.eval.predictions_format import FILE, META, Prediction, Shape, parse, place_of
 from miras.eval.protocol import Answer, History
@@ -127,7 +129,8 @@ class Predictions:
             if isinstance(one, str):
                 raise InputError("a prediction", one)
             for shape in one.shapes:
-                shape.check()
+                if shape.rle is not None or shape.size() == self._sizes[place[0]]:  # others are never decoded
+                    shape.check()
             sizes = {shape.size() for shape in one.shapes}
         except InputError as error:
             return [("broken", f"{_said(place)}: {one if isinstance(one, str) else error}")]
@@ -146,8 +149,8 @@ class Predictions:
     def _read_lines(self) -> None:
         file = self.folder / FILE
         try:
-            lines = file.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
+            lines = read_text(file).split("\n")
+        except OSError as error:
             raise InputError(f"lines of JSON, UTF-8, in {file}", str(error)) from error
         for number, text in enumerate(lines, 1):
             if not text.strip():
@@ -169,6 +172,8 @@ class Predictions:
         """RECORD/TURN.png, RECORD/alone.png: what is selected after each turn; no words, operators or refusals."""
         for file in sorted(self.folder.rglob("*.png")):
             inner = file.relative_to(self.folder)
+            if any(is_hidden(Path(part)) for part in inner.parts):
+                continue
             record, stem = inner.parent.as_posix(), file.stem
             if record == "." or not (stem == "alone" or (stem.isascii() and stem.isdigit() and int(stem) > 0)):
                 self._unplaced.append(f"{inner.as_posix()}: not RECORD/TURN.png")
@@ -252,7 +257,7 @@ def _meta(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        meta = json.loads(file.read_text(encoding="utf-8"))
+        meta = json.loads(read_text(file))
         json.dumps(meta, allow_nan=False)
     except (ValueError, OSError) as error:
         raise InputError(f"a JSON object in {file}", str(error)) from error

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from miras.core.errors import InputError
-from miras.core.masks import decode_rle, encode_rle, rle_area
+from miras.core.masks import decode_rle, encode_rle, mask_of_picture, rle_area
 from miras.core.selection import follow
 from miras.core.types import Mask, Name, Operator, Rle
 from miras.data.record import Record, turn_of
@@ -54,22 +54,22 @@ class Shape:
             return image.height, image.width
 
     def check(self) -> None:
-        """Raises InputError for run lengths that do not fill their size and files that are no PNG; decodes nothing."""
+        """Raises InputError for run lengths that do not fill their size, and for PNGs that are damaged or no mask."""
         self.size()
         if self.rle is not None:
             rle_area(self.rle)
+        else:
+            self.mask()
 
     def mask(self) -> Mask:
-        """(H, W) bool. Of a PNG: any colour but black, any palette index but 0; transparency is not looked at."""
+        """(H, W) bool; what of a PNG is a mask says `masks.mask_of_picture`. Raises InputError."""
         if self.rle is not None:
             return decode_rle(self.rle)
         try:
             with self._opened() as image:
-                plain = image if image.mode in ("1", "L", "P", "I", "I;16") else image.convert("RGB")
-                pixels = np.asarray(plain)
+                return mask_of_picture(image, f"a mask in {self.png}")
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(f"a whole PNG at {self.png}", str(error)) from error
-        return np.asarray(pixels != 0 if pixels.ndim == 2 else (pixels != 0).any(axis=2), np.bool_)
 
     def _opened(self) -> Image.Image:
         if self.png is None:

@@ -20,14 +20,13 @@ import numpy as np
 
 from miras.core.answers import EndpointDown
 from miras.core.errors import InputError, MirasError
-from miras.core.masks import encode_rle, union
+from miras.core.masks import as_mask, encode_rle, union
 from miras.core.recall import anew, pointing
 from miras.core.selection import follow
 from miras.core.types import Conversation, Mask, Name, Operator, Region, Turn
 from miras.data.record import Record, turn_of
-from miras.data.validate import validate
 from miras.data.words import definite
-from miras.eval import samples, summary
+from miras.eval import precheck, samples, summary
 from miras.eval.metrics import boundaries, overlap
 from miras.eval.protocol import Answer, Conversant, History, Talk, operator_wanted
 from miras.eval.samples import Key, Row
@@ -93,6 +92,7 @@ def evaluate(
     done = _open(out, settings, about)
     missing = {record["id"]: keys(record, history, alone) - done for record in chosen}
     asked = [record for record in chosen if missing[record["id"]]]
+    precheck.look_over(asked, out)
     held = (
         (hold(record, conversant, history=history, seed=seed) for record in asked)
         if holding is None else holding(asked)
@@ -151,8 +151,7 @@ def hold(record: Record, conversant: Conversant, *, history: History = "own", se
     blanks = _blanks(record, conversant.name, history, seed)
     question = alone_question(record) if answers_alone(conversant) else None
     alone = None if question is None else replace(blanks[-1], history="alone", user=question)
-    faults = [f"{fault.what} (turn {fault.turn})" if fault.turn is not None else fault.what
-              for fault in validate([record])]  # fmt: skip
+    faults = precheck.faults_of(record)
     photo: Path | bytes = record.get("image_bytes") or Path(record["image"])
     try:
         if faults:
@@ -213,10 +212,14 @@ def _asked(talk: Talk, row: Row, gold: Turn, wanted: Mask) -> Row:
 
 def _answered(row: Row, answer: Answer, size: tuple[int, ...]) -> tuple[Row, Mask | None]:
     """What the system said; a mask or score that cannot be used is a fault and left out."""
-    mask, score = answer.mask, answer.score
-    if mask is not None and mask.shape != size:
-        row = _with_fault(row, str(InputError(f"a mask of the photo's size {size}", str(mask.shape))))
-        mask = None
+    mask, score = None, answer.score
+    try:
+        if answer.mask is not None:
+            mask = as_mask(answer.mask)
+            if mask.shape != size:
+                raise InputError(f"a mask of the photo's size {size}", str(mask.shape))
+    except InputError as error:
+        row, mask = _with_fault(row, str(error)), None
     if score is not None and not (math.isfinite(score) and 0 <= score <= 1):
         row = _with_fault(row, str(InputError("a score from 0 to 1", str(score))))
         score = None
@@ -239,10 +242,14 @@ def _counted(row: Row, mask: Mask | None, wanted: Mask) -> Row:
 
 
 def _region_iou(got: Sequence[Region], wanted: Sequence[Region], size: tuple[int, ...]) -> float | None:
-    """IoU of what two replies name; None where one of them names nothing, or a mask has another size."""
+    """IoU of what two replies name; None where one of them names nothing, or no mask of the photo's size."""
     if not got or not wanted or any(region.mask.shape != size for region in got):
         return None
-    return overlap(union(*(region.mask for region in got)), union(*(region.mask for region in wanted))).iou
+    try:
+        named = union(*(region.mask for region in got))
+    except InputError:  # what is no mask names nothing
+        return None
+    return overlap(named, union(*(region.mask for region in wanted))).iou
 
 
 def _with_fault(row: Row, fault: str) -> Row:

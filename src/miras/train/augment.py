@@ -105,12 +105,12 @@ DEFAULT = Strength()
 
 
 def shrink(pixels: NDArray[np.uint8], photo: AnnotatedPhoto, longest: int) -> Sample:
-    """A photo and its masks with the longer side at most `longest` pixels."""
+    """A photo and its masks with the longer side at most `longest` pixels, the other at least one."""
     height, width = photo.size
     scale = min(1.0, longest / max(height, width))
     if scale == 1.0:
         return Sample(pixels, photo)
-    size = (round(height * scale), round(width * scale))
+    size = (max(1, round(height * scale)), max(1, round(width * scale)))
     small = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR, reducing_gap=3.0))
     notes, more = [], set(photo.uncounted)
     for note in photo.annotations:

@@ -33,6 +33,7 @@ SHOWN = (
     "boundary",
     "consistency",
     "refusal",
+    "pointer",
     "operators",
 )
 

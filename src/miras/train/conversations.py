@@ -22,9 +22,10 @@ from miras.core.masks import encode_rle
 from miras.core.selection import follow
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mask, Name, Piece, Region, Turn, Words
 from miras.data import knowledge
-from miras.data.checks import SHOWN_FAULTS
+from miras.data.checks import SHOWN_FAULTS, OnFault
 from miras.data.contents import Contents, File
 from miras.data.formats import guess_format, read_records
+from miras.data.left_out import LeftOut
 from miras.data.record import Record, TurnRecord, turn_of
 from miras.data.spelling import rough
 from miras.data.validate import validate, without
@@ -83,17 +84,26 @@ class RecordedPhoto:
     content: bytes | None = None
 
 
-def read(path: Path, format: str | None = None, *, photos: bool = True) -> list[Record]:
-    """All records at `path`. photos: whether photo files are opened (headers only).
+def read(
+    path: Path, format: str | None = None, on_fault: OnFault | None = None, *, photos: bool = True,
+    left: LeftOut | None = None,
+) -> list[Record]:  # fmt: skip
+    """All records at `path`. photos: whether photo files are opened (headers only). left: counts what is left out.
 
-    Raises InputError with the number of faults, the first of them, and the command that lists all, for whatever
-    `miras data validate` calls a fault; and for conversations without photos.
+    Whatever `miras data validate` calls a fault is told to `on_fault`; without it InputError is raised, with the number
+    of faults, the first of them, and the command that lists all. Raises InputError for conversations without photos.
     """
     faults: list[str] = []
     kept: list[Record] = []
     format = format or guess_format(path)
-    faults += map(str, validate(_kept(read_records(path, format, faults.append), kept), photos=photos))
-    if faults:
+    tally = LeftOut(faults.append)
+    faults += map(str, validate(_kept(read_records(path, format, tally), kept), photos=photos))
+    if left is not None:
+        left.add(tally)
+    if on_fault is not None:
+        for fault in faults:
+            on_fault(fault)
+    elif faults:
         more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
         raise InputError(
             f"{path} without faults", f"{len(faults)}: " + "; ".join(faults[:SHOWN_FAULTS]) + more,

@@ -175,6 +175,8 @@ def _paste(
         0.9 * width / (x1 - x0),
     )
     size = (max(2, round((y1 - y0) * scale)), max(2, round((x1 - x0) * scale)))
+    if size[0] > height or size[1] > width:  # a strip of a pixel or two
+        return None
     mirrored = rng.random() < 0.5 and piece.entry.phrase not in _LETTERED
     masks = [resize(mask, (x0, y0, x1, y1), size) for mask in piece.masks]
     image = Image.fromarray(donor.pixels[y0:y1, x0:x1]).resize(size[::-1], Image.Resampling.LANCZOS)

@@ -15,15 +15,17 @@ from pathlib import Path
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
-from miras.data.checks import SHOWN_FAULTS
+from miras.data.checks import files_in
 from miras.data.contents import File, Parted, same_file
+from miras.data.decoded import all_of, faulty
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
 from miras.data.guess import guess_format
 from miras.data.identity import Folders, Names, named_photos, united
+from miras.data.left_out import LeftOut
 from miras.data.places import split_folders
 from miras.data.read import FORMATS as ANNOTATED
-from miras.data.read import SOURCES, read_sources
+from miras.data.read import SOURCES, TOOLS, read_sources
 from miras.data.read import read as read_annotations
 from miras.data.record import Record
 from miras.data.single import id_of, request, single
@@ -41,7 +43,7 @@ MEND = "mend or delete what is named (docs/own_data.md)"
 class Corpus:
     """photos: trained on, those without annotations are for their records alone. records: recorded conversations of
     training photos by `key`. kept: for validation, talks: recorded conversations about these; calibration: for the few
-    numbers fitted afterwards, recorded: recorded conversations about these."""
+    numbers fitted afterwards, recorded: recorded conversations about these. left: what was left out, and why."""
 
     photos: list[AnnotatedPhoto] = field(default_factory=list)
     records: dict[str, list[Record]] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Corpus:
     calibration: list[AnnotatedPhoto] = field(default_factory=list)
     talks: list[Record] = field(default_factory=list)
     recorded: list[Record] = field(default_factory=list)
+    left: LeftOut = field(default_factory=LeftOut)
 
     def summary(self) -> dict[str, int]:
         """Numbers for the log."""
@@ -68,47 +71,79 @@ def key(photo: AnnotatedPhoto) -> str:
     return f"{photo.source}/{photo.id}"
 
 
-def read(paths: Sequence[Path], data: Data) -> Corpus:
-    """Everything at `paths`, split as the recipe says. Raises InputError for no data, for faulty data (with the command
-    that lists every fault) and when a side is left empty."""
+class _Faults:
+    """What is wrong with the data, wherever it lies, and the commands that list it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.commands: dict[str, None] = {}
+
+    def add(self, lines: Sequence[str], path: Path, format: str) -> None:
+        self.lines += lines
+        if lines:
+            self.commands[f"`miras data validate {path} --format {format}`"] = None
+
+    def finish(self, report: Path | None) -> None:
+        """Raise one InputError for all of them; a report of an earlier try goes when there are none."""
+        if report is not None and not self.lines:
+            report.unlink(missing_ok=True)
+        if self.lines:
+            listed = f"{' and '.join(self.commands)} {'list' if len(self.commands) > 1 else 'lists'} them all"
+            cure = f"{MEND}; {listed}" if self.commands else MEND
+            raise all_of(self.lines, "data without faults", cure, report)
+
+
+def read(paths: Sequence[Path], data: Data, report: Path | None = None, *, decode: bool = True) -> Corpus:
+    """Everything at `paths`, split as the recipe says.
+
+    decode: whether every photo is decoded first, on all cores, so that no file that is cut off stops the run later.
+    Raises InputError for no data, when a side is left empty, and for faulty data: all faults of all paths at once, the
+    first few named, each in a line of the file `report`, with the commands that list them.
+    """
     if not paths:
         raise InputError("data to train on", "none", "name folders with --data")
     photos: list[AnnotatedPhoto] = []
     records: list[Record] = []
-    names, taken = Names(), Counter[str]()
+    names, taken, left, faults = Names(), Counter[str](), LeftOut(), _Faults()
+    if gone := [path for path in paths if not path.exists()]:
+        raise InputError("data to train on", f"no file or folder {gone[0]}")
     for path in paths:
-        if not path.exists():
-            raise InputError("data to train on", f"no file or folder {path}")
         if path.is_dir() and any((path / where).exists() for where, _ in SOURCES.values()):
-            more = read_sources(path)
-            talks: list[Record] = []
+            tally = LeftOut(faults.lines.append)
+            more, talks = read_sources(path, tally), list[Record]()
+            left.add(tally)
         else:
-            more, talks = _formatted(path)
+            more, talks = _formatted(path, left, faults)
         photos += _named(more, names)
         records += (_of_photo(_numbered(record, taken), names) for record in talks)
+    if decode:
+        files = [(photo.path, photo.content, photo.size) for photo in photos if photo.content or photo.path.is_file()]
+        files += [(Path(r["image"]), r.get("image_bytes"), (r["height"], r["width"])) for r in records]
+        faults.lines += faulty(files).values()
+    faults.finish(report)
     photos = united(photos)
     if not photos and not records:
         got = "none in " + ", ".join(map(str, paths))
-        raise InputError("photos with masks to train on", got, "outline something in each photo and save it")
+        cure = "outline something in each photo and save it"
+        raise left.explained(InputError("photos with masks to train on", got, cure))
     _add_recorded(photos, records)
-    corpus = _divide(photos, records, data)
+    corpus = replace(_divide(photos, records, data, left), left=left)
     if not corpus.photos:
         raise InputError("photos to train on", f"none of {len(photos)} on the training side", "see data.split")
     return corpus
 
 
-def _formatted(path: Path) -> tuple[list[AnnotatedPhoto], list[Record]]:
+def _formatted(path: Path, left: LeftOut, faults: _Faults) -> tuple[list[AnnotatedPhoto], list[Record]]:
     """Annotations as photos, conversations and questions in a person's own words as records."""
     format = _format(path)
     if format in ANNOTATED:
-        return _annotations(path, format), []
-    try:
-        records = conversations.read(path, format)
-    except InputError as error:
-        raise InputError(error.expected, error.got, "; ".join(filter(None, (MEND, error.cure)))) from error
+        return _annotations(path, format, left, faults), []
+    told: list[str] = []
+    records = conversations.read(path, format, told.append, left=left)
+    faults.add(told, path, format)
     plain = [record for record in records if record["kind"] == "single" and _is_plain(record)]
     talks = [record for record in records if record["kind"] != "single" or not _is_plain(record)]
-    pictures, _ = gather(plain, Losses())
+    pictures, _ = gather(plain, Losses(), on_fault=left)
     splits = {(r["source"], r["image_id"]): r["split"] for r in plain}
     return [_annotated(picture, splits) for picture in pictures], talks
 
@@ -142,24 +177,24 @@ def _of_photo(record: Record, names: Names) -> Record:
     return record if known.id == given else {**record, "image_id": known.id}
 
 
-def _annotations(path: Path, format: str) -> list[AnnotatedPhoto]:
-    faults: list[str] = []
+def _annotations(path: Path, format: str, left: LeftOut, faults: _Faults) -> list[AnnotatedPhoto]:
+    told: list[str] = []
+    tally = LeftOut(told.append)
     photos: list[AnnotatedPhoto] = []
+    whole = format in TOOLS or path.is_file() or _has_lists(path)
     told_apart = Folders()
-    for folder, given in [(path, "")] if path.is_file() or _has_lists(path) else split_folders(path, _has_lists):
-        found = told_apart(read_annotations(folder, format, faults.append), folder)
+    for folder, given in [(path, "")] if whole else split_folders(path, _has_lists):
+        found = told_apart(read_annotations(folder, format, tally), folder)
         source = "" if folder == path else f"{path.resolve().name}@{given}" if given else path.resolve().name
         photos += [replace(photo, source=source or photo.source) for photo in found]
-    if faults:
-        more = f" and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
-        cure = f"{MEND}; `miras data validate {path} --format {format}` lists them all"
-        raise InputError("data without faults", "; ".join(faults[:SHOWN_FAULTS]) + more, cure)
+    left.add(tally)
+    faults.add(told, path, format)
     return photos
 
 
 def _has_lists(folder: Path) -> bool:
     """Whether a folder itself holds what its annotations start from."""
-    return any(folder.glob("*.json")) or (folder / "labels.txt").is_file()
+    return bool(files_in(folder, "*.json")) or (folder / "labels.txt").is_file()
 
 
 def _is_plain(record: Record) -> bool:
@@ -245,7 +280,7 @@ def _add_recorded(photos: list[AnnotatedPhoto], records: Iterable[Record]) -> No
             photos.append(AnnotatedPhoto(id, path, size, (), record["source"], content=content))
 
 
-def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> Corpus:
+def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data, left: LeftOut) -> Corpus:
     by_photo: dict[str, list[Record]] = {}
     for record in records:
         by_photo.setdefault(name_of(record), []).append(record)
@@ -258,7 +293,10 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data) -> 
         sides = _given(photos, by_photo)
         train, kept, calibration = sides["train"], sides["val"], sides["val"]
     train, kept, calibration = ([_plain(photo) for photo in side] for side in (train, kept, calibration))
-    train = [photo for photo in train if askable(photo) or key(photo) in by_photo]
+    given, train = train, [photo for photo in train if askable(photo) or key(photo) in by_photo]
+    kept_names = {photo.path for photo in train}
+    idle = [photo.path.name for photo in given if photo.path not in kept_names]
+    left.leave("photos to train on", "training photos with nothing to ask for", "".join(idle[:1]), len(idle))
     mine = {key(photo) for photo in train}
     talks = {name: rows for name, rows in by_photo.items() if name in mine}
     held = [row for photo in kept for row in by_photo.get(key(photo), ())]

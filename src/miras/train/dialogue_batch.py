@@ -43,7 +43,8 @@ class History:
     mode: "gold", the data set's; "own", the running model's; "mixed", the model's in a share `own` of the
     batches (such a batch is read twice). hidden: how often the selection shown to the decoder is left out; spoiled:
     how often a gold mask is; blank: how often the mask tokens of a region carry nothing; hand: how often a region
-    is prompted by hand as in a refinement. memory False: no earlier mask is seen at all (ablation).
+    is prompted by hand as in a refinement. forgotten: how often, for a model that points, the first exchanges have left
+    the context and what they named stands in the opening. memory False: no earlier mask is seen at all (ablation).
     """
 
     mode: Literal["gold", "own", "mixed"] = "gold"
@@ -52,6 +53,7 @@ class History:
     spoiled: float = 0.3
     blank: float = 0.15
     hand: float = 0.2
+    forgotten: float = 0.1
     memory: bool = True
 
 
@@ -150,7 +152,10 @@ def dialogue_batch(
             talk = told(recorded, points=grammar.points, complements=grammar.complements)
             if talk is None:
                 continue
-            spans = render(talk, TEMPLATES[template], written=titles, tags=tags, points=grammar.points)
+            kept, lost = _forgotten(talk, rng, history.forgotten) if grammar.points else (talk, [])
+            spans = render(
+                kept, TEMPLATES[template], written=titles, tags=tags, points=grammar.points, remembered=lost
+            )  # fmt: skip
             rows.talks.append(talk)
             rows.photos.append(photo)
             rows.encoded.append(grammar.encode(spans))
@@ -247,6 +252,18 @@ def _add_regions(
         rows.slots.append(spoil(target, rng) if rng.random() < history.spoiled else target)
         rows.blank.append(bool(rng.random() < history.blank) or not history.memory)
         rows.phrases.append(region.phrase)
+
+
+def _forgotten(
+    talk: Conversation, rng: np.random.Generator, share: float
+) -> tuple[Conversation, list[tuple[int, str]]]:
+    """What stays of a conversation in a context, and the regions (id, phrase) of what has left it."""
+    count = len(talk.turns) // 2
+    if count < 2 or rng.random() >= share:
+        return talk, []
+    first = 2 * int(rng.integers(1, count))
+    lost = [(region.id, region.phrase) for turn in talk.turns[:first] for region in turn.regions]
+    return Conversation(talk.turns[first:]), lost
 
 
 def _pointers(encoded: Sequence[Encoded], numbers: Sequence[dict[int, int]]) -> Pointers:

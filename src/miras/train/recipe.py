@@ -16,6 +16,7 @@ from typing import Any, Literal, get_type_hints
 import yaml
 
 from miras.core.errors import InputError
+from miras.core.text import read_text
 from miras.data.manner import Manner
 
 Rate = float
@@ -245,18 +246,18 @@ def differences(one: Recipe, other: Recipe) -> list[str]:
 
 def read(path: Path) -> Recipe:
     """A recipe written by `to_yaml`."""
-    return _build(yaml.safe_load(path.read_text()), (), path.stem)
+    return _build(yaml.safe_load(read_text(path)), (), path.stem)
 
 
 def _read(name_or_path: str) -> dict[str, Any]:
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
         try:
-            text = path.read_text()
+            text = read_text(path)
         except OSError as error:
             raise InputError("a recipe file", f"{path}: {error.strerror}", f"or one of {', '.join(names())}") from error
     elif name_or_path in names():
-        text = files(__package__).joinpath("recipes", f"{name_or_path}.yaml").read_text()
+        text = files(__package__).joinpath("recipes", f"{name_or_path}.yaml").read_text("utf-8")
     else:
         near = difflib.get_close_matches(name_or_path, names(), 3)
         raise InputError(

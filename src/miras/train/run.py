@@ -41,6 +41,8 @@ from miras.train.trainer import MODEL, MirasTrainer, Validate, arguments, place
 
 TAGS = "tags.safetensors"
 """The fits of the tagger, in the run's folder."""
+FAULTS = "faults.txt"
+"""Everything that is wrong with the data, in the run's folder, where that stopped the run."""
 
 
 def train(
@@ -51,7 +53,7 @@ def train(
     Returns what the run was and reached. Raises InputError for whatever a person can mend.
     """
     corpus: Corpus | None = None
-    result: dict[str, Any] = {"recipe": chain.name, "out": str(out), "stages": []}
+    result: dict[str, Any] = {"recipe": chain.name, "out": str(out), "stages": [], "left_out": []}
     before: Path | None = None
     for recipe in chain.recipes:
         folder = out / recipe.name if chain.apart else out
@@ -63,7 +65,10 @@ def train(
         else:
             begun = resume and folder.exists()
             with sharding.said_once():
-                corpus = corpora.read([Path(p) for p in recipe.data.paths] or list(paths), recipe.data)
+                # The first process alone decodes the photos; when it stops, all are stopped.
+                given = [Path(p) for p in recipe.data.paths] or list(paths)
+                corpus = corpora.read(given, recipe.data, out / FAULTS, decode=sharding.is_first())
+            result |= corpus.left.to_dict()
             result["stages"].append(run(recipe, corpus, folder, resume=begun, validate=validate))
         before = folder / MODEL
     if chain.apart and before is not None and sharding.is_first():
@@ -218,8 +223,11 @@ def _announce(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> No
         raise InputError("something that learns", "every parameter frozen", "look at optimiser.rates")
     data = ", ".join(f"{count} {name}" for name, count in corpus.summary().items())
     print(f"{recipe.name}: {trained:,} parameters learn, {data}", file=sys.stderr, flush=True)
+    if line := corpus.left.line():
+        print(f"{recipe.name}: {line}", file=sys.stderr, flush=True)
     about = {
-        "recipe": asdict(recipe), "data": corpus.summary(), "trained": trained, "python": platform.python_version(),
+        "recipe": asdict(recipe), "data": corpus.summary(), "left_out": corpus.left.to_list(),
+        "trained": trained, "python": platform.python_version(),
         "torch": torch.__version__, "transformers": transformers.__version__,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         "threads": torch.get_num_threads(), "processes": int(os.environ.get("WORLD_SIZE", "1")),

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto
-from miras.data import coverage, knowledge
+from miras.data import knowledge
 from miras.data.scene import Scene
 from miras.model.miras import Miras
 from miras.model.tagging import Tagger, tags
@@ -80,7 +80,7 @@ def names_of(photo: AnnotatedPhoto) -> set[str]:
 def sureness(photo: AnnotatedPhoto, names: Sequence[str]) -> list[float]:
     """What the photo weighs for each of the names: UNSURE where its set leaves things without a mask, and this one is
     neither labelled nor surely absent."""
-    if photo.source not in coverage.COVERAGE:
+    if not photo.set_name:
         return [1.0] * len(names)
     sure = names_of(photo) | {name for absent in Scene(photo, knowledge.load()).absent for name in absent}
     return [1.0 if name in sure else UNSURE for name in names]

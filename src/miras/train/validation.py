@@ -56,8 +56,9 @@ def sheet(model: Miras, photos: Sequence[AnnotatedPhoto], file: Path) -> None:
             gold.append(Region(number, note.phrase, mask, 1))
             drawn.append(Region(number, note.phrase, _mask(model, states, features, note.phrase, photo.size), 1))
         pair = [Image.fromarray(overlay(pixels, regions)) for regions in (gold, drawn)]
-        height = round(WIDTH * pixels.shape[0] / pixels.shape[1])
-        rows.append([picture.resize((WIDTH, height)) for picture in pair])
+        scale = min(WIDTH / pixels.shape[1], 4 * WIDTH / pixels.shape[0])
+        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+        rows.append([picture.resize(size) for picture in pair])
     page = Image.new("RGB", (2 * WIDTH, sum(row[0].height for row in rows)), "white")
     top = 0
     for row in rows:

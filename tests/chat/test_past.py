@@ -1,9 +1,7 @@
-"""What was named before and is meant again is that region; what is nowhere to be seen is no answer."""
+"""What was named before and is meant again is that region."""
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
 import json
 
 import numpy as np
@@ -11,32 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from miras.chat.engine import Engine
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
-from miras.core.grammar import SPECIAL_TOKENS
-from miras.core.recall import ranks
-from miras.core.types import Alternative, Mark, Name, Operator, Region, Turn
-from miras.model import presets
-from miras.model.config import MirasConfig
+from miras.core.types import Mark, Name, Operator, Region, Turn
 from miras.model.miras import Miras
-
-OBJ, SEG, REF, ADD, CUT, UNDO, NOT = ("[OBJ]", "[SEG]", "[REF]", "[ADD]", "[CUT]", "[UNDO]", "[NOT]")
-
-
-def made(**changes: object) -> Miras:
-    """A tiny model that points and knows all but; masks are neither empty nor full."""
-    config = presets.configuration("miras-tiny").to_diff_dict() | {"points": True, "complements": True} | changes
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        tiny = Miras(MirasConfig(**config))
-
-    def centre(_: torch.nn.Module, __: object, output: tuple[torch.Tensor, torch.Tensor]) -> object:
-        logits_RMhw, iou_RM = output
-        return logits_RMhw - logits_RMhw.mean((2, 3), keepdim=True), iou_RM
-
-    tiny.decoder.register_forward_hook(centre)
-    return tiny
+from tests.chat.pointing import ADD, CUT, NOT, OBJ, REF, SEG, UNDO, made, say
 
 
 @pytest.fixture(scope="module")
@@ -51,15 +28,6 @@ def talk(pointing: Miras, photo: NDArray[np.uint8]) -> ChatSession:
     say(session, OBJ, " cup", SEG)
     say(session, ADD, OBJ, " red block", SEG)
     return session
-
-
-def ids(session: ChatSession, *pieces: str) -> list[int]:
-    grammar = session.model.grammar
-    return [i for p in pieces for i in ([grammar.id(p)] if p in SPECIAL_TOKENS else grammar.tokenizer.encode(p))]
-
-
-def say(session: ChatSession, *pieces: str, user: str = "and"):
-    return session.ask(user, forced=ids(session, *pieces))
 
 
 def test_cut_again_leaves_not_one_pixel(talk: ChatSession) -> None:
@@ -223,158 +191,3 @@ def test_the_default_refinement_of_a_complement(talk: ChatSession) -> None:
     assert talk.refine(mask=mask).regions[0].id == 1
     np.testing.assert_array_equal(talk.selection.mask, ~mask)
     assert talk._state.label == "all but cup"
-
-
-@pytest.mark.parametrize(
-    ("mentioned", "first", "newest"),
-    [([1], [0], [0]), ([1, 2, 1], [0, 1, 0], [0, 1, 0]), ([3, 1, 2], [0, 1, 2], [2, 1, 0]), ([], [], [])],
-)
-def test_ranks(mentioned: list[int], first: list[int], newest: list[int]) -> None:
-    assert ranks(mentioned) == (first, newest)
-
-
-# --- no empty success
-
-
-@pytest.fixture
-def blank(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Names whose masks come out without a pixel; "" for all."""
-    names: set[str] = set()
-    draw = Engine._region
-
-    def drawn(self: Engine, job, rules, region_id, phrase, span, doubt):
-        region = draw(self, job, rules, region_id, phrase, span, doubt)
-        self._presence = 50.0
-        return dataclasses.replace(region, mask=region.mask & False) if {phrase, ""} & names else region
-
-    monkeypatch.setattr(Engine, "_region", drawn)
-    return names
-
-
-def begin(session: ChatSession, monkeypatch: pytest.MonkeyPatch, *pieces: str, others: tuple[str, ...] = ()) -> None:
-    """The next replies that select are these; where the name begins, others were weighed beside it."""
-    planned = ids(session, *pieces)
-    compose, region_of = Engine._compose, Engine._region
-
-    def composed(self, logits_V, job):
-        if job.rules.refuse is False:
-            return with_plan(self, logits_V, job)
-        return compose(self, logits_V, job)
-
-    def with_plan(self, logits_V, job):
-        from miras.chat import engine
-
-        class Planned(engine.Draft):
-            pass
-
-        def start(rules, logits_V, stream):
-            return Planned(rules, logits_V, stream, [*planned, rules.end])
-
-        monkeypatch.setattr(engine, "Draft", start)
-        yield_from = compose(self, logits_V, job)
-        try:
-            return (yield from yield_from)
-        finally:
-            monkeypatch.setattr(engine, "Draft", engine_draft)
-
-    from miras.chat.draft import Draft as engine_draft
-
-    def weighed(self, job, rules, region_id, phrase, span, doubt):
-        region = region_of(self, job, rules, region_id, phrase, span, doubt)
-        return (
-            region
-            if region.alternatives
-            else dataclasses.replace(
-                region, alternatives=tuple(Alternative(other, 0.2) for other in others if other != phrase)
-            )
-        )
-
-    monkeypatch.setattr(Engine, "_compose", composed)
-    monkeypatch.setattr(Engine, "_region", weighed)
-
-
-def test_the_next_name_is_taken_or_it_refuses(
-    photo: NDArray[np.uint8], blank: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    careful = made(least_score=0.0)
-    session = ChatSession(careful, photo, max_new_tokens=24)
-    say(session, OBJ, " cup", SEG)
-    before = session.selection
-    begin(session, monkeypatch, CUT, "Without the", OBJ, " lid", SEG, others=("bowl", "block"))
-    blank |= {"lid", "bowl"}
-    events = list(session.fork().stream("without the lid"))
-    reply = events[-1]
-    assert [region.phrase for region in reply.regions] == ["block"]
-    assert reply.operators == (Operator.CUT,)
-    assert reply.text.startswith("Without the block")
-    assert "".join(itertools.takewhile(lambda event: isinstance(event, str), events)).startswith("Without the block")
-    assert reply.regions[0].mask.any()
-    blank |= {"block"}
-    refused = session.ask("without the lid")
-    assert refused.operators[0] is Operator.REJECT
-    assert (refused.regions, refused.selection.expression) == ((), before.expression)
-    np.testing.assert_array_equal(refused.selection.mask, before.mask)
-    assert session.ask("and now?").ids is not None
-
-
-def test_a_second_thing_that_is_not_seen_is_said_so(
-    photo: NDArray[np.uint8], blank: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = ChatSession(made(least_score=0.0), photo, max_new_tokens=40)
-    begin(session, monkeypatch, "The", OBJ, " cup", SEG, "and the", OBJ, " lid", SEG, ".")
-    blank |= {"lid"}
-    *deltas, reply = session.stream("the cup and the lid")
-    assert reply.text == "The cup, but I do not see the lid."
-    assert "".join(delta for delta in deltas if isinstance(delta, str)) == reply.text
-    assert [region.phrase for region in session.regions] == ["cup"]
-    assert reply.selection.expression == "1"
-    twin = ChatSession.from_json(session.model, session.to_json(), photo)
-    assert twin.turns[-1].text == reply.text
-
-
-def test_too_low_a_score_is_no_answer(
-    photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, blank: set[str]
-) -> None:
-    session = ChatSession(made(least_score=1.01), photo, max_new_tokens=24)
-    begin(session, monkeypatch, OBJ, " cup", SEG)
-    assert session.ask("the cup").operators[0] is Operator.REJECT
-    assert not session.regions
-
-
-def test_whatever_is_drawn_counts_where_nothing_else_is_said(
-    photo: NDArray[np.uint8], blank: set[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    session = ChatSession(made(), photo, max_new_tokens=24)
-    begin(session, monkeypatch, OBJ, " cup", SEG)
-    blank |= {"cup"}
-    assert session.ask("the cup").selection.expression == "1"
-
-
-# --- unsure
-
-
-@pytest.mark.parametrize(
-    ("pieces", "text"),
-    [
-        (("Here is the", OBJ, " cup", SEG, "."), "I think this is the cup, but I am not sure. Here is the cup."),
-        ((OBJ, " shoes", SEG), "I think these are the shoes, but I am not sure. shoes"),
-        ((OBJ, " red block", REF, "and", OBJ, " lid", SEG, "."), "red block and lid. I am not sure about the lid."),
-        ((OBJ, " a", SEG, OBJ, " b", SEG, OBJ, " c", SEG),
-         "I think this is the a, but I am not sure. a b c I am not sure about the b and the c."),
-        ((OBJ, " red block", REF), "red block"),
-        (("Hello.",), "Hello."),
-    ],
-)  # fmt: skip
-def test_what_is_unsure_says_so(photo: NDArray[np.uint8], pieces: tuple[str, ...], text: str) -> None:
-    session = ChatSession(made(unsure_below=1.01), photo, max_new_tokens=24)
-    say(session, OBJ, " red block", SEG)
-    *parts, reply = session.stream("and", forced=ids(session, *pieces))
-    assert reply.text == "".join(part for part in parts if isinstance(part, str)) == text
-    assert reply.unsure == reply.to_dict()["unsure"] == bool([p for p in pieces if p == SEG])
-    assert "not sure" not in session.turns[-1].text
-    assert session.history[-1].text == text
-    plain = made()
-    told = ChatSession(plain, photo, max_new_tokens=24)
-    say(told, OBJ, " red block", SEG)
-    told.ask("and", forced=ids(told, *pieces))
-    assert told._engine.past.ids == session._engine.past.ids

@@ -16,7 +16,6 @@ from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mark, Name, Operator, Region, Turn
 from miras.data import dialogues
 from miras.model.miras import Miras
-from miras.model.pointer import by_region
 from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
 from miras.train import run, stage2, verdict
@@ -111,6 +110,23 @@ def test_where_nothing_is_meant_again_the_loss_is_zero_with_a_gradient():
     assert all(p.grad is not None and not p.grad.any() for p in model.pointer.parameters())
 
 
+def test_what_left_the_context_stands_in_the_opening_and_is_found():
+    model = able()
+    item = talks(10)
+    whole, cut = (batch_of(model, item, forgotten=share, own=0.0) for share in (0.0, 1.0))
+    assert (whole.labels_CL >= 0).sum() > (cut.labels_CL >= 0).sum()
+    assert len(cut.row_R) == len(whole.row_R)
+    assert int((cut.ids_CL == model.grammar.id("<mask>")).sum()) == model.config.mask_tokens * len(cut.slots_S)
+    opened = [
+        (row, place) for row, place in zip(cut.row_R.tolist(), cut.seg_R.tolist(), strict=True)
+        if (cut.labels_CL[row, :place] < 0).all()
+    ]  # fmt: skip
+    assert len(opened) >= 5
+    assert cut.pointers.may_QN.any(1).all()
+    parts = stage2.step(model, cut, stage2.Weights())
+    assert float(parts["pointer_hits"]) == 1.0 and torch.isfinite(parts["loss"])
+
+
 def test_a_model_that_does_not_point_learns_as_ever():
     model = build("miras-tiny")
     batch = batch_of(model, talks(6))
@@ -134,7 +150,7 @@ def test_training_points_as_a_session_does():
             if name != "likeness":
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     item = talks(6, seed=5)
-    batch = batch_of(model, item, spoiled=0.0, blank=0.0, hidden=0.0, hand=0.0)
+    batch = batch_of(model, item, spoiled=0.0, blank=0.0, hidden=0.0, hand=0.0, forgotten=0.0)
     at = batch.pointers
     features = model.image_encoder(batch.views)
     reading = stage2._read(model, batch, features)
@@ -161,14 +177,6 @@ def test_training_points_as_a_session_does():
             session.tell(user.text, reply)
     handle.remove()
     assert asked == len(at.region_Q) >= 4
-
-
-def test_probabilities_are_over_regions():
-    scores = torch.tensor([[1.0, 2.0, 0.5, 9.0]])
-    may = torch.tensor([[True, True, True, False]])
-    region = torch.tensor([4, 7, 4, 8])
-    logs = [float(by_region(scores, may, region, torch.tensor([wanted]))) for wanted in (4, 7, 8)]
-    np.testing.assert_allclose(np.exp(logs), [0.3715, 0.6285, 0.0], atol=1e-3)
 
 
 def test_old_weights_begin_to_point(tmp_path):
