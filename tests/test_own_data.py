@@ -232,6 +232,19 @@ def coco_photo_missing(folder: Path) -> Path:
     return coco(folder, lambda d: d["images"][0].update(file_name="gone.jpg"))
 
 
+def two_photos_for_one_file(folder: Path) -> Path:
+    write(folder, ["coffee", "rocket"])
+    for name, new in (("coffee.jpg", "a.jpg"), ("rocket.jpg", "a.png"), ("coffee.json", "a.json")):
+        (folder / name).rename(folder / new)
+    (folder / "rocket.json").unlink()
+    return edited(folder, lambda d: d.pop("imagePath"), "a.json")
+
+
+def one_photo_in_two_splits(folder: Path) -> Path:
+    write(folder / "train", ["coffee", "rocket"])
+    return write(folder / "valid", ["coffee"]).parent
+
+
 REFUSED: list[tuple[Callable[[Path], Path], str, str, bool]] = [
     (photo_missing, "expected the photo, got no file", "coffee.json", True),
     (coco_photo_missing, "expected the photo, got no file", "image 1", True),
@@ -240,6 +253,8 @@ REFUSED: list[tuple[Callable[[Path], Path], str, str, bool]] = [
     (boxes_only, "expected polygons or RLE, got None", "annotation 1", True),
     (nothing_there, "expected photos with masks in", "LabelMe leaves a JSON beside each photo", False),
     (photos_alone, "expected photos with masks in", "LabelMe leaves a JSON beside each photo", False),
+    (two_photos_for_one_file, "expected one photo for a.json, got a.jpg and a.png", "which differ", True),
+    (one_photo_in_two_splits, "expected each photograph in one split", "'coffee' in 'val' and before in 'train'", True),
     (one_photo, "expected two photos at least", "--set data.val=0", False),
 ]
 """Data, what is said, what else stands in that line, whether `miras data validate` says it as well."""

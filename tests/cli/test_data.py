@@ -11,6 +11,7 @@ from PIL import Image
 
 from miras.cli import main
 from miras.cli.data import data_app
+from miras.core.photo import read_photo
 from miras.data.formats import FORMATS, read_records, write_records
 from tests.data.made import SIZE, coco, masks_of, note, photo, singles, talk
 from tests.data.test_labelme import SQUARE, shape
@@ -278,3 +279,42 @@ def test_help_names_every_format(call, capsys):
     assert call("convert", "--help") == 0
     said = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert all(name in said for name in FORMATS)
+
+
+def test_photos_of_one_name_stay_two(call, capsys, tmp_path):
+    """The whole way of a person who has two cameras: convert, count, check, and what is noted."""
+    make = {"cam1": ("cup", 240), "cam2": ("spoon", 40)}
+    for name, (word, shade) in make.items():
+        (tmp_path / "in" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 30), (shade,) * 3).save(tmp_path / "in" / name / "000001.png")
+        shape = {"label": word, "points": [[4, 3], [14, 3], [14, 9], [4, 9]], "shape_type": "polygon"}
+        content = {"shapes": [shape], "imagePath": f"{name}/000001.png", "imageHeight": 30, "imageWidth": 40}
+        (tmp_path / "in" / f"{name}_000001.json").write_text(json.dumps(content))
+    assert call("stats", tmp_path / "in", "--json") == 0
+    assert last(capsys)["images"] == 2
+    for to in FORMATS:
+        out = tmp_path / f"{to}.jsonl" if to == "jsonl" else tmp_path / to
+        assert call("convert", tmp_path / "in", out, "--to", to) == 0
+        capsys.readouterr()
+        assert call("validate", out, "--json") == 0
+        assert (last(capsys)["records"], last_stats(call, capsys, out)["images"]) == (2, 2)
+        masks = {
+            read_photo(r.get("image_bytes") or r["image"])[0, 0, 0] // 100: r["focus"] for r in read_records(out, to)
+        }
+        assert {shade: focus.split()[-1] for shade, focus in masks.items()} == {2: "cup", 0: "spoon"}
+
+
+def last_stats(call, capsys, path) -> dict:
+    assert call("stats", path, "--json") == 0
+    return last(capsys)
+
+
+def test_copies_in_two_splits_are_noted(call, capsys, tmp_path):
+    records = [*singles(tmp_path / "photos", "train")[:1], *singles(tmp_path / "photos", "val")[1:2]]
+    write_records(records, tmp_path / "a.jsonl", "jsonl")
+    assert call("validate", tmp_path / "a.jsonl") == 0
+    captured = capsys.readouterr()
+    assert captured.out.splitlines() == [f"{tmp_path / 'a.jsonl'}: 2 records, no faults"]
+    assert captured.err.splitlines() == ["miras: note: made/two (val) is a copy of made/one (train)"]
+    assert call("validate", tmp_path / "a.jsonl", "--json") == 0
+    assert last(capsys)["copies"] == ["made/two (val) is a copy of made/one (train)"]

@@ -22,21 +22,10 @@ from miras.core.masks import encode_rle
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Annotation
 from miras.data import parquet, prist
+from miras.data.contents import Contents, File, Parted, copies, same_file
 from miras.data.formats import FORMATS, guess_format, read_records, write_records
 from miras.data.gather import Losses, gather
-from miras.data.identity import (
-    Contents,
-    File,
-    FileNames,
-    Known,
-    Names,
-    Parted,
-    copies,
-    named,
-    same_file,
-    told_apart,
-    united,
-)
+from miras.data.identity import FileNames, Known, Names, named, told_apart, united
 from miras.data.read import read
 from miras.data.record import Record, regions_of
 from miras.data.single import single
@@ -300,7 +289,7 @@ def labelme(folder: Path, name: str, image: str | None, word: str, shade: int | 
 
 def two_cameras(folder: Path) -> str:
     labelme(folder, "cam1_1.json", "cam1/1.png", "cup", 12)
-    labelme(folder, "cam2_1.json", "cam2\\1.png".replace("\\", "/"), "spoon", 2)
+    labelme(folder, "cam2_1.json", "cam2/1.png", "spoon", 2)
     return "labelme"
 
 
@@ -485,6 +474,16 @@ def test_names_stay_readable(tmp_path: Path) -> None:
         write_records(read_records(tmp_path / source, "labelme"), out, to)
         found = {file.relative_to(out).as_posix() for file in out.rglob("*.png")}
         assert {name for name in found if "masks/" not in name} == names
+
+
+@pytest.mark.parametrize("to", ["labelme", "miras", "jsonl"])
+def test_photos_that_stay_where_they_are(tmp_path: Path, to: str) -> None:
+    two_cameras(tmp_path / "in")
+    out = tmp_path / ("out.jsonl" if to == "jsonl" else "out")
+    write_records(read_records(tmp_path / "in", "labelme"), out, to, photos="reference")
+    back = list(read_records(out, to))
+    assert {(shade, mask) for shade, _, mask in placed(back)} == {LIGHT, DARK}
+    assert {record["image_id"] for record in back} == {"1", "cam2/1"}
 
 
 def test_the_files_of_two_parts_are_two(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def validate(
 
     Photos of one split that are copies of others in another split, under other names, are noted: no fault.
     """
-    from miras.data.identity import File, Parted
+    from miras.data.contents import File, Parted
     from miras.data.validate import validate as faults_of
 
     told: list[str] = []
@@ -111,6 +111,8 @@ def validate(
     faults = told + found
     if not seen and not faults:
         raise heard.explained(InputError(f"records in {path}", "none"))
+    for line in parted.lines:
+        say(f"miras: note: {line}")
     if json:
         result = {
             "records": seen, "unread": len(told), "photos": len(photos), "decoded": not fast, "faults": faults,
@@ -118,7 +120,7 @@ def validate(
         }  # fmt: skip
         emit({**result, **heard.to_dict()})
     else:
-        for line in (*faults, *(f"note: {line}" for line in parted.lines)):
+        for line in faults:
             print(line)
         unread = f", {len(told)} that cannot be read" if told else ""
         count = f"{len(faults) or 'no'} fault{'' if len(faults) == 1 else 's'}"

@@ -20,11 +20,12 @@ from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data.carry import Carrier
 from miras.data.checks import Faults, OnFault, files_in, load_json
+from miras.data.contents import File
 from miras.data.gather import Album, Losses, Photos, Picture, gather
 from miras.data.guess import guess_format
-from miras.data.identity import File, Folders, named
+from miras.data.identity import Folders, named
 from miras.data.left_out import LeftOut
-from miras.data.places import split_folders, split_of
+from miras.data.places import LOOKS, split_folders, split_of
 from miras.data.record import Record, regions_of
 from miras.data.single import records_of
 from miras.data.stream import keys
@@ -231,7 +232,7 @@ def _of_kind(folder: Path, kind: str, faults: Faults) -> list[Path]:
 def _has_coco(kind: str, folder: Path) -> bool:
     """Whether a folder itself holds a COCO JSON with masks of this kind."""
     wanted = {"images", "annotations", "segmentation" if kind == "instances" else "segments_info"}
-    return any(wanted <= keys(file) for file in files_in(folder, "*.json"))
+    return any(wanted <= keys(file) for file in files_in(folder, "*.json")[:LOOKS])
 
 
 def _has_masks(folder: Path) -> bool:

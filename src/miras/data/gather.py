@@ -21,7 +21,7 @@ from miras.core.photo import read_photo
 from miras.core.types import Operator, Rle
 from miras.data.carry import Carrier
 from miras.data.checks import OnFault
-from miras.data.identity import Names, told_apart
+from miras.data.identity import Names, file_key, told_apart
 from miras.data.left_out import LeftOut
 from miras.data.places import split_named
 from miras.data.record import Record
@@ -184,10 +184,10 @@ class Album:
         """A file name without ending that nothing in the folder has; "-2", "-3" are added where needed."""
         plain = _UNSAFE.sub("_", name).strip(".") or "photo"
         stem, number = plain, 1
-        while (folder, stem.casefold()) in self._taken:
+        while (folder, file_key(stem)) in self._taken:
             number += 1
             stem = f"{plain}-{number}"
-        self._taken.add((folder, stem.casefold()))
+        self._taken.add((folder, file_key(stem)))
         return stem
 
     def place(self, picture: Picture, folder: Path, stem: str) -> str:

@@ -16,19 +16,16 @@ Bytes are compared where names are equal (or, for `copies`, sizes), never otherw
 
 from __future__ import annotations
 
-import hashlib
 import os
+import unicodedata
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from miras.core.types import AnnotatedPhoto, Annotation
+from miras.data.contents import Contents, File, Look, same_file
 from miras.data.record import Record
-
-_END = 4096
-"""Bytes at the end of a file that are compared before the whole of it."""
 
 
 class Known(NamedTuple):
@@ -38,81 +35,39 @@ class Known(NamedTuple):
     version: int = 0
 
 
-class File(NamedTuple):
-    """A photo's file. content: its bytes, where it is embedded; the path is no more than a name then."""
-
-    path: Path
-    content: bytes | None = None
-
-
-class Contents:
-    """Numbers files by their bytes, from 0: equal ones have one number. Bytes are read where sizes are equal.
-
-    A file that cannot be read is equal to those of its own path.
-    """
-
-    def __init__(self) -> None:
-        self._held: dict[Hashable, tuple[_Look, int] | None] = {}
-        self.count = 0
-
-    def __call__(self, file: File) -> int:
-        """The number of a file."""
-        return self._number(_Look(file.path, file.content))
-
-    def _number(self, look: _Look) -> int:
-        """A file is looked at as closely as needed to tell it from all others: size, end, all of it."""
-        key: tuple[Hashable, ...] = ()
-        for closer in _CLOSER:
-            key = (*key, closer(look))
-            if key not in self._held:
-                self._held[key] = look, self.count
-                self.count += 1
-                return self.count - 1
-            held = self._held[key]
-            if closer is _CLOSER[-1]:
-                break
-            if held is not None:  # alone so far: from now on the next look decides
-                self._held[key] = None
-                self._held[(*key, _CLOSER[len(key)](held[0]))] = held
-        assert held is not None
-        return held[1]
-
-
 class Names:
     """Gives every photo an id of its own, in the order in which they come; see the rules above."""
 
     def __init__(self, *, opened: bool = True) -> None:
         """opened: whether files may be; otherwise all files of one name are one photo."""
         self._opened = opened
-        self._of_name: dict[tuple[str, str], _Name] = {}
-        self._versions: dict[tuple[str, str], int] = {}
+        self._of_name: dict[tuple[str, str], str | _Name] = {}
 
     def __call__(self, source: str, name: str, path: Path | str, content: bytes | None = None) -> Known:
         """name: the dataset's id of the photo. path: its file; content: the file's bytes, where they are embedded."""
         same = self._of_name.get((source, name))
-        if same is not None and content is None and same.path == str(path) and not same.first.digest:
-            return same.known[0]
-        if same is not None and not self._opened:
-            return same.known[0]
-        look = _Look(Path(path), content)
-        if same is None:
-            same = self._of_name[source, name] = _Name(look, str(path))
-        number = same.number(look)
+        if content is None or not self._opened:
+            only = str(path)
+            if same is None:
+                self._of_name[source, name] = only
+            if same is None or same == only or not self._opened:
+                return Known(name)
+        look = Look(File(Path(path), content))
+        if not isinstance(same, _Name):
+            first = look if same is None else Look(File(Path(same)))
+            same = self._of_name[source, name] = _Name(first, Known(name))
+        number = same.contents.of(look)
         if number == len(same.known):
             same.known.append(self._new(source, name, look, same))
         return same.known[number]
 
-    def _new(self, source: str, name: str, look: _Look, same: _Name) -> Known:
-        id, first = name, same.first.path
-        if same.known and _repeats(name, look.path) and _repeats(name, first):
-            id = next(id for id in _ids(name, look.path, first) if (source, id) not in self._versions)
-        known = Known(id, self._versions.get((source, id), 0))
-        self._versions[source, id] = known.version + 1
-        if id != name:
-            derived = self._of_name[source, id] = _Name(look, str(look.path))
-            derived.known.append(known)
-            derived.number(look)
-        return known
+    def _new(self, source: str, name: str, look: Look, same: _Name) -> Known:
+        path = look.path
+        if not (_repeats(name, path) and _repeats(name, same.first.path)):
+            return Known(name, sum(known.id == name for known in same.known))
+        id = next(id for id in _ids(name, path, same.first.path) if (source, id) not in self._of_name)
+        self._of_name[source, id] = _Name(look, Known(id))
+        return Known(id)
 
 
 def named(records: Iterable[Record]) -> Iterator[Record]:
@@ -164,37 +119,6 @@ class Folders:
         return [replace(photo, id=ids.get(photo.id, photo.id)) for photo in photos]
 
 
-def copies(files: Iterable[File]) -> list[int]:
-    """For each file the place of the first with the same bytes, mostly its own."""
-    contents, first = Contents(), dict[int, int]()
-    return [first.setdefault(contents(file), place) for place, file in enumerate(files)]
-
-
-class Parted:
-    """Finds copies that a split puts on two sides: the same bytes under two names, "b (val) is a copy of a (train)"."""
-
-    def __init__(self) -> None:
-        self._contents = Contents()
-        self._first: dict[int, tuple[str, str]] = {}
-        self._seen: set[tuple[str, str]] = set()
-        self.lines: list[str] = []
-
-    def add(self, photo: str, split: str, file: File) -> None:
-        """photo: its name, by which it is told. Photos of no split are passed over; so is one that came before."""
-        if not split or (photo, split) in self._seen or (file.content is None and not file.path.is_file()):
-            return
-        self._seen.add((photo, split))
-        first, side = self._first.setdefault(self._contents(file), (photo, split))
-        if side != split and first != photo:
-            self.lines.append(f"{photo} ({split}) is a copy of {first} ({side})")
-
-
-def same_file(one: File, other: File) -> bool:
-    """Whether two files hold the same bytes."""
-    contents = Contents()
-    return contents(one) == contents(other)
-
-
 def told_apart(path: Path, other: Path) -> tuple[str, ...]:
     """The folders of a path that another path has not: ("cam2",) of a/cam2/1.png beside a/cam1/1.png.
 
@@ -238,7 +162,12 @@ class FileNames:
         return found
 
     def _key(self, name: str) -> str:
-        return (os.path.splitext(name)[0] if self._stems else name).casefold()
+        return file_key(os.path.splitext(name)[0] if self._stems else name)
+
+
+def file_key(name: str) -> str:
+    """What two names of files share that some file system takes for one."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 # Within
@@ -271,78 +200,12 @@ def _content(note: Annotation) -> Hashable:
     return note.label, note.phrase, note.rle.get("counts"), note.instructions
 
 
-class _Look:
-    """A file as it is looked at. Of an embedded one digests are kept, not the bytes."""
-
-    __slots__ = ("_size", "digest", "end", "path")
-
-    def __init__(self, path: Path, content: bytes | None) -> None:
-        self.path = path
-        self._size = -1 if content is None else len(content)
-        self.end = b"" if content is None else _digest(content[-_END:])
-        self.digest = b"" if content is None else _digest(content)
-
-    def size(self) -> Hashable:
-        """Bytes of the file; its path where there is none."""
-        if self.digest:
-            return self._size
-        try:
-            return self.path.stat().st_size if self.path.is_file() else str(self.path)
-        except OSError:
-            return str(self.path)
-
-    def ending(self) -> Hashable:
-        """What stands at the end."""
-        try:
-            return self.end or _of_file(self.path, _END)
-        except OSError:
-            return str(self.path)
-
-    def whole(self) -> Hashable:
-        """What stands in it."""
-        try:
-            return self.digest or _of_file(self.path, 0)
-        except OSError:
-            return str(self.path)
-
-
-_CLOSER = (_Look.size, _Look.ending, _Look.whole)
-
-
 class _Name:
-    """The photos of one name: what each is known by. path: of the first, as given; contents: made for the second."""
+    """The photos of one name. known: what each of their contents is known by, in their order."""
 
-    __slots__ = ("contents", "first", "known", "path")
+    __slots__ = ("contents", "first", "known")
 
-    def __init__(self, first: _Look, path: str) -> None:
-        self.first, self.path = first, path
-        self.known: list[Known] = []
-        self.contents: Contents | None = None
-
-    def number(self, look: _Look) -> int:
-        if self.contents is None:
-            if look is self.first or (look.digest, look.path) == (self.first.digest, self.first.path):
-                return 0
-            self.contents = Contents()
-            self.contents._number(self.first)
-        return self.contents._number(look)
-
-
-def _of_file(path: Path, last: int) -> bytes:
-    """A digest of the last bytes of a file, 0: of all of them. Raises OSError."""
-    about = path.stat()
-    return _of_file_once(str(path), last, about.st_size, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=65536)
-def _of_file_once(path: str, last: int, size: int, changed: int) -> bytes:
-    with open(path, "rb") as file:
-        if last:
-            file.seek(max(0, size - last))
-            return _digest(file.read())
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32)).digest()
-
-
-def _digest(content: bytes) -> bytes:
-    """32 bytes that stand for others."""
-    return hashlib.blake2b(content, digest_size=32).digest()
+    def __init__(self, first: Look, known: Known) -> None:
+        self.first, self.known = first, [known]
+        self.contents = Contents()
+        self.contents.of(first)

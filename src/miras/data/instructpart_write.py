@@ -19,6 +19,7 @@ from PIL import Image
 
 from miras.core.masks import decode_rle
 from miras.data.gather import Album, Losses, Picture, Shown, by_split
+from miras.data.identity import file_key
 from miras.data.instructpart import INSTRUCTIONS, PHRASE
 
 WHOLE = "whole"
@@ -40,10 +41,10 @@ def write(pictures: Sequence[Picture], out: Path, album: Album, lost: Losses) ->
             mine: set[str] = set()
             for shown, part in zip(picture.shown, parts, strict=True):
                 stem = _stem(photo, part)
-                if stem.casefold() in mine:
+                if file_key(stem) in mine:
                     lost["{} masks beside another of the same object and part"] += 1
                     continue
-                mine.add(stem.casefold())
+                mine.add(file_key(stem))
                 album.place_jpeg(picture, folder / "images", stem, lost)
                 pixels = decode_rle(shown.rle).astype(np.uint8) * np.uint8(255)
                 Image.fromarray(pixels).save(folder / "masks" / f"{stem}.png")
@@ -61,7 +62,7 @@ def _photo(
     """A name for a photo of which no file is called like one of another: "cup-lid" of "a" beside "lid" of "a-cup"."""
     while True:
         photo = album.stem(folder, picture.called(split))
-        if taken.isdisjoint(_stem(photo, part).casefold() for part in parts):
+        if taken.isdisjoint(file_key(_stem(photo, part)) for part in parts):
             return photo
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from miras.core.errors import InputError
 from miras.data.checks import Faults, files_in, hidden_in, is_hidden
-from miras.data.identity import File, same_file
+from miras.data.contents import File, same_file
 from miras.data.record import SPLITS
 from miras.data.stream import keys
 
@@ -22,7 +22,7 @@ PHOTOS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".avif", ".
 """Endings of photos that are found by the name of another file."""
 UNDIVIDED = "data_dev"
 """InstructPart's own development set: the recipes make their sides of it, so that it is no split."""
-_LOOKS = 3
+LOOKS = 3
 """Files of a folder by which its format is told."""
 Has = Callable[[Path], bool]
 """Whether a folder itself holds data of a format."""
@@ -96,7 +96,7 @@ def json_files(
             some = there = _in(folder, ".json")
             if folder == path and divided:
                 some = [file for file in there if _is(file, ours)]
-            elif folder != top and not any(_is(file, ours) for file in there[:_LOOKS]):
+            elif folder != top and not any(_is(file, ours) for file in there[:LOOKS]):
                 some = []
             if faults is not None:
                 _count_hidden(folder, (".json",), faults)

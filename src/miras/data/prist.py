@@ -23,7 +23,8 @@ from miras.core.masks import union
 from miras.core.types import Mask, Name, Operator, Region, Turn, Words
 from miras.data import labelme
 from miras.data.checks import Faults, OnFault, field, inside, load_json, photo_size, same_size
-from miras.data.identity import File, FileNames, Names, same_file
+from miras.data.contents import File, same_file
+from miras.data.identity import FileNames, Names
 from miras.data.places import PHOTOS, files, split_of, the_one
 from miras.data.record import Record, TurnRecord, turn_record
 from miras.data.stream import items

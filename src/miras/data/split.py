@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data import alike
-from miras.data.identity import File, copies
+from miras.data.contents import File, copies
 
 FRAMES_TOGETHER = 600
 """Video frame numbers that stay on one side: ten pictures taken 60 frames (2 s) apart."""

@@ -23,8 +23,8 @@ from miras.core.selection import follow
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mask, Name, Piece, Region, Turn, Words
 from miras.data import knowledge
 from miras.data.checks import SHOWN_FAULTS, OnFault
+from miras.data.contents import Contents, File
 from miras.data.formats import guess_format, read_records
-from miras.data.identity import Contents, File
 from miras.data.left_out import LeftOut
 from miras.data.record import Record, TurnRecord, turn_of
 from miras.data.spelling import rough

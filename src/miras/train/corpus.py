@@ -16,11 +16,12 @@ from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
 from miras.data.checks import files_in
+from miras.data.contents import File, Parted, same_file
 from miras.data.decoded import all_of, faulty
 from miras.data.dialogues import askable
 from miras.data.gather import Losses, Picture, gather
 from miras.data.guess import guess_format
-from miras.data.identity import File, Folders, Names, Parted, named_photos, same_file, united
+from miras.data.identity import Folders, Names, named_photos, united
 from miras.data.left_out import LeftOut
 from miras.data.places import split_folders
 from miras.data.read import FORMATS as ANNOTATED
