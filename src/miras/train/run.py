@@ -97,7 +97,7 @@ def run(
     """One recipe. The averaged weights (the best ones, where the recipe stops early) go to OUT/model."""
     arguments(recipe, out)  # the processes meet
     with sharding.said_once(), sharding.first_alone():
-        student = build(recipe, corpus.photos)
+        student = build(recipe, corpus.photos if recipe.start.imagenet else ())
     checkpoint = sharding.agreed(lambda: place(recipe, out, resume))
     if not resume and sharding.is_first():
         (out / TAGS).unlink(missing_ok=True)  # of a run that was stopped before its first checkpoint
