@@ -390,3 +390,33 @@ def test_typing_changes_what_is_said_and_nothing_else() -> None:
         changed += plain.conversation.turns[0].text != typed.conversation.turns[0].text
         assert plain.conversation.turns[1].content == typed.conversation.turns[1].content
     assert changed > 60
+
+
+def test_a_name_alone_is_asked_of_present_and_absent_things_alike() -> None:
+    alone: Counter[bool] = Counter()
+    asked: Counter[bool] = Counter()
+    for seed in range(600):
+        example = sample(PHOTOS["street"], np.random.default_rng(seed), manner=Manner(bare=0.5))
+        shown = Scene(PHOTOS["street"], knowledge.load())
+        names = {name.lower() for target in shown.targets for name in target.spoken}
+        names |= {name.lower() for names in shown.absent for name in names}
+        for move, text, _ in replies(example):
+            if move not in ("ask", "absent"):
+                continue
+            plain = text.lower().strip(" .?!").removesuffix(", please")
+            plain = plain.removeprefix("the ").removeprefix("a ").removeprefix("an ").removeprefix("all ")
+            asked[move == "absent"] += 1
+            alone[move == "absent"] += plain in names
+    for absent in (False, True):
+        assert 0.12 < alone[absent] / asked[absent] < 0.6, (absent, alone, asked)
+
+
+def test_bare_names_are_drawn_only_where_they_are_wanted() -> None:
+    for seed in range(30):
+        first, second = (
+            sample(PHOTOS["street"], np.random.default_rng(seed), manner=Manner(existence=0.5, bare=share))
+            for share in (0.0, 1.0)
+        )
+        again = sample(PHOTOS["street"], np.random.default_rng(seed), manner=Manner(existence=0.5))
+        assert [t.content for t in first.conversation.turns] == [t.content for t in again.conversation.turns]
+        assert len(second.conversation.turns) >= 2

@@ -253,6 +253,6 @@ def test_a_manner_goes_into_sampled_conversations_and_its_typos_into_recorded_on
 
 def test_a_recipe_s_shares_reach_the_dialogues(group):
     corpus = Corpus([files[0].photo for files in group if files[0].photo.annotations])
-    recipe = Recipe("r", 2, 1, data=Data(referring=0.5, chat=0.2, typos=0.1, existence=0.4, other=1.0))
-    assert Items(corpus, recipe, 2).photos.mix.manner == Manner(0.5, 0.2, 0.1, 0.4)
+    recipe = Recipe("r", 2, 1, data=Data(referring=0.5, chat=0.2, typos=0.1, existence=0.4, bare=0.3, other=1.0))
+    assert Items(corpus, recipe, 2).photos.mix.manner == Manner(0.5, 0.2, 0.1, 0.4, 0.3)
     assert Items(corpus, replace(recipe, data=Data(other=1.0)), 2).photos.mix.manner == Manner()

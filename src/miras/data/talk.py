@@ -47,7 +47,7 @@ class Talk:
     ) -> None:  # fmt: skip
         self.scene, self.rng, self.manner = scene, rng, manner
         self.points, self.complements = points, complements
-        self.voice = Voice(rng, heldout, scene.shared_uses, manner.existence)
+        self.voice = Voice(rng, heldout, scene.shared_uses, manner.existence, manner.bare)
         self.turns: list[Turn] = []
         self.moves: list[str] = []
         self.steps: Steps = ()
@@ -250,7 +250,8 @@ class Talk:
 
     def _refuse(self, form: str, phrase: str) -> None:
         self._last_form, self._last_refused = form, phrase
-        text = self.voice.text(form, phrase=phrase)
+        alone = form in ("ask", "next") and self.voice.falls_bare()
+        text = self.voice.alone(phrase) if alone else self.voice.text(form, phrase=phrase)
         self._exchange("absent", text, [Mark(Operator.REJECT), *self.voice.reply("absent", phrase=phrase)])
         self.focus = ""
 

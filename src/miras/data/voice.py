@@ -16,6 +16,7 @@ from miras.core.types import Piece
 from miras.data import phrasing, referring
 from miras.data.phrasing import Phrasing, lower_first, pick, vary
 from miras.data.scene import Target
+from miras.data.words import compound, definite, indefinite
 
 INSTRUCTIONS = (0.28, 0.09, 0.06, 0.05, 0.1, 0.05)
 """Share of each of a data set's own instructions; the rest is ours. Ours must name present things as often
@@ -28,6 +29,10 @@ _FUNCTIONAL = 0.4
 _CANONICAL = 0.5
 _EXIST = 0.12
 _EXIST_BESIDE = 0.35
+_ALONE = (0.55, 0.37, 0.08)
+"""Of the forms of a name alone: "cup", "the cup", "a cup"."""
+_ENDS, _END_SHARES = ("", ".", "?", ", please", "!"), (0.72, 0.12, 0.08, 0.06, 0.02)
+_CAPITAL = 0.3
 
 
 @dataclass(frozen=True)
@@ -43,12 +48,14 @@ class Request:
 @dataclass(frozen=True)
 class Voice:
     """One speaker. heldout: only wordings that training never shows. taken: uses of several things in the photo.
-    existence: share of "Is there ...?" among plain requests, 0 = as in the beginning."""
+    existence: share of "Is there ...?" among plain requests, 0 = as in the beginning. bare: share of those that are a
+    name alone; 0 draws nothing."""
 
     rng: np.random.Generator
     heldout: bool
     taken: frozenset[str] = frozenset()
     existence: float = 0.0
+    bare: float = 0.0
 
     def text(self, move: str, **slots: str) -> str:
         """A text of the user without a target."""
@@ -63,6 +70,16 @@ class Voice:
         """The canonical name half of the time, else one of the others."""
         first, *others = target.spoken
         return first if not others or self.rng.random() < _CANONICAL else pick(self.rng, others)
+
+    def alone(self, phrase: str, told_apart: bool = False) -> str:
+        """A name and nothing else, as people type it: "shoes", "the shoes", "A shoe?"; told_apart: one of several."""
+        forms = [phrase, definite(phrase), definite(phrase) if told_apart else indefinite(compound(phrase))]
+        text = pick(self.rng, forms, _ALONE) + pick(self.rng, _ENDS, _END_SHARES)
+        return text[0].upper() + text[1:] if self.rng.random() < _CAPITAL else text
+
+    def falls_bare(self) -> bool:
+        """Whether the next plain request is a name alone."""
+        return bool(self.bare) and bool(self.rng.random() < self.bare)
 
     def reply(self, sort: str, regions: Sequence[tuple[str, int]] = (), **slots: str) -> list[Piece]:
         """The pieces of a reply without its mark; regions: (phrase, id)."""
@@ -81,6 +98,9 @@ class Voice:
             asked = self._functional(target, after)
             if asked is not None:
                 return asked
+        if self.falls_bare():
+            reply = "several" if target.kind == "any" else "ask"
+            return Request(self.alone(self.name(target), target.sort == "side"), reply)
         if target.kind == "any":
             return Request(self.naming("ask", target), "several")
         exist = self.existence or (_EXIST_BESIDE if target.instructions else _EXIST)

@@ -49,7 +49,7 @@ class Data:
     """What is trained on. paths: folders or files of any format of `miras data`; empty = what --data names.
     shares: how often each source is drawn; other sources have `other`. recorded: share of the conversations
     that come from the data's own, where it has any, instead of being sampled from masks. kinds: shares of the kinds
-    of sampled conversations. referring, chat, typos, existence: how people talk in these, see `data.manner.Manner`; in
+    of sampled conversations. referring, chat, typos, existence, bare: how people talk in these, see `data.manner.Manner`; in
     stage 1 `referring` is the share of the phrases that tell one of several apart. longest: photos are held with this
     longer side, in pixels. split: "recipe" keeps the
     photos out that `miras-mini` is judged on, "share" keeps `val` of the photos out, "given" takes the data's own
@@ -65,6 +65,7 @@ class Data:
     chat: float = 0.0
     typos: float = 0.0
     existence: float = 0.0
+    bare: float = 0.0
     longest: int = 640
     split: Literal["recipe", "share", "given"] = "recipe"
     val: float = 0.1
@@ -72,7 +73,7 @@ class Data:
     @property
     def manner(self) -> Manner:
         """How people talk in sampled conversations. Raises InputError for shares outside 0 to 1."""
-        return Manner(self.referring, self.chat, self.typos, self.existence)
+        return Manner(self.referring, self.chat, self.typos, self.existence, self.bare)
 
 
 @dataclass(frozen=True)
@@ -351,7 +352,7 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
         if size < 1:
             yield f"{key}: at least 1 (got {size})"
     shares = {
-        **{f"data.{key}": getattr(recipe.data, key) for key in ("referring", "chat", "typos", "existence")},
+        **{f"data.{key}": getattr(recipe.data, key) for key in ("referring", "chat", "typos", "existence", "bare")},
         "data.recorded": recipe.data.recorded, "data.val": recipe.data.val, "optimiser.warmup": recipe.optimiser.warmup,
         "optimiser.ema": recipe.optimiser.ema, "batch.coarse_until": recipe.batch.coarse_until,
     }  # fmt: skip
