@@ -206,17 +206,39 @@ def test_the_link_check_finds_faults(tmp_path: Path) -> None:
     assert lost_paths(page) == ["docs/gone.md"]
 
 
+def test_documents_that_code_names_are_there() -> None:
+    named = {
+        (path.relative_to(ROOT), name)
+        for path in files() if path.suffix in (".py", ".yaml", ".toml", ".md", "") and path != Path(__file__)
+        for name in re.findall(r"(?<![\w./-])docs/[\w./-]+\.md", path.read_text(errors="replace"))
+    }  # fmt: skip
+    assert ("src/miras/train/verdict.py", "docs/decisions/0007-look-before-refusing.md") in {
+        (str(path), name) for path, name in named
+    }
+    assert {(path, name) for path, name in named if not (ROOT / name).is_file()} == set()
+
+
+def test_decisions_have_a_date_a_status_and_a_line_in_the_index() -> None:
+    folder = ROOT / "docs" / "decisions"
+    index = (folder / "README.md").read_text()
+    pages = sorted(path for path in files() if path.parent == folder and path.name != "README.md")
+    numbers = [int(path.name[:4]) for path in pages]
+    assert numbers == list(range(1, len(pages) + 1))
+    for number, path in zip(numbers, pages, strict=True):
+        text = path.read_text()
+        title = re.match(rf"# {number}\. (.+)\n\nDate: (\d{{4}}-\d\d-\d\d)\b.*? Status: [a-z]", text)
+        assert title, f"{path.name}: number and title, date, status"
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ["Context", "Decision", "Evidence"], path.name
+        assert f"| [{number}]({path.name}) | {title[1]} | {title[2]} |" in index, path.name
+
+
 def commands(program: str) -> list[list[str]]:
     """Lines of shell blocks in the documents for users that run a program, as words without comments."""
     found = []
     for name in (
         "README.md",
         "CONTRIBUTING.md",
-        "docs/footguns.md",
-        "docs/architecture.md",
-        "docs/dataset.md",
-        "docs/judge.md",
-        "docs/people.md",
+        *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
     ):
         blocks = re.findall(r"```(?:sh|bash)\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
         for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
@@ -241,7 +263,7 @@ def test_the_gate_in_ci_is_make_check() -> None:
 
 def test_commands_and_options_in_documents_exist() -> None:
     called = commands("miras")
-    assert {"ask", "chat", "eval", "doctor", "bench"} <= {words[0] for words in called if words}
+    assert {"ask", "chat", "eval", "doctor", "bench", "train", "compare"} <= {words[0] for words in called if words}
     helps: dict[tuple[str, ...], str] = {}
     for words in called:
         name = tuple(words[:2] if words[0] in ("bench", "data", "audit", "people") else words[:1])

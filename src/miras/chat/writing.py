@@ -17,7 +17,7 @@ from miras.core.types import Mask
 SEEN, UNSEEN = 4.0, -4.0
 """Presence logits of a text that was read, and of one that was not."""
 EXPECTED = 0.8
-"""IoU to be expected of what the reader is wholly sure of (docs/log.md)."""
+"""IoU to be expected of what the reader is wholly sure of (docs/decisions/0020-written-text.md)."""
 ON_IT = 0.3
 """Share of a line that the decoder's mask covers where it means that line."""
 

@@ -144,7 +144,8 @@ class Miras(PreTrainedModel):
 
     def encode_fast(self, dtype: torch.dtype | None = None) -> None:
         """From now on photos are encoded on the CPU channels last, in `dtype` (None: what this processor is fastest
-        in): a 768-pixel view takes a third of the time and half the memory (docs/log.md, "Larger views")."""
+        in): a 768-pixel view takes a third of the time and half the memory
+        (docs/decisions/0004-number-formats-on-the-cpu.md)."""
         self.image_dtype = fastest_dtype() if dtype is None else dtype
         self.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

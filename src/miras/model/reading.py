@@ -28,7 +28,7 @@ SURE = 0.6
 """Confidence of the reader below which a line is dropped."""
 TIGHT = 0.15
 """Heights of a line by which its box is drawn in on each side: the reader's boxes stand wide of the letters
-(docs/log.md)."""
+(docs/decisions/0020-written-text.md)."""
 
 
 class Page:

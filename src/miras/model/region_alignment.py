@@ -21,7 +21,8 @@ MATCH = 128
 PRESENCE_TOP = 16
 """Pixels whose fit with the words counts as evidence that the thing is there."""
 PRESENCE_DROP = 0.3
-"""Dropout of the presence head in training: without it, it knows the training photos (docs/log.md)."""
+"""Dropout of the presence head in training: without it, it knows the training photos
+(docs/decisions/0007-look-before-refusing.md)."""
 
 
 class AlignmentBlock(nn.Module):

@@ -19,7 +19,8 @@ from miras.model.layers import Attention, LayerNorm2d, Mlp, sine_grid, sine_poin
 OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING = range(5)
 """Labels of points; a box is two of them; padding is ignored."""
 SPECK = 0.15
-"""Share of the strongest piece's evidence below which a piece of a mask is a speck (docs/log.md)."""
+"""Share of the strongest piece's evidence below which a piece of a mask is a speck
+(docs/decisions/0021-specks-are-removed.md)."""
 
 
 def without_specks(logits_hw: Tensor) -> Tensor:

@@ -42,7 +42,8 @@ class Weights:
 
 class PhraseStates:
     """Hidden states of `[OBJ] phrase [SEG]` from the frozen language model, read once per phrase, the new ones of a
-    batch together: one by one they took half of a training step's time (docs/log.md)."""
+    batch together: one by one they took half of a training step's time
+    (docs/decisions/0014-cost-of-a-training-step.md)."""
 
     def __init__(self, model: Miras) -> None:
         self.model = model

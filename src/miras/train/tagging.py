@@ -34,7 +34,8 @@ FOLDS = 5
 LEAST = 3
 """Photos that a name must stand on to be learnt."""
 DECAY = 1e-3
-"""Of the weights over standardised features; chosen on the folds of the training photos (docs/log.md)."""
+"""Of the weights over standardised features; chosen on the folds of the training photos
+(docs/decisions/0019-tags.md)."""
 UNSURE = 0.1
 """What a photo weighs for a name that it may show without a mask: it counts little as one that does not show it."""
 

@@ -1,7 +1,7 @@
 """Five numbers fitted after stage 2: the verdict, select or refuse, and the scale of the score.
 
 In: a trained model and annotated photos that it has not seen: on photos of the training the presence
-head is surer than elsewhere (docs/log.md). Out: its `verdict`: bias, weight of what
+head is surer than elsewhere (docs/decisions/0007-look-before-refusing.md). Out: its `verdict`: bias, weight of what
 the pixels say (presence), weight of what the language model says (`[REJ]`). Logistic regression; things
 that are there weigh PRESENT times in sum as things that are not. And slope and shift of the predicted IoU's logit, so
 that a score means the IoU that is to be expected (Platt 1999, with the IoU as a soft target).
@@ -28,7 +28,7 @@ from miras.model.miras import Miras
 
 PRESENT = 1.5
 """Weight of a thing that is there: to refuse it is worse than to select what is not. Chosen on calibration photos
-(docs/log.md, "Fifth session")."""
+(docs/decisions/0007-look-before-refusing.md)."""
 WORTHLESS, RIGHT = 0.1, 0.5
 """IoU below which a region is no answer, and from which it is right."""
 SURELY = 4.0
@@ -54,7 +54,8 @@ def collect(
     """What `count` sampled dialogues show; scores also from half as many conversations drawn from `recorded`.
 
     manner: of the sampled ones. The history is the data's own; turns that ask for no region are left out. Recorded
-    conversations are kept from the verdict: with them it refused more of what is there (docs/log.md, "Sixth session").
+    conversations are kept from the verdict: with them it refused more of what is there
+    (docs/decisions/0007-look-before-refusing.md).
     """
     rows, there, scored = [], [], []
     can = {"points": model.config.points, "complements": model.config.complements}
