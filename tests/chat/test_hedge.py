@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from miras.chat.session import ChatSession
-from tests.chat.pointing import OBJ, REF, SEG, ids, made, say
+from tests.chat.pointing import CUT, OBJ, REF, SEG, ids, made, say
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from tests.chat.pointing import OBJ, REF, SEG, ids, made, say
         ((OBJ, " red block", REF, "and", OBJ, " lid", SEG, "."), "red block and lid. I am not sure about the lid."),
         ((OBJ, " a", SEG, OBJ, " b", SEG, OBJ, " c", SEG),
          "a b c I think, but I am not sure."),
+        ((CUT, "Without the", OBJ, " lid", SEG, "."), "Without the lid. I am not sure about the lid."),
         ((OBJ, " red block", REF), "red block"),
         (("Hello.",), "Hello."),
     ],

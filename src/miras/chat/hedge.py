@@ -1,8 +1,8 @@
 """What a reply is unsure of, said in words: for the person alone, the language model never reads it.
 
 In: a reply's text and regions, the score below which something is unsure. Out: the text as it is told: "I found the
-cup, I think, but I am not sure." where all that the reply draws is unsure, a sentence after it that names what is where
-only some of it is. Knows no model.
+cup, I think, but I am not sure." where all that the reply selects is unsure, a sentence after it that names what is
+where only some of it is. Knows no model.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import TypeVar
 
-from miras.core.types import Region
+from miras.core.types import Operator, Region
 from miras.data.words import definite
 
 T = TypeVar("T")
+_SELECTING = (Operator.REPLACE, Operator.ADD)
+"""What is cut or left out is named after the sentence: "The lid is gone, I think" would doubt the deed."""
 
 
 def unsure(regions: Iterable[Region], below: float) -> tuple[Region, ...]:
@@ -28,7 +30,7 @@ def hedged(text: str, named: Sequence[Region], first_region: int, below: float) 
     doubtful = unsure(drawn, below)
     if not doubtful:
         return text
-    if len(doubtful) == len(named):
+    if len(doubtful) == len(named) and all(region.operator in _SELECTING for region in doubtful):
         start, comma = (text[:-1], ",") if text.endswith(".") else (text, "")
         return f"{start}{comma} I think, but I am not sure."
     return f"{text} I am not sure about {' and '.join(definite(region.phrase) for region in doubtful)}."
