@@ -45,8 +45,8 @@ types: $(STAMPS)/dev
 contract: $(STAMPS)/dev
 	$(BIN)/lint-imports --no-logo
 
-docs: $(STAMPS)/dev ## links, commands and paths that the documents name
-	$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_house.py
+docs: $(STAMPS)/dev ## links, commands, paths and Python of the documents
+	$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_house.py tests/test_pages.py
 
 format: $(STAMPS)/dev ## write the code as the gate wants it
 	$(BIN)/ruff format .
