@@ -13,11 +13,11 @@ from tests.chat.pointing import OBJ, REF, SEG, ids, made, say
 @pytest.mark.parametrize(
     ("pieces", "text"),
     [
-        (("Here is the", OBJ, " cup", SEG, "."), "I think this is the cup, but I am not sure. Here is the cup."),
-        ((OBJ, " shoes", SEG), "I think these are the shoes, but I am not sure. shoes"),
+        (("Here is the", OBJ, " cup", SEG, "."), "Here is the cup, I think, but I am not sure."),
+        ((OBJ, " shoes", SEG), "shoes I think, but I am not sure."),
         ((OBJ, " red block", REF, "and", OBJ, " lid", SEG, "."), "red block and lid. I am not sure about the lid."),
         ((OBJ, " a", SEG, OBJ, " b", SEG, OBJ, " c", SEG),
-         "I think this is the a, but I am not sure. a b c I am not sure about the b and the c."),
+         "a b c I think, but I am not sure."),
         ((OBJ, " red block", REF), "red block"),
         (("Hello.",), "Hello."),
     ],

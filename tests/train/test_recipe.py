@@ -21,6 +21,11 @@ def test_recipes_of_the_project_are_valid(name):
         check(one)
 
 
+@pytest.mark.parametrize("name", recipe.names())
+def test_later_recipes_of_a_chain_go_on_from_the_one_before(name):
+    assert [one.start.weights for one in recipe.load(name).recipes[1:] if one.start.weights] == []
+
+
 def test_ablations_are_mini_but_for_one_part():
     mini = recipe.load("mini")
     for name in recipe.names():
