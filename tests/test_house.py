@@ -232,6 +232,14 @@ def test_decisions_have_a_date_a_status_and_a_line_in_the_index() -> None:
         assert f"| [{number}]({path.name}) | {title[1]} | {title[2]} |" in index, path.name
 
 
+def test_the_api_reference_has_a_page_for_every_room() -> None:
+    rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    pages = {path.stem: path.read_text() for path in (ROOT / "docs" / "api").glob("*.md")}
+    assert set(pages) == {"index", *rooms}
+    assert all(f"::: miras.{room}\n" in pages[room] for room in rooms)
+    assert set(re.findall(r"^  - (\w+)\.md$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)) == set(pages)
+
+
 def commands(program: str) -> list[list[str]]:
     """Lines of shell blocks in the documents for users that run a program, as words without comments."""
     found = []

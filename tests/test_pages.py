@@ -6,11 +6,13 @@ for other weights say other things, but what it leaves and defines is.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,3 +90,50 @@ def test_the_pages_are_read_as_they_stand(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     assert text.count("```python\n") == len(re.findall(r"```python\n.*?```", text, re.DOTALL))
     compile(program(page), page, "exec")
+
+
+# What README says
+
+
+def figures(name: str) -> dict[str, Any]:
+    """A file of benchmarks/."""
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = readme[readme.index("<!-- figures") : readme.index("<!-- /figures -->")]
+    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    for name in ("results/ours", "instructpart-human", "instructpart-phrase"):
+        found = figures(name)
+        pair = f"gIoU {found['giou']:.1f}, cIoU {found['ciou']:.1f}"
+        assert pair in table, f"{name}: {pair}"
+        rest = f"{pair}, P50 {found['p50']:.1f}, no mask {100 * found['no_mask_rate']:.1f}%"
+        assert name == "results/ours" or rest in results, rest
+    talks, bench = figures("dialogues"), figures("turns")
+    turns = bench["turns"]
+    spans = [(min(values), max(values)) for values in (
+        [turn["ratio"] for turn in turns], [turn["token_ratio"] for turn in turns],
+        [turn["seconds"] for turn in turns[1:]],
+    )]  # fmt: skip
+    for said in (
+        f"{100 * talks['operators_obeyed']:.1f}%",
+        f"{100 * talks['refusals']['right']:.1f}%; {100 * talks['false_refusals']['rate']:.1f}%",
+        f"{spans[0][0]:.1f} to {spans[0][1]:.1f}, {spans[1][0]:.1f} to {spans[1][1]:.1f} times faster",
+        f"{spans[2][0]:.2f} to {spans[2][1]:.2f} s; {bench['peak_memory_mb'] / 1000:.1f} GB",
+    ):
+        assert f"| {said} |" in table, said
+
+
+def test_the_conversation_of_the_readme_is_the_gallerys() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    gallery = (ROOT / "docs" / "gallery" / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"!\[[^\]]*\]\(docs/gallery/([\w-]+\.jpg)\)", readme)
+    assert len(shown) == 2
+    for name in shown:
+        turn = gallery[: gallery.index(f"]({name})")].rpartition("**You:**")[2]
+        asked, _, rest = turn.partition("\n")
+        answered = rest.removeprefix("**miras:**").partition("\n")[0]
+        assert f"**You:** {asked.strip()} |" in readme
+        assert f"**miras:** {answered.strip()} |" in readme
