@@ -49,8 +49,8 @@ class Data:
     """What is trained on. paths: folders or files of any format of `miras data`; empty = what --data names.
     shares: how often each source is drawn; other sources have `other`. recorded: share of the conversations
     that come from the data's own, where it has any, instead of being sampled from masks. kinds: shares of the kinds
-    of sampled conversations. referring, chat, typos, existence, bare: how people talk in these, see `data.manner.Manner`; in
-    stage 1 `referring` is the share of the phrases that tell one of several apart. longest: photos are held with this
+    of sampled conversations. referring, chat, typos, existence, bare: how people talk in these, see
+    `data.manner.Manner`; in stage 1 `referring` is the share of the phrases that tell one of several apart. longest: photos are held with this
     longer side, in pixels. split: "recipe" keeps the
     photos out that `miras-mini` is judged on, "share" keeps `val` of the photos out, "given" takes the data's own
     train split."""
