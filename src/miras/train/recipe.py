@@ -50,8 +50,8 @@ class Data:
     shares: how often each source is drawn; other sources have `other`. recorded: share of the conversations
     that come from the data's own, where it has any, instead of being sampled from masks. kinds: shares of the kinds
     of sampled conversations. referring, chat, typos, existence, bare: how people talk in these, see
-    `data.manner.Manner`; in stage 1 `referring` is the share of the phrases that tell one of several apart. longest: photos are held with this
-    longer side, in pixels. split: "recipe" keeps the
+    `data.manner.Manner`; in stage 1 `referring` is the share of the phrases that tell one of several apart. longest:
+    photos are held with this longer side, in pixels. split: "recipe" keeps the
     photos out that `miras-mini` is judged on, "share" keeps `val` of the photos out, "given" takes the data's own
     train split."""
 
