@@ -143,7 +143,7 @@ def choose(restricted_V: Tensor, temperature: float, generator: torch.Generator)
     """The likeliest id, or a draw when temperature > 0."""
     if temperature <= 0:
         return int(restricted_V.argmax())
-    probability = (restricted_V.float() / temperature).softmax(0)
+    probability = (restricted_V.float() / temperature).softmax(0).cpu()  # with the generator: the same draws anywhere
     return int(torch.multinomial(probability, 1, generator=generator))
 
 
