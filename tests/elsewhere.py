@@ -1,7 +1,7 @@
 """A device that is not there: tensors that say they lie on a GPU, and refuse to meet those on the CPU, as CUDA's do.
 
-In: a block of code under `elsewhere()`. Whatever `.to("cuda")` or `device="cuda"` gives in it computes on the CPU, so to
-the same bit, but is marked as the other device's; an operation on marked and unmarked tensors raises what CUDA raises.
+In: a block of code under `elsewhere()`. What `.to("cuda")` or `device="cuda"` gives in it computes on the CPU, to the
+same bit, but is marked as the other device's; an operation on marked and unmarked tensors raises what CUDA raises.
 As there, a CPU tensor may be an index, a single number, or the source of a copy, and nothing else. It needs no GPU and
 no build of torch for one. Knows no model.
 """

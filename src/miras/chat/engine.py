@@ -240,7 +240,7 @@ class Engine:
             token_id = choose(restricted_V, job.temperature, generator) if only is None else only
         if draft.certainty is None:
             draft.certainty = rules.certainty(restricted_V, token_id)
-        special = token_id == rules.end or token_id >= self.grammar.tokenizer.vocab_size
+        special = token_id == rules.end or token_id >= self.grammar.words
         return draft.stream.cut() if special else draft.stream.push(token_id), token_id
 
     def _stands(self, region: Region, job: Job) -> bool:

@@ -48,7 +48,7 @@ class InstructionComprehension(nn.Module):
             lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=LORA_TARGETS)
             inject_adapter_in_model(lora, language_model)
         self.language_model = language_model
-        self.vocab_size = int(language_model.config.vocab_size)
+        self.vocab_size = int(self.table.num_embeddings)
         self.width = int(language_model.config.hidden_size)
         self.decoder: LlamaDecoder | None = None
         rows = special_rows(config.points, config.complements)

@@ -75,6 +75,11 @@ class Miras(PreTrainedModel):
         language_model, self.tokenizer = load_language(config.language, language_dtype)
         self.parsing = VisualParsing(config.detail_size, config.semantic_size)
         self.instruction = InstructionComprehension(config, language_model)
+        if self.instruction.vocab_size < self.tokenizer.vocab_size:
+            rows, ids = self.instruction.vocab_size, self.tokenizer.vocab_size
+            raise WeightsError(
+                f"embeddings of all {ids} ids of the tokenizer", f"{rows}", "use the tokenizer they came with"
+            )
         width = self.instruction.width
         self.image_encoder = ImageEncoder(config, width)
         self.mask_encoder = MaskEncoder(config, width)
@@ -106,7 +111,8 @@ class Miras(PreTrainedModel):
         """Writes conversations as this model's ids."""
         config = self.config
         return Encoder(
-            self.tokenizer, config.image_tokens, config.mask_tokens, config.points, config.complements
+            self.tokenizer, config.image_tokens, config.mask_tokens, config.points, config.complements,
+            self.instruction.vocab_size,
         )  # fmt: skip
 
     def encode_image(self, photos: Sequence[NDArray[np.uint8]]) -> ImageFeatures:
