@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
-from miras.chat import forks
+from miras.chat import forks, store
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
 from miras.model.llama import fastest_dtype
-from miras.model.miras import Miras
+from miras.model.miras import WEIGHTS, Miras
 
 DEFAULT = "miras-mini"
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
@@ -67,6 +68,7 @@ def load(
     folder = find(name)
     precision = fastest_dtype(place) if precision is None else precision
     model = presets.build(name) if folder is None else Miras.from_pretrained(folder, language_dtype=precision)
+    model.weights = store.digest(model.saved_state() if folder is None else load_file(folder / WEIGHTS))
     if place.type != "cpu":
         model.to(place)  # type: ignore[arg-type]
     model.instruction.answer_fast(model.config.max_tokens, precision)

@@ -221,20 +221,22 @@ class ChatSession:
 
     def to_json(self) -> str:
         """The whole session as JSON text; see `chat.store`."""
-        return store.dump(self._events, self.photo, self.path, store.facts(self.model.config), asdict(self.options))
+        facts, prefix = store.facts(self.model), self._context.prefix
+        return store.dump(self._events, self.photo, self.path, facts, asdict(self.options), prefix)
 
     @classmethod
     def from_json(cls, model: Miras, text: str, photo: Any = None) -> ChatSession:
         """A session written by `to_json`, ready for its next turn; nothing is generated.
 
         photo: where the image is now, if not where it was. Raises InputError when the text is no
-        session of this model or the image has changed.
+        session of this model and these weights, or the image or what is seen in it has changed.
         """
-        saved = store.parse(text, store.facts(model.config))
+        saved = store.parse(text, store.facts(model))
         if photo is None and saved.path is None:
             raise InputError("the photo beside the session", "none", "its photo came as pixels: give it again")
         session = cls(model, saved.path if photo is None else photo, **saved.options)
         saved.check_photo(session.photo)
+        saved.check_opening(session._context.prefix)
         events = saved.events(model.grammar)
         state = replay(events)
         engine = session._engine

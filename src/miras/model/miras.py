@@ -64,6 +64,7 @@ class Miras(PreTrainedModel):
     """The five boxes. `encoded_photos` counts the photos that ever went through the towers.
 
     continuations: what follows what in its replies, with shares; it makes guesses ahead good and decides nothing.
+    weights: digest of what it was loaded with (`chat.load`); "" while they may change.
     """
 
     config_class = MirasConfig
@@ -98,6 +99,7 @@ class Miras(PreTrainedModel):
         self.pointer = self._new_pointer() if config.points else None
         self.encoded_photos = 0
         self.image_dtype = torch.float32
+        self.weights = ""
         self.continuations: dict[tuple[int, ...], tuple[tuple[int, float], ...]] = {}
         self.eval()
 
@@ -288,6 +290,10 @@ class Miras(PreTrainedModel):
                 and not (twin and name.endswith("lm_head.weight")))
         }  # fmt: skip
 
+    def saved_state(self) -> dict[str, Tensor]:
+        """What `save_pretrained` writes: `own_state_dict` in half precision."""
+        return {name: _half(name, value) for name, value in self.own_state_dict().items()}
+
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | os.PathLike[str], **kwargs: Any
     ) -> None:
@@ -296,11 +302,10 @@ class Miras(PreTrainedModel):
         folder.mkdir(parents=True, exist_ok=True)
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
-        state = {name: _half(name, value) for name, value in self.own_state_dict().items()}
         table = sorted([list(context), following] for context, following in self.continuations.items())
         (folder / CONTINUATIONS).write_text(json.dumps(table, separators=(",", ":")))
         staging = folder / (WEIGHTS + ".part")
-        save_file(state, staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
+        save_file(self.saved_state(), staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
         staging.replace(folder / WEIGHTS)
 
     @classmethod
