@@ -224,7 +224,7 @@ class Miras(PreTrainedModel):
 
         presence: its logit. refusal: log odds of `[REJ]` where the reply begins, by the language model.
         """
-        weights = self.alignment.verdict.double()
+        weights = self.alignment.verdict.cpu().double()
         return float((weights @ weights.new_tensor([1.0, presence, refusal])).sigmoid())
 
     def segment(
