@@ -19,6 +19,8 @@ SEVERAL = {
     "annotate/test_live.py": ("annotate/openai_teacher.py",),
     "data/test_reasons.py": ("data/knowledge.py",),
     "data/test_damaged.py": ("data/formats.py",),
+    "chat/test_devices.py": ("chat/load.py", "chat/past.py", "model/miras.py", "model/llama.py"),
+    "chat/test_padded.py": ("chat/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluate.py"),
     "train/test_distributed.py": ("train/sharding.py", "train/trainer.py"),

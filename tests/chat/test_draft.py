@@ -22,9 +22,9 @@ def blank(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     draw = Engine._region
 
     def drawn(self: Engine, job, rules, region_id, phrase, span, doubt):
-        region = draw(self, job, rules, region_id, phrase, span, doubt)
-        self._presence = 50.0
-        return dataclasses.replace(region, mask=region.mask & False) if {phrase, ""} & names else region
+        seen = dataclasses.replace(draw(self, job, rules, region_id, phrase, span, doubt), presence=50.0)
+        empty = dataclasses.replace(seen.region, mask=seen.region.mask & False)
+        return dataclasses.replace(seen, region=empty) if {phrase, ""} & names else seen
 
     monkeypatch.setattr(Engine, "_region", drawn)
     return names
@@ -59,14 +59,11 @@ def begin(session: ChatSession, monkeypatch: pytest.MonkeyPatch, *pieces: str, o
     from miras.chat.draft import Draft as engine_draft
 
     def weighed(self, job, rules, region_id, phrase, span, doubt):
-        region = region_of(self, job, rules, region_id, phrase, span, doubt)
-        return (
-            region
-            if region.alternatives
-            else dataclasses.replace(
-                region, alternatives=tuple(Alternative(other, 0.2) for other in others if other != phrase)
-            )
-        )
+        seen = region_of(self, job, rules, region_id, phrase, span, doubt)
+        if seen.region.alternatives:
+            return seen
+        alternatives = tuple(Alternative(other, 0.2) for other in others if other != phrase)
+        return dataclasses.replace(seen, region=dataclasses.replace(seen.region, alternatives=alternatives))
 
     monkeypatch.setattr(Engine, "_compose", composed)
     monkeypatch.setattr(Engine, "_region", weighed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from miras.chat import store
+from miras.chat.load import load
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, OBJ, SEG
+from miras.model import presets
 from miras.model.miras import Miras
 
 Says = Callable[..., tuple[int, ...]]
@@ -96,7 +101,67 @@ def _set(*keys: Any, to: Any) -> Callable[[dict[str, Any]], None]:
     return spoil
 
 
+def restored_by(other: Miras, text: str, photo: NDArray[np.uint8]) -> str:
+    """The line that refuses a session."""
+    with pytest.raises(InputError) as error:
+        ChatSession.from_json(other, text, photo)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["instruction.special", "decoder.output_tokens", "alignment.verdict"])
+def test_other_weights_are_refused(talked: ChatSession, model: Miras, photo: NDArray[np.uint8], name: str) -> None:
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.state_dict()[name].view(-1)[0] += 1
+    text, own, theirs = talked.to_json(), store.facts(other)["weights"], store.facts(model)["weights"]
+    assert own != theirs
+    line = restored_by(other, text, photo)
+    assert own[:12] in line and theirs[:12] in line and "load the weights" in line
+    assert len(ChatSession.from_json(model, text, photo).history) == 3
+
+
+def test_weights_are_known_by_what_is_saved(model: Miras, photo: NDArray[np.uint8], tmp_path: Path) -> None:
+    """In memory, on the disk, loaded for answering (LoRA merged, another precision): the same weights."""
+    tuned = presets.build("miras-tiny", seed=4)
+    with torch.no_grad():
+        for p in tuned.parameters():
+            p.copy_(p.half())
+    tuned.save_pretrained(tmp_path / "tuned")
+    text = ChatSession(tuned, photo).to_json()
+    for dtype in ("float32", "bfloat16"):
+        loaded = load(tmp_path / "tuned", dtype=dtype)
+        assert loaded.restore(text, photo).history == ()
+        assert loaded.chat(photo).to_json() == text
+    assert ChatSession.from_json(Miras.from_pretrained(tmp_path / "tuned"), text, photo).history == ()
+    before = (load("miras-tiny").model.weights, presets.build("miras-tiny"))
+    assert before[0] == store.facts(before[1])["weights"] != store.facts(tuned)["weights"]
+
+
+def test_a_text_of_before_has_no_digests(talked: ChatSession, model: Miras, photo: NDArray[np.uint8]) -> None:
+    document = json.loads(talked.to_json())
+    del document["model"]["weights"], document["opening"]
+    for other in (model, presets.build("miras-tiny", seed=9)):
+        twin = ChatSession.from_json(other, json.dumps(document), photo)
+        assert [turn.text for turn in twin.turns] == [turn.text for turn in talked.turns]
+
+
+def test_another_opening_is_refused(model: Miras, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the reader of text is not installed: the lines that stood before every turn are not there."""
+    sees = {"tags": ("cup", "pan")}
+    monkeypatch.setattr(Miras, "tags", lambda self, features, index: sees["tags"])
+    text = ChatSession(model, photo).to_json()
+    assert ChatSession.from_json(model, text, photo).tags == ("cup", "pan")
+    sees["tags"] = ("cup",)
+    line = restored_by(model, text, photo)
+    assert "opening" in line and json.loads(text)["opening"][:12] in line
+
+
 BROKEN = {
+    "weights": _set("model", "weights", to="0" * 64),
+    "weights are no text": _set("model", "weights", to=[1]),
+    "opening": _set("opening", to="0" * 64),
+    "opening is no text": _set("opening", to={}),
     "schema": _set("schema", to=99),
     "no image": lambda document: document.pop("image"),
     "image is no object": _set("image", to=3),

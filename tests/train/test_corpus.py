@@ -260,6 +260,17 @@ def test_splits_that_are_given_by_folders(tmp_path: Path, caplog: pytest.LogCapt
     assert caplog.messages == ["set/9 (test) is a copy of set/0001 (train)"]
 
 
+def test_a_dataset_may_have_any_name(tmp_path: Path) -> None:
+    """A source was cut at its first @, behind which its split stood."""
+    camera(tmp_path / "me@home" / "train", "coffee", "0001", "cup")
+    camera(tmp_path / "me@home" / "val", "rocket", "0002", "rocket")
+    found = corpus.read([tmp_path / "me@home"], Data(split="given"))
+    assert [(photo.source, photo.split) for photo in (*found.photos, *found.kept)] == [
+        ("me@home", "train"),
+        ("me@home", "val"),
+    ]
+
+
 def test_copies_are_divided_only_where_there_is_no_other_photo(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

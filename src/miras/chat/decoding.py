@@ -46,7 +46,8 @@ class ReplyRules:
         self.ends = frozenset((self.seg, self.ref))
         self.operators = grammar.operators
         self.never = [grammar.id(IMAGE), grammar.id(MASK), *sorted(grammar.tokenizer.reserved - {self.end})]
-        rows = grammar.tokenizer.vocab_size + grammar.specials
+        self.never += grammar.padding
+        rows = grammar.words + grammar.specials
         unsaid = {self.ref: not (grammar.points and known), self._not: not grammar.complements}
         self.never += [token_id for token_id, never in unsaid.items() if never and token_id < rows]
         self._closing = [token_id for token_id in (self.seg, self.ref) if token_id < rows]
@@ -143,7 +144,7 @@ def choose(restricted_V: Tensor, temperature: float, generator: torch.Generator)
     """The likeliest id, or a draw when temperature > 0."""
     if temperature <= 0:
         return int(restricted_V.argmax())
-    probability = (restricted_V.float() / temperature).softmax(0)
+    probability = (restricted_V.float() / temperature).softmax(0).cpu()  # with the generator: the same draws anywhere
     return int(torch.multinomial(probability, 1, generator=generator))
 
 
@@ -154,11 +155,11 @@ def check_reply(ids: Sequence[int], grammar: Encoder) -> tuple[int, ...]:
     """
     obj, ends, mask = grammar.id(OBJ), (grammar.id(SEG), grammar.id(REF)), grammar.id(MASK)
     kept = tuple(i for i in ids if i != mask)
-    limit = grammar.tokenizer.vocab_size + grammar.specials
+    limit = grammar.words + grammar.specials
     strange = [grammar.id(token) for token in (IMAGE, *grammar.unknown)]
     is_open = False
     for token_id in kept:
-        if not 0 <= token_id < limit or token_id in strange:
+        if not 0 <= token_id < limit or token_id in strange or token_id in grammar.padding:
             raise InputError("ids of a reply", f"id {token_id}", "use the ids of this model")
         if (token_id == obj and is_open) or (token_id in ends and not is_open):
             raise InputError("[OBJ] and [SEG] in pairs", "one without the other", "close each [OBJ] with [SEG]")

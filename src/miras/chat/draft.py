@@ -20,6 +20,16 @@ UNSEEN_TOO = ", but I do not see {the}."
 """How a reply goes on that has named something, where the next thing is nowhere to be seen."""
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """A region as a reply names it, and what speaks for it. presence: logit that the photo shows what the words name.
+    naming: log probability of the name."""
+
+    region: Region
+    presence: float
+    naming: float
+
+
 @dataclass
 class Draft:
     """A reply while it is written. rest: ids that are said next. span: states of the open name so far. named: regions;

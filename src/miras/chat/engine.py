@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miras.chat.decoding import ReplyRules, TextStream, choose
-from miras.chat.draft import UNSEEN_TOO, Draft
+from miras.chat.draft import UNSEEN_TOO, Draft, Sighting
 from miras.chat.inputs import Gesture
 from miras.chat.naming import Doubt, is_doubtful, names, shares
 from miras.chat.past import Past, Slot
@@ -56,13 +56,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Written:
-    """ids: of the reply, mask slots included, end of turn not. named: the regions that it names, in order. failed: what
-    it would name first is nowhere to be seen; nothing was said."""
+    """ids: of the reply, mask slots included, end of turn not. named: the regions that it names, in order. unseen: what
+    it would name first, which is nowhere to be seen; nothing was said."""
 
     ids: tuple[int, ...]
     certainty: float
     named: tuple[Region, ...] = ()
-    failed: bool = False
+    unseen: Sighting | None = None
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,6 @@ class Engine:
         self.past = Past(model, self.features)
         self.clock = Clock()
         self.evidence: Evidence | None = None
-        self._presence = self._naming = 0.0
 
     def fork(self) -> Engine:
         """An independent engine with the same past, clock and counter at zero."""
@@ -135,23 +134,26 @@ class Engine:
         the answer pass or takes it back for a refusal. Until then nothing is given away.
         """
         if job.forced is not None:
-            return (yield from self._compose(logits_V, job))
+            return (yield from _told(self._compose(logits_V, job)))
         start = len(self.past.ids)
         refusal = job.rules.refusal(logits_V)
         attempt = self._compose(logits_V, replace(job, rules=job.rules.deciding(False)))
         held: list[str | Region] = []
+        first: Sighting | None = None
         written: Written | None = None
-        while written is None and not (held and isinstance(held[-1], Region)):
+        while written is None and first is None:
             try:
-                held.append(next(attempt))
+                part = next(attempt)
+                first = part if isinstance(part, Sighting) else None
+                held.append(part.region if isinstance(part, Sighting) else part)
             except StopIteration as done:
                 written = done.value
-        if written is None:
-            again = isinstance(held[-1], Region) and held[-1].id < job.first_region
-            self.evidence = Evidence(self._presence, refusal, self._naming, again)
-            passed = self.model.verdict(self._presence, refusal)
-        elif written.failed:
-            self.evidence = Evidence(self._presence, refusal, self._naming)
+        if first is not None:
+            again = first.region.id < job.first_region
+            self.evidence = Evidence(first.presence, refusal, first.naming, again)
+            passed = self.model.verdict(first.presence, refusal)
+        elif written is not None and written.unseen is not None:
+            self.evidence = Evidence(written.unseen.presence, refusal, written.unseen.naming)
             passed = 0.0
         else:  # words alone: nothing to look for
             self.evidence = Evidence(None, refusal)
@@ -160,14 +162,14 @@ class Engine:
             attempt.close()
             self.past.rewind(start)
             rules = job.rules.deciding(True)
-            written = yield from self._compose(logits_V, replace(job, rules=rules))
+            written = yield from _told(self._compose(logits_V, replace(job, rules=rules)))
             return replace(written, certainty=1 - passed)
         yield from held
         if written is None:
-            written = yield from attempt
+            written = yield from _told(attempt)
         return replace(written, certainty=passed * written.certainty)
 
-    def _compose(self, logits_V: Tensor, job: Job) -> Generator[str | Region, None, Written]:
+    def _compose(self, logits_V: Tensor, job: Job) -> Generator[str | Sighting, None, Written]:
         """A reply, its parts as they come. Where a region has to be an answer (`Job.least_score`), what is said is held
         back until its region is one; one that is none is tried by the other names that were weighed, and left out."""
         draft = Draft(job.rules, logits_V, TextStream(self.grammar.tokenizer.decode))
@@ -198,17 +200,19 @@ class Engine:
                 continue
             words, draft.span = torch.cat(draft.span), []
             if token_id == rules.ref:
-                slot = self._recalled(words, job, draft.doubt)
+                slot = self._recalled(words, job)
                 region, tokens_KD, span_SE = slot.region, slot.tokens_KD, None
+                seen = Sighting(region, SEEN, draft.doubt.chance)
             else:
                 span_SE = self.past.read(words)
-                region = self._region(job, rules, job.first_region + draft.drawn, phrase, span_SE, draft.doubt)
+                seen = self._region(job, rules, job.first_region + draft.drawn, phrase, span_SE, draft.doubt)
+                region = seen.region
                 if careful and not self._stands(region, job):
                     lead = self.past.ids[at : at + self.past.ids[at:].index(rules.obj) + 1]
                     others = others if draft.retried else list(region.alternatives)
                     self.past.rewind(at)
                     if not others and not safe.named:
-                        return Written((), draft.certainty or 0.0, failed=True)
+                        return Written((), draft.certainty or 0.0, unseen=seen)
                     draft = self._otherwise(safe.copy(), lead, phrase, others)
                     continue
                 with self.clock.part("segment"):
@@ -217,7 +221,7 @@ class Engine:
             draft.named.append(region)
             draft.doubt, draft.retried = Doubt(), False
             yield from draft.release()
-            yield region
+            yield seen
             with self.clock.part("generate"):
                 draft.logits_V = self.past.remember(region, tokens_KD, span_SE, rules, words)
             safe, at = draft.copy(), len(self.past.ids)
@@ -240,7 +244,7 @@ class Engine:
             token_id = choose(restricted_V, job.temperature, generator) if only is None else only
         if draft.certainty is None:
             draft.certainty = rules.certainty(restricted_V, token_id)
-        special = token_id == rules.end or token_id >= self.grammar.tokenizer.vocab_size
+        special = token_id == rules.end or token_id >= self.grammar.words
         return draft.stream.cut() if special else draft.stream.push(token_id), token_id
 
     def _stands(self, region: Region, job: Job) -> bool:
@@ -263,9 +267,8 @@ class Engine:
         draft.retried = True
         return draft
 
-    def _recalled(self, words_SE: Tensor, job: Job, doubt: Doubt) -> Slot:
+    def _recalled(self, words_SE: Tensor, job: Job) -> Slot:
         """What is meant again. It is there: it was named before."""
-        self._naming, self._presence = doubt.chance, SEEN
         with self.clock.part("segment"):
             return self.past.recall(words_SE, job.first_region)
 
@@ -283,23 +286,18 @@ class Engine:
 
     def _region(
         self, job: Job, rules: ReplyRules, region_id: int, phrase: str, span_SE: Tensor, doubt: Doubt
-    ) -> Region:
-        self._naming = doubt.chance
+    ) -> Sighting:
         with self.clock.part("segment"), torch.inference_mode():
-            self._presence = self.model.presence(self.features, 0, span_SE)
+            presence = self.model.presence(self.features, 0, span_SE)
         mask, score = self.mask(span_SE, self.past.memory(), job.previous, Gesture(), doubt.chance)
-        if is_about_writing(phrase):
-            mask, score = self._as_written(phrase, mask, score)
-        return Region(region_id, phrase, mask, job.turn, rules.operator, score, doubt.others)
-
-    def _as_written(self, phrase: str, mask: Mask, score: float) -> tuple[Mask, float]:
-        """Mask and score of written text, from what was read; its presence is settled by it."""
-        with self.clock.part("segment"):
-            found = written(phrase, mask, self.page.inscriptions)
-        if found is None:
-            return mask, score
-        self._presence = found.presence
-        return (mask, score) if found.mask is None else (found.mask, found.score * exp(self._naming))
+        if is_about_writing(phrase):  # what was read settles its presence
+            with self.clock.part("segment"):
+                found = written(phrase, mask, self.page.inscriptions)
+            presence = presence if found is None else found.presence
+            if found is not None and found.mask is not None:
+                mask, score = found.mask, found.score * exp(doubt.chance)
+        region = Region(region_id, phrase, mask, job.turn, rules.operator, score, doubt.others)
+        return Sighting(region, presence, doubt.chance)
 
     # Masks
 
@@ -324,3 +322,14 @@ class Engine:
             if hand.box is not None:
                 mask, index = boxed(prediction.logits_Mhw, hand.box, self.size, hand.points, index)
             return mask, float(prediction.iou_M[index])
+
+
+def _told(parts: Generator[str | Sighting, None, Written]) -> Generator[str | Region, None, Written]:
+    """The parts of a reply as they are given away: regions without what speaks for them."""
+    while True:
+        try:
+            part = next(parts)
+        except StopIteration as done:
+            whole: Written = done.value
+            return whole
+        yield part.region if isinstance(part, Sighting) else part

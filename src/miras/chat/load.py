@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 
-from miras.chat import forks
+from miras.chat import forks, store
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
 from miras.model.llama import fastest_dtype
-from miras.model.miras import Miras
+from miras.model.miras import WEIGHTS, Miras
 
 DEFAULT = "miras-mini"
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
@@ -45,13 +46,19 @@ class Loaded:
         return ChatSession.from_json(self.model, text, photo)
 
 
-def load(name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = None) -> Loaded:
-    """A model by name ("miras-mini") or by the folder it was saved in, on the CPU.
+def load(
+    name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = None, *,
+    device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None,
+) -> Loaded:  # fmt: skip
+    """A model by name ("miras-mini") or by the folder it was saved in.
 
-    threads: of torch, for the whole process; None leaves them. Raises InputError for an unknown name
-    and WeightsError, with the command that brings them, when weights are missing or of another version.
+    threads: of torch, for the whole process; None leaves them. device: "cpu", "cuda", "cuda:1", "mps"; "auto" is a GPU
+    where there is one. dtype: what photos are encoded and replies are written in, "float32" or "bfloat16"; None for
+    what the device is fastest in. Photos, points and masks are numpy on every device. Raises InputError for an unknown
+    name or device and WeightsError, with the command that brings them, when weights are missing or of another version.
     """
     start = time.perf_counter()
+    place, precision = device_of(device), dtype_of(dtype)
     forks.survive()
     if threads is not None:
         if threads < 1:
@@ -59,11 +66,41 @@ def load(name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = N
         torch.set_num_threads(threads)
     name = os.fspath(name_or_path)
     folder = find(name)
-    model = presets.build(name) if folder is None else Miras.from_pretrained(folder, language_dtype=fastest_dtype())
-    model.instruction.answer_fast(model.config.max_tokens)
-    model.encode_fast()
+    precision = fastest_dtype(place) if precision is None else precision
+    model = presets.build(name) if folder is None else Miras.from_pretrained(folder, language_dtype=precision)
+    model.weights = store.digest(model.saved_state() if folder is None else load_file(folder / WEIGHTS))
+    if place.type != "cpu":
+        model.to(place)  # type: ignore[arg-type]
+    model.instruction.answer_fast(model.config.max_tokens, precision)
+    model.encode_fast(precision)
     model.requires_grad_(False)
     return Loaded(model, name, time.perf_counter() - start)
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """A device by name. Raises InputError for one that torch does not know or that is not there."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = ["cpu", *(f"cuda:{number}" for number in range(count)), *(["mps"] * torch.backends.mps.is_available())]
+    if name == "auto":
+        return torch.device(next((one for one in there[1:]), "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError("the name of a device", repr(name), f"there are: {', '.join(there)}, auto") from None
+    known = {torch.device(one) for one in there} | {torch.device(one.partition(":")[0]) for one in there}
+    if device not in known:
+        raise InputError(f"a device that torch can use here ({', '.join(there)})", str(device), "give one of them")
+    return device
+
+
+def dtype_of(name: str | torch.dtype | None) -> torch.dtype | None:
+    """A precision by name; None stays. Raises InputError for another than float32 and bfloat16."""
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name is None or name in known.values():
+        return name  # type: ignore[return-value]
+    if name not in known:
+        raise InputError(f"dtype: {' or '.join(known)}", repr(name))
+    return known[str(name)]
 
 
 def find(name: str) -> Path | None:

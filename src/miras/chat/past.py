@@ -162,7 +162,7 @@ class Past:
         if self.forgetful:
             known, first, self.cache = self.ids, True, DynamicCache()
             slots = [*(slot.tokens_KD for slot in self.slots), *slots]
-        ids_BL = torch.tensor([[*known, *ids, *(guess.token_id for guess in guessed)]], dtype=torch.long)
+        ids_BL = self._ids([*known, *ids, *(guess.token_id for guess in guessed)])
         embeds = self.model.embed(
             ids_BL, self.features.visual_BND if first else None, torch.cat(list(slots)) if slots else None
         )
@@ -201,12 +201,15 @@ class Past:
         What is then said along the tree costs no other pass.
         """
         self.settle()
-        ids_BL = torch.tensor([[guess.token_id for guess in tree]], dtype=torch.long)
-        embeds = self.model.embed(ids_BL, None, None)
+        embeds = self.model.embed(self._ids([guess.token_id for guess in tree]), None, None)
         said = self.model.comprehend(embeds, self.cache, predicted=len(tree), parents=[guess.parent for guess in tree])
         logits_NV, hidden_NE = said.logits_BLV[0], said.hidden_BLE[0]
         self._ahead = [Ahead(guess, logits_NV[n], hidden_NE[n][None]) for n, guess in enumerate(tree)]
         return logits_NV
+
+    def _ids(self, ids: Sequence[int]) -> Tensor:
+        """As (1, L), where the model is."""
+        return torch.tensor([[*ids]], dtype=torch.long, device=self.features.visual_BND.device)
 
     def _guess(self, ids: Sequence[int], rules: ReplyRules) -> list[Guess]:
         if not self.lookahead:
@@ -227,6 +230,7 @@ class Past:
             rows = torch.tensor([*range(first), *(first + number for number in self._taken)])
             for layer in cast(list[DynamicLayer], self.cache.layers):
                 assert layer.keys is not None and layer.values is not None
+                rows = rows.to(layer.keys.device)
                 layer.keys, layer.values = layer.keys[:, :, rows], layer.values[:, :, rows]
         self._ahead, self._taken = [], []
 
@@ -265,11 +269,12 @@ class Past:
             raise InputError("a region to point at", "none that was named before", "name it with [SEG]")
         mentioned = [slot.region.id for slot in slots]
         first, newest = ranks(mentioned)
+        device = words_SE.device
         span, real = _padded([slot.words_SE for slot in slots])
         scores_N = pointer(
-            words_SE[None], torch.ones(1, len(words_SE), dtype=torch.bool), span, real,
+            words_SE[None], torch.ones(1, len(words_SE), dtype=torch.bool, device=device), span, real,
             torch.stack([slot.state_E for slot in slots]), torch.stack([slot.tokens_KD for slot in slots]),
-            torch.tensor([first]), torch.tensor([newest]),
+            torch.tensor([first], device=device), torch.tensor([newest], device=device),
         )[0]  # fmt: skip
         fits = {
             number: float(scores_N[[n for n, one in enumerate(mentioned) if one == number]].logsumexp(0))
@@ -292,9 +297,9 @@ class Past:
 
 def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Spans of different lengths as one (N, S, E), and which of it is real (N, S)."""
-    lengths = torch.tensor([len(row) for row in rows])
     padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-    return padded, torch.arange(padded.shape[1]) < lengths[:, None]
+    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
+    return padded, torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
 
 
 def _last(ids: Sequence[int], token_id: int, before: int) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miras.chat import export, store
+from miras.chat.busy import Busy, alone
 from miras.chat.context import Context, Run
 from miras.chat.decoding import ReplyRules, check_reply
 from miras.chat.engine import Engine, Evidence, Job
@@ -65,6 +66,7 @@ class ChatSession:
         self._context = context.opened(self._opening() if model.config.reads else (), self.tags)
         self._events: tuple[Event, ...] = ()
         self._state = State()
+        self._busy = Busy()
 
     # What was said and selected
 
@@ -120,22 +122,25 @@ class ChatSession:
 
     # Talking
 
+    @alone
     def ask(self, text: str, *, forced: Sequence[int] | None = None) -> Reply:
-        """One message, one reply. Raises InputError for a message that is empty or too long.
+        """One message, one reply. Raises InputError for an empty or too long message, and while another is answered.
 
         forced: ids of the reply (mask slots and end of turn left out) to say instead of the model's
         own choice; the masks are the model's.
         """
-        for event in self.stream(text, forced=forced):
-            if isinstance(event, Reply):
-                return event
-        raise AssertionError("a stream ends with its reply")
+        *_, reply = self._begun(text, forced)
+        assert isinstance(reply, Reply), "a stream ends with its reply"
+        return reply
 
     def stream(self, text: str, *, forced: Sequence[int] | None = None) -> Iterator[str | Region | Reply]:
         """Like `ask`, as it comes: text deltas (joined they are the reply's text), regions, the reply.
 
         Bad input raises here, before the first event. The session changes with the last event.
         """
+        return self._busy.each(self._begun(text, forced))
+
+    def _begun(self, text: str, forced: Sequence[int] | None) -> Iterator[str | Region | Reply]:
         message = clean_text(text)
         ids = None if forced is None else check_reply(forced, self.model.grammar)
         prompt = self._context.prompt(message)
@@ -160,6 +165,7 @@ class ChatSession:
         self._same(state)
         yield self._commit(engine, exchange, window, written.certainty)
 
+    @alone
     def refine(
         self,
         points: Sequence[Point] | NDArray[np.float32] | None = None,
@@ -172,8 +178,7 @@ class ChatSession:
         points: rows (x, y, label), label 1 = inside, 0 = outside. box: (x1, y1, x2, y2). They prompt
         the decoder together with the region's words and its mask so far; the mask stays inside a box
         and spans it. mask: (H, W), taken exactly. region: its id; by default the one last added to what
-        is selected. When nothing is selected,
-        what is pointed at becomes a region of a new exchange. Raises InputError.
+        is selected. When nothing is, what is pointed at becomes a region of a new exchange. Raises InputError.
         """
         hand = gesture(self.size, points, box, mask)
         old = self._state.find(region)
@@ -188,6 +193,7 @@ class ChatSession:
             engine.past.sync(self._context.run(after))
         return self._commit(engine, new, self._state.window)
 
+    @alone
     def tell(self, user: str, reply: Turn) -> Reply:
         """An exchange with a reply that is known already, as if it had been said (gold history).
 
@@ -196,6 +202,7 @@ class ChatSession:
         """
         return self._tell(clean_text(user), reply)
 
+    @alone
     def undo(self) -> Selection:
         """Take the last exchange or refinement back. Returns what is selected now. Raises NothingToUndo.
 
@@ -214,27 +221,29 @@ class ChatSession:
     def fork(self) -> ChatSession:
         """An independent session with the same past; tensors are shared, the photo is not encoded again."""
         twin = copy.copy(self)
-        twin._engine = self._engine.fork()
+        twin._engine, twin._busy = self._engine.fork(), Busy()
         return twin
 
     # Keeping
 
     def to_json(self) -> str:
         """The whole session as JSON text; see `chat.store`."""
-        return store.dump(self._events, self.photo, self.path, store.facts(self.model.config), asdict(self.options))
+        facts, prefix = store.facts(self.model), self._context.prefix
+        return store.dump(self._events, self.photo, self.path, facts, asdict(self.options), prefix)
 
     @classmethod
     def from_json(cls, model: Miras, text: str, photo: Any = None) -> ChatSession:
         """A session written by `to_json`, ready for its next turn; nothing is generated.
 
         photo: where the image is now, if not where it was. Raises InputError when the text is no
-        session of this model or the image has changed.
+        session of this model and these weights, or the image or what is seen in it has changed.
         """
-        saved = store.parse(text, store.facts(model.config))
+        saved = store.parse(text, store.facts(model))
         if photo is None and saved.path is None:
             raise InputError("the photo beside the session", "none", "its photo came as pixels: give it again")
         session = cls(model, saved.path if photo is None else photo, **saved.options)
         saved.check_photo(session.photo)
+        saved.check_opening(session._context.prefix)
         events = saved.events(model.grammar)
         state = replay(events)
         engine = session._engine

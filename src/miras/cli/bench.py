@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from miras.cli.output import emit, load, say, table
+from miras.cli.output import Computing, emit, load, say, table
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, OBJ, SEG, SPECIAL_TOKENS
 
@@ -35,14 +35,14 @@ SCRIPT: tuple[Exchange, ...] = (
 """What follows the opening. Each round starts one further on, so that each turn meets each exchange."""
 
 
-def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: str, threads: int | None) -> int:
+def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: str, on: Computing) -> int:
     """Exit code 0."""
     if not 2 <= count <= 1 + len(SCRIPT):
         raise InputError(f"--turns from 2 to {1 + len(SCRIPT)}", str(count))
     if repeats < 1:
         raise InputError("--repeats of at least 1", str(repeats))
     started = time.perf_counter()
-    loaded = load(model, threads)
+    loaded = load(model, on)
     first_token = _first_token(loaded, image or PHOTO, started)
     opening, *others = _equal_length(loaded.model, (OPENING, *SCRIPT))
     ours: list[Times] = [[] for _ in range(count)]
@@ -72,7 +72,8 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
         "turns": turns, "photo_encodings": encodings, "reply_tokens": len(opening[1]),
         "flatness": round(max(t["seconds"] for t in turns[1:]) / min(t["seconds"] for t in turns[1:]), 3),
         "start_to_first_token_seconds": round(first_token, 2), "peak_memory_mb": _peak_mb(), "model": loaded.name,
-        "threads": _threads(), "repeats": repeats, "machine": f"{platform.machine()}, {platform.system()}",
+        "threads": _threads(), "device": loaded.model.device.type, "repeats": repeats,
+        "machine": f"{platform.machine()}, {platform.system()}",
     }  # fmt: skip
     if as_json:
         emit(result)

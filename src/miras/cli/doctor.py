@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from miras.cli.output import emit, load
+from miras.cli.output import Computing, emit, load
 from miras.core.errors import MirasError
 
 PACKAGES = (
@@ -33,7 +33,7 @@ PACKAGES = (
 PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
 
 
-def run(preset: str, *, as_json: bool, threads: int | None) -> int:
+def run(preset: str, *, as_json: bool, on: Computing) -> int:
     """Exit code 0, or 1 when a check failed."""
     from miras.model import presets
 
@@ -44,9 +44,7 @@ def run(preset: str, *, as_json: bool, threads: int | None) -> int:
         "weights": _weights(preset, config.language),
         "preset": preset,
     }
-    checks, parts = _self_test(
-        preset if config.language == "tiny" or report["weights"]["found"] else "miras-tiny", threads
-    )
+    checks, parts = _self_test(preset if config.language == "tiny" or report["weights"]["found"] else "miras-tiny", on)
     report |= {"parts": parts, "checks": checks, "ok": all(check["ok"] for check in checks)}
     if as_json:
         emit(report)
@@ -83,7 +81,7 @@ def _weights(preset: str, language: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _self_test(name: str, threads: int | None) -> tuple[list[dict[str, Any]], dict[str, int]]:
+def _self_test(name: str, on: Computing) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """A short conversation on the photograph that ships, step by step; stops at the first failure."""
     checks: list[dict[str, Any]] = []
     parts: dict[str, int] = {}
@@ -97,7 +95,7 @@ def _self_test(name: str, threads: int | None) -> tuple[list[dict[str, Any]], di
             checks.append({"check": what, "ok": False, "why": " ".join(str(error).split())})
             return None
 
-    loaded = check(f"load {name}", lambda: load(name, threads))
+    loaded = check(f"load {name}", lambda: load(name, on))
     if loaded is None:
         return checks, parts
     parts = {box: sum(p.numel() for p in module.parameters()) for box, module in loaded.model.named_children()}

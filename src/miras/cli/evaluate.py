@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from miras.cli.output import emit, load, progress, table
+from miras.cli.output import HERE, Computing, emit, load, progress, table
 from miras.cli.recorded import Asked, Held, Split, hold, write_questions
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
@@ -64,7 +64,7 @@ def evaluate(
     timeout: Annotated[float | None, Parameter(help="Seconds for one call (120).")] = None,
     price_in: Annotated[float | None, Parameter(help="Price of a million tokens read.")] = None,
     price_out: Annotated[float | None, Parameter(help="The same, of tokens written.")] = None,
-    threads: Annotated[int | None, Parameter(help="Threads of the computation; by default all cores.")] = None,
+    on: Computing = HERE,
     seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
 ) -> int:  # fmt: skip
     """Measure a system on PATH: every recorded conversation is held with it, each turn is compared with the data.
@@ -80,7 +80,7 @@ def evaluate(
         "base_url": base_url, "max_side": max_side, "temperature": temperature, "max_tokens": max_tokens, "rpm": rpm,
         "tpm": tpm, "retries": retries, "timeout": timeout, "price_in": price_in, "price_out": price_out,
     }  # fmt: skip
-    asked = Asked(model, decoder, threads, seed, endpoint, ray, jobs)
+    asked = Asked(model, decoder, on, seed, endpoint, ray, jobs)
     held = Held(path, format, split, limit, instruction, history, out)
     return run(
         held, asked, count=dialogues, heldout=heldout, recalls=recalls, samples=samples, questions=questions,
@@ -142,7 +142,7 @@ def _annotated(
 
         items = side_of(read(held.path, left), side)[:limit]
         _whole(items, held)
-        loaded = load(asked.model, asked.threads)
+        loaded = load(asked.model, asked.on)
         stream: Iterable[Any] = instructpart.evaluate(loaded, items, held.instruction, seed=seed)
         kept: list[Any] = list(_kept(progress(stream, len(items), "asking"), samples))
         result = {**instructpart.figures(kept), "instruction": held.instruction}
@@ -151,7 +151,7 @@ def _annotated(
         from miras.eval import behaviours
 
         asked_about = behaviours.chosen(side_of(read_sources(held.path, left), side), limit, seed)
-        loaded = load(asked.model, asked.threads)
+        loaded = load(asked.model, asked.on)
         queue = progress(asked_about, len(asked_about), "asking")
         kept = list(_kept(behaviours.outcomes(loaded, queue, seed=seed, heldout=heldout), samples))
         result = {**behaviours.figures(kept), "heldout": heldout}
@@ -161,7 +161,7 @@ def _annotated(
 
         photos = side_of(read_sources(held.path, left), side)
         _whole(photos, held)
-        loaded = load(asked.model, asked.threads)
+        loaded = load(asked.model, asked.on)
         count = count if limit is None else min(count, limit)
         stream = dialogues.talks(
             loaded, photos, n=count, seed=seed, heldout=heldout, history=held.history, recalls=recalls

@@ -22,7 +22,7 @@ from miras.cli.compare import compare
 from miras.cli.data import data_app
 from miras.cli.evaluate import evaluate
 from miras.cli.judge import judge
-from miras.cli.output import BAD_INPUT, complain, quiet, say
+from miras.cli.output import BAD_INPUT, HERE, Computing, complain, quiet, say
 from miras.cli.people import people_app
 from miras.core.errors import MirasError
 
@@ -44,7 +44,6 @@ bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine
 app.command(bench_app)
 
 Model = Annotated[str, Parameter(help="A name (miras-mini) or the folder of a trained model.")]
-Threads = Annotated[int | None, Parameter(help="Threads of the computation; by default all cores.")]
 Seed = Annotated[int, Parameter(help="Seed of everything random.")]
 Url = Annotated[bool, Parameter(negative="", help="IMAGE is an address (http, https), which is fetched.")]
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
@@ -53,7 +52,7 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the
 @app.command
 def ask(
     image: str, texts: Annotated[list[str], Parameter(help="One message a turn.")], /, *, url: Url = False,
-    out: Path | None = None, json: Json = False, model: Model = "miras-mini", threads: Threads = None, seed: Seed = 0,
+    out: Path | None = None, json: Json = False, model: Model = "miras-mini", on: Computing = HERE, seed: Seed = 0,
 ) -> int:  # fmt: skip
     """A scripted conversation about IMAGE: one TEXT a turn.
 
@@ -61,13 +60,13 @@ def ask(
     """
     from miras.cli.ask import run
 
-    return run(image, texts, url=url, out=out, as_json=json, model=model, threads=threads, seed=seed)
+    return run(image, texts, url=url, out=out, as_json=json, model=model, on=on, seed=seed)
 
 
 @app.command
 def chat(
     image: str, /, *, url: Url = False, out: Path = Path("out/chat"),
-    preview: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", threads: Threads = None,
+    preview: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", on: Computing = HERE,
     seed: Seed = 0,
 ) -> int:  # fmt: skip
     """The same, interactive. /help lists what can be done besides talking.
@@ -77,7 +76,7 @@ def chat(
     """
     from miras.cli.chat import run
 
-    return run(image, url=url, out=out, preview=preview, model=model, threads=threads, seed=seed)
+    return run(image, url=url, out=out, preview=preview, model=model, on=on, seed=seed)
 
 
 @app.command
@@ -99,17 +98,17 @@ def train(
 
 
 @app.command
-def doctor(*, preset: str = "miras-mini", json: Json = False, threads: Threads = None) -> int:
+def doctor(*, preset: str = "miras-mini", json: Json = False, on: Computing = HERE) -> int:
     """What is installed, which weights are there, and a self-test."""
     from miras.cli.doctor import run
 
-    return run(preset, as_json=json, threads=threads)
+    return run(preset, as_json=json, on=on)
 
 
 @bench_app.command
 def turns(
     *, image: Path | None = None, turns: int = 6, repeats: int = 5, json: Json = False, model: Model = "miras-mini",
-    threads: Threads = None,
+    on: Computing = HERE,
 ) -> int:  # fmt: skip
     """Seconds of each turn of a scripted conversation, ours and recomputed.
 
@@ -117,7 +116,7 @@ def turns(
     """
     from miras.cli.bench import run
 
-    return run(image, count=turns, repeats=repeats, as_json=json, model=model, threads=threads)
+    return run(image, count=turns, repeats=repeats, as_json=json, model=model, on=on)
 
 
 @bench_app.command

@@ -11,14 +11,34 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+from cyclopts import Parameter
 
 from miras.core.errors import InputError, MirasError, MirasWarning
 
 T = TypeVar("T")
 BAD_INPUT = 2
 """Exit code of anything a person can mend."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Computing:
+    """How a model computes: the options of every command that loads one."""
+
+    threads: Annotated[int | None, Parameter(help="Threads of the computation; by default all cores.")] = None
+    device: Annotated[str, Parameter(help="Where a model computes: cpu, cuda (cuda:1), mps; auto: a GPU, if any.")] = (
+        "cpu"
+    )
+    dtype: Annotated[str | None, Parameter(help="float32 or bfloat16; by default what the device is fastest in.")] = (
+        None
+    )
+
+
+HERE = Computing()
 
 
 def quiet() -> None:
@@ -54,7 +74,7 @@ def emit(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
-def load(name: str, threads: int | None) -> Any:
+def load(name: str, on: Computing) -> Any:
     """A model, loaded without a word of the libraries on the terminal."""
     from transformers.utils import logging as transformers_logging
 
@@ -62,7 +82,7 @@ def load(name: str, threads: int | None) -> Any:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    return miras.load(name, threads=threads)
+    return miras.load(name, threads=on.threads, device=on.device, dtype=on.dtype)
 
 
 def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from miras.cli.output import load, progress, say
+from miras.cli.output import Computing, load, progress, say
 from miras.core.errors import InputError
 from miras.data.left_out import LeftOut
 
@@ -44,7 +44,7 @@ class Asked:
 
     model: str
     decoder: str
-    threads: int | None
+    on: Computing
     seed: int
     endpoint: Mapping[str, Any]
     ray: bool = False
@@ -70,12 +70,13 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
     }  # fmt: skip
     holding = _over_ray(asked, held.history) if asked.ray else None
     if asked.ray:
-        about["ray"] = {"actors": asked.jobs or "cores over threads", "threads": asked.threads or 1}
+        about["ray"] = {"actors": asked.jobs or "cores over threads", "threads": asked.on.threads or 1}
     with tempfile.TemporaryDirectory(prefix="miras-eval-") as scratch:
         out = held.out or Path(scratch) / "run"
         system = systems.open_system(
-            asked.model, decoder=asked.decoder, threads=asked.threads, seed=asked.seed, endpoint=asked.endpoint,
-            others={record["id"] for record in every}, journal=out / systems.JOURNAL, loader=load,
+            asked.model, decoder=asked.decoder, threads=asked.on.threads, seed=asked.seed, endpoint=asked.endpoint,
+            others={record["id"] for record in every}, journal=out / systems.JOURNAL,
+            loader=lambda name, _: load(name, asked.on),
         )  # fmt: skip
         try:
             result = evaluate(
@@ -117,13 +118,19 @@ def _reported(out: Path) -> dict[str, str]:
 
 def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
     """Who holds the conversations in the place of this process. Raises InputError for what cannot be spread."""
+    from miras.chat.load import load as load_weights
     from miras.eval.scale import over_ray
     from miras.eval.systems import open_system
 
     if asked.model.startswith(("predictions:", "openai:")):
         raise InputError("weights or floor:NAME behind --model, for --ray", asked.model, "leave --ray out")
-    threads = asked.threads or 1
-    opening = partial(open_system, asked.model, decoder=asked.decoder, threads=threads, seed=asked.seed)
+    if asked.on.device != "cpu":
+        raise InputError("--device cpu, for --ray", asked.on.device, "leave --ray out")
+    threads = asked.on.threads or 1
+    loader = partial(load_weights, dtype=asked.on.dtype)
+    opening = partial(
+        open_system, asked.model, decoder=asked.decoder, threads=threads, seed=asked.seed, loader=loader
+    )  # fmt: skip
     return over_ray(opening, history=history, seed=asked.seed, actors=asked.jobs, threads=threads)
 
 

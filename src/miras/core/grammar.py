@@ -199,13 +199,25 @@ class Encoded:
 @dataclass(frozen=True)
 class Encoder:
     """Writes spans as ids. image_tokens = N visual slots, mask_tokens = K slots after `[SEG]` and `[REF]`.
-    points, complements: whether the model knows `[REF]`, `[NOT]`."""
+    points, complements: whether the model knows `[REF]`, `[NOT]`. table: rows of the language model's embeddings, which
+    may be padded past the tokenizer's ids; None: as many as it has ids."""
 
     tokenizer: TextTokenizer
     image_tokens: int
     mask_tokens: int
     points: bool = False
     complements: bool = False
+    table: int | None = None
+
+    @property
+    def words(self) -> int:
+        """How many ids come before `SPECIAL_TOKENS`: those of the tokenizer, then the padding of the embeddings."""
+        return self.tokenizer.vocab_size if self.table is None else self.table
+
+    @property
+    def padding(self) -> range:
+        """Ids that are no token's."""
+        return range(self.tokenizer.vocab_size, self.words)
 
     @property
     def specials(self) -> int:
@@ -224,7 +236,7 @@ class Encoder:
 
     def id(self, token: str) -> int:
         """Id of one of `SPECIAL_TOKENS`: past the vocabulary, in their order."""
-        return self.tokenizer.vocab_size + SPECIAL_TOKENS.index(token)
+        return self.words + SPECIAL_TOKENS.index(token)
 
     def encode(self, spans: Sequence[Span]) -> Encoded:
         """Spans to ids. Empty text gives no id; `<image>` and `<mask>` are repeated to their counts."""

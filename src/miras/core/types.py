@@ -188,6 +188,7 @@ class AnnotatedPhoto:
     nothing is counted or compared among them.
     set_name: of a training set that does not label all it shows (`data.coverage`); "" for every other photo.
     content: the photo's file where it is embedded in its dataset; the path is only its name then.
+    split: train, val or test where the dataset says so, else "".
     """
 
     id: str
@@ -199,6 +200,7 @@ class AnnotatedPhoto:
     uncounted: frozenset[str] = frozenset()
     set_name: str = ""
     content: bytes | None = field(default=None, repr=False)
+    split: str = ""
 
     @property
     def file(self) -> Path | bytes:

@@ -88,13 +88,13 @@ def named_photos(photos: Iterable[AnnotatedPhoto], names: Names | None = None) -
 
 
 def united(photos: Iterable[AnnotatedPhoto]) -> list[AnnotatedPhoto]:
-    """One for each photo: those of one source, id, size and content with all their annotations, in order.
+    """One for each photo: those of one source, split, id, size and content with all their annotations, in order.
 
     Nothing is called absent that one of them shows, or does not call absent.
     """
     names, found = Names(), dict[Hashable, AnnotatedPhoto]()
     for photo in photos:
-        key = (photo.source, *names(photo.source, photo.id, photo.path, photo.content), photo.size)
+        key = (photo.source, photo.split, *names(photo.source, photo.id, photo.path, photo.content), photo.size)
         first = found.get(key)
         found[key] = photo if first is None else _joined(first, photo)
     return list(found.values())

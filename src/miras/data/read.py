@@ -110,7 +110,7 @@ def _limited(path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:
 
 
 TOOLS = ("yolo", "label-studio", "cvat", "supervisely")
-"""Formats of annotation tools: a path is a whole dataset, a photo in a split has the source "{source}@{split}"."""
+"""Formats of annotation tools: a path is a whole dataset with all its splits."""
 
 
 def _of_tool(name: str, path: Path, on_fault: OnFault | None) -> list[AnnotatedPhoto]:

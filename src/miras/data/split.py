@@ -32,12 +32,13 @@ _VIDEO_FRAME = re.compile(r"(?P<sequence>\d{4}[A-Z0-9]{2}|Seq\d{2}[A-Z]{2})_f?(?
 
 def group_of(photo: AnnotatedPhoto) -> str:
     """What must not be divided: a stretch of video, what looks alike, or the photograph itself (all its records)."""
-    if photo.source in alike.RULES:
-        return f"{photo.source}/{alike.group(photo.source, photo.id)}"
+    source = f"{photo.source}@{photo.split}" if photo.split else photo.source
+    if source in alike.RULES:
+        return f"{source}/{alike.group(source, photo.id)}"
     frame = _VIDEO_FRAME.fullmatch(photo.id)
     if frame is None:
-        return f"{photo.source}/{photo.id}"
-    return f"{photo.source}/{frame['sequence']}/{int(frame['frame']) // FRAMES_TOGETHER}"
+        return f"{source}/{photo.id}"
+    return f"{source}/{frame['sequence']}/{int(frame['frame']) // FRAMES_TOGETHER}"
 
 
 def groups(photos: Sequence[AnnotatedPhoto]) -> list[str]:

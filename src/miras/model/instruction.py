@@ -48,7 +48,7 @@ class InstructionComprehension(nn.Module):
             lora = LoraConfig(r=config.lora_rank, lora_alpha=config.lora_alpha, target_modules=LORA_TARGETS)
             inject_adapter_in_model(lora, language_model)
         self.language_model = language_model
-        self.vocab_size = int(language_model.config.vocab_size)
+        self.vocab_size = int(self.table.num_embeddings)
         self.width = int(language_model.config.hidden_size)
         self.decoder: LlamaDecoder | None = None
         rows = special_rows(config.points, config.complements)
@@ -105,8 +105,9 @@ class InstructionComprehension(nn.Module):
         positions = None
         if parents and cache is not None:
             positions, visible = tree_attention(cache.get_seq_length(), embeds_BLD.shape[1], parents)
-            positions = positions[None]
+            positions = positions[None].to(embeds_BLD.device)
             mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[None, None]
+            mask = mask.to(embeds_BLD.device)
         output = self.language_model.model(
             inputs_embeds=embeds_BLD, past_key_values=cache, use_cache=cache is not None,
             attention_mask=mask, position_ids=positions, output_hidden_states=True,
@@ -131,13 +132,13 @@ class InstructionComprehension(nn.Module):
     def answer_fast(self, length: int, dtype: torch.dtype | None = None) -> None:
         """Merge LoRA and keep nothing but `LlamaDecoder`: for inference with a cache, and for good.
 
-        length: most tokens of a conversation. dtype: None for what this processor is fastest in. Other
+        length: most tokens of a conversation. dtype: None for what the model's device is fastest in. Other
         language models than Llama are only merged.
         """
         if not isinstance(self.language_model, LlamaForCausalLM):
             self.merge()
         elif self.decoder is None:
-            dtype = fastest_dtype() if dtype is None else dtype
+            dtype = fastest_dtype(self.special.device) if dtype is None else dtype
             self.decoder = LlamaDecoder(self.language_model.model, dtype, length + GUESSES)
             self.language_model.to(dtype)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""A Llama decoder for answering on a CPU: the same sums as `transformers`, with fewer and larger steps.
+"""A Llama decoder for answering: the same sums as `transformers`, with fewer and larger steps.
 
 In: embeddings and a cache of `transformers`. Out: hidden states. No gradients, one sequence at a time.
 Products with the same input are one product, weights lie in the precision the processor is fastest in,
@@ -8,14 +8,14 @@ B = 1, L new tokens, T tokens in all, D width, H query heads, N key heads, d hea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, fields
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from peft.tuners.lora import Linear
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache, LlamaModel
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
@@ -32,14 +32,16 @@ class Layer:
     down: Tensor
 
 
-class LlamaDecoder:
+class LlamaDecoder(nn.Module):
     """Built from a `LlamaModel`; LoRA is merged. Its layers are taken out of it one by one, so that memory
     never holds both.
 
-    dtype: of the weights and the cache (float32 or bfloat16). length: most tokens of a sequence.
+    dtype: of the weights and the cache (float32 or bfloat16), fixed: `to` moves everything to another device and
+    leaves its precision. length: most tokens of a sequence. Nothing of it is in `state_dict`.
     """
 
     def __init__(self, model: LlamaModel, dtype: torch.dtype, length: int) -> None:
+        super().__init__()
         config = model.config
         self.dtype = dtype
         self.heads = int(config.num_attention_heads)
@@ -51,8 +53,20 @@ class LlamaDecoder:
         while len(model.layers):
             self.layers.append(self._layer(cast(LlamaDecoderLayer, model.layers[0])))
             del model.layers[0]
-        cos, sin = model.rotary_emb(torch.zeros(1), torch.arange(length)[None])
+        device = self.norm_D.device
+        cos, sin = model.rotary_emb(torch.zeros(1, device=device), torch.arange(length, device=device)[None])
         self.cos_Ld, self.sin_Ld = cos[0], sin[0]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LlamaDecoder:
+        """What `to`, `cuda` and `cpu` do to each tensor: to these, which are no parameters and nothing to save."""
+        super()._apply(fn, recurse)
+
+        def moved(value: Tensor) -> Tensor:
+            return value.to(fn(value).device)
+
+        self.norm_D, self.cos_Ld, self.sin_Ld = moved(self.norm_D), moved(self.cos_Ld), moved(self.sin_Ld)
+        self.layers = [Layer(*(moved(getattr(layer, field.name)) for field in fields(Layer))) for layer in self.layers]
+        return self
 
     def _layer(self, layer: LlamaDecoderLayer) -> Layer:
         attention, mlp = layer.self_attn, layer.mlp
@@ -69,7 +83,7 @@ class LlamaDecoder:
             joined(mlp.down_proj),
         )  # fmt: skip
 
-    def __call__(
+    def forward(
         self, embeds_BLD: Tensor, cache: DynamicCache, kept: Collection[int], parents: Sequence[int] = ()
     ) -> dict[int, Tensor]:
         """Hidden states (1, L, D) float32 by number, as `transformers` counts them: 0 the embeddings, i what
@@ -77,10 +91,10 @@ class LlamaDecoder:
         tokens are a tree (`tree_attention`)."""
         past, length = cache.get_seq_length(), embeds_BLD.shape[1]
         x_LD = embeds_BLD[0].float()
-        positions, visible = tree_attention(past, length, parents)
+        positions, visible = (rows.to(x_LD.device) for rows in tree_attention(past, length, parents))
         cos_Ld, sin_Ld = self.cos_Ld[positions], self.sin_Ld[positions]
         # All query heads of one key head are rows of one product, so each row of the mask repeats.
-        mask = None if length == 1 else torch.zeros(visible.shape, dtype=self.dtype)
+        mask = None if length == 1 else torch.zeros(visible.shape, dtype=self.dtype, device=x_LD.device)
         if mask is not None:
             mask = mask.masked_fill_(~visible, -torch.inf).repeat(self.heads // self.keys, 1)
         states = {0: x_LD[None]} if 0 in kept else {}
@@ -106,8 +120,11 @@ class LlamaDecoder:
         return F.rms_norm(x_LD, x_LD.shape[-1:], weight_D, self.epsilon).to(self.dtype)
 
 
-def fastest_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it, float32 elsewhere."""
+def fastest_dtype(device: torch.device | None = None) -> torch.dtype:
+    """bfloat16 where the device (None: the CPU) multiplies it, float32 elsewhere."""
+    if device is not None and device.type != "cpu":
+        native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float32
     return (
         torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else torch.float32
     )

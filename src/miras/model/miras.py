@@ -1,7 +1,8 @@
 """MIRAS: parse, encode, comprehend, align, segment; nothing else.
 
 In: photos, token ids, masks. Out: logits, hidden states, mask predictions. Knows no conversation
-(that is `chat`) and no device or path. B photos, L length, D language width, R regions, M candidates.
+(that is `chat`) and no path. Works on the device that its weights lie on: photos, masks and points come in as numpy,
+masks go out on the CPU. B photos, L length, D language width, R regions, M candidates.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ MEANING = {REF: " same", NOT: " except"}
 
 @dataclass(frozen=True)
 class MaskPrediction:
-    """logits_Mhw: at stride 4 of the detail view, > 0 = inside. iou_M: predicted IoU, 0..1."""
+    """logits_Mhw: at stride 4 of the detail view, > 0 = inside. iou_M: predicted IoU, 0..1. Both on the CPU."""
 
     logits_Mhw: Tensor
     iou_M: Tensor
@@ -63,6 +64,7 @@ class Miras(PreTrainedModel):
     """The five boxes. `encoded_photos` counts the photos that ever went through the towers.
 
     continuations: what follows what in its replies, with shares; it makes guesses ahead good and decides nothing.
+    weights: digest of what it was loaded with (`chat.load`); "" while they may change.
     """
 
     config_class = MirasConfig
@@ -74,6 +76,11 @@ class Miras(PreTrainedModel):
         language_model, self.tokenizer = load_language(config.language, language_dtype)
         self.parsing = VisualParsing(config.detail_size, config.semantic_size)
         self.instruction = InstructionComprehension(config, language_model)
+        if self.instruction.vocab_size < self.tokenizer.vocab_size:
+            rows, ids = self.instruction.vocab_size, self.tokenizer.vocab_size
+            raise WeightsError(
+                f"embeddings of all {ids} ids of the tokenizer", f"{rows}", "use the tokenizer they came with"
+            )
         width = self.instruction.width
         self.image_encoder = ImageEncoder(config, width)
         self.mask_encoder = MaskEncoder(config, width)
@@ -92,6 +99,7 @@ class Miras(PreTrainedModel):
         self.pointer = self._new_pointer() if config.points else None
         self.encoded_photos = 0
         self.image_dtype = torch.float32
+        self.weights = ""
         self.continuations: dict[tuple[int, ...], tuple[tuple[int, float], ...]] = {}
         self.eval()
 
@@ -105,21 +113,22 @@ class Miras(PreTrainedModel):
         """Writes conversations as this model's ids."""
         config = self.config
         return Encoder(
-            self.tokenizer, config.image_tokens, config.mask_tokens, config.points, config.complements
+            self.tokenizer, config.image_tokens, config.mask_tokens, config.points, config.complements,
+            self.instruction.vocab_size,
         )  # fmt: skip
 
     def encode_image(self, photos: Sequence[NDArray[np.uint8]]) -> ImageFeatures:
         """Features of photos (H, W, 3) uint8 RGB, each of its own size; float32, whatever they were computed in."""
         self.encoded_photos += len(photos)
-        views = self.parsing(photos)
-        with torch.autocast("cpu", self.image_dtype, enabled=self.image_dtype is not torch.float32):
+        views, device = self.parsing(photos).to(self.device), self.device.type
+        with torch.autocast(device, self.image_dtype, enabled=self.image_dtype is not torch.float32):
             features = self.image_encoder(views)
         return features.float32()
 
     def learn_tags(self, names: Sequence[str]) -> Tagger:
         """A tagger for these names from now on; its weights are to be filled."""
         self.config.tags = list(names)
-        self.tagger = Tagger(names, self.image_encoder.pooled_width)
+        self.tagger = Tagger(names, self.image_encoder.pooled_width).to(self.device)
         return self.tagger
 
     def learn_to_talk(self, points: bool = False, complements: bool = False) -> None:
@@ -136,17 +145,17 @@ class Miras(PreTrainedModel):
 
     def _new_pointer(self) -> Pointer:
         usual = self.instruction.table.weight.detach().float().mean(0)
-        return Pointer(self.instruction.width, len(self.config.alignment_layers), usual)
+        return Pointer(self.instruction.width, len(self.config.alignment_layers), usual).to(usual.device)
 
     def tags(self, features: ImageFeatures, index: int) -> tuple[str, ...]:
         """What photo `index` seems to show, by name, the likeliest first; nothing without a tagger."""
         return tags(features.pooled_BF[index], features.seen.chance_BK[index], self.tagger)
 
     def encode_fast(self, dtype: torch.dtype | None = None) -> None:
-        """From now on photos are encoded on the CPU channels last, in `dtype` (None: what this processor is fastest
-        in): a 768-pixel view takes a third of the time and half the memory
+        """From now on photos are encoded channels last, in `dtype` (None: what the model's device is fastest in): on a
+        CPU a 768-pixel view takes a third of the time and half the memory
         (docs/decisions/0004-number-formats-on-the-cpu.md)."""
-        self.image_dtype = fastest_dtype() if dtype is None else dtype
+        self.image_dtype = fastest_dtype(self.device) if dtype is None else dtype
         self.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def embed(self, ids_BL: Tensor, visual_BND: Tensor | None = None, mask_slots_MD: Tensor | None = None) -> Tensor:
@@ -166,7 +175,7 @@ class Miras(PreTrainedModel):
 
     def mask_tokens(self, features: ImageFeatures, index: int, masks_RHW: NDArray[np.bool_]) -> Tensor:
         """(R, K, D) tokens of masks of photo `index`."""
-        masks = mask_to_view(masks_RHW, self.config.detail_size // 4)
+        masks = mask_to_view(masks_RHW, self.config.detail_size // 4).to(features.pixels_BChw.device)
         pixels = features.pixels_BChw[index : index + 1].expand(len(masks_RHW), -1, -1, -1)
         return self.mask_encoder.tokens(pixels, masks)
 
@@ -189,7 +198,7 @@ class Miras(PreTrainedModel):
 
     def presence(self, features: ImageFeatures, index: int, span_SE: Tensor) -> float:
         """Logit that photo `index` shows what a span names, seen by the words and pixels alone."""
-        words = torch.ones(1, span_SE.shape[0], dtype=torch.bool)
+        words = torch.ones(1, span_SE.shape[0], dtype=torch.bool, device=span_SE.device)
         prompts, match = self.alignment(span_SE[None], words)
         photo = torch.tensor([index], device=match.device)
         known = self.known(features, photo, span_SE[None], words)
@@ -216,7 +225,7 @@ class Miras(PreTrainedModel):
 
         presence: its logit. refusal: log odds of `[REJ]` where the reply begins, by the language model.
         """
-        weights = self.alignment.verdict.double()
+        weights = self.alignment.verdict.cpu().double()
         return float((weights @ weights.new_tensor([1.0, presence, refusal])).sigmoid())
 
     def segment(
@@ -238,18 +247,19 @@ class Miras(PreTrainedModel):
         naming: log probability that its name is the right one; it counts for the score alone. Where nothing is
         pointed at, specks are taken out of the masks.
         """
-        size = features.sizes[index]
+        size, device = features.sizes[index], features.pixels_BChw.device
         width = self.instruction.width * len(self.config.alignment_layers)
-        span = torch.zeros(1, width) if span_SE is None else span_SE
-        words = torch.full((1, span.shape[0]), span_SE is not None)
+        span = torch.zeros(1, width, device=device) if span_SE is None else span_SE
+        words = torch.full((1, span.shape[0]), span_SE is not None, device=device)
         memory = None if memory_MD is None or not len(memory_MD) else memory_MD[None]
-        present = None if memory is None else torch.ones(memory.shape[:2], dtype=torch.bool)
+        present = None if memory is None else torch.ones(memory.shape[:2], dtype=torch.bool, device=device)
         prompts, match = self.alignment(span[None], words, memory, present)
-        chosen = features.select(torch.tensor([index]))
+        chosen = features.select(torch.tensor([index], device=device))
         prior = self.alignment.prior(match, chosen.pixels_BChw, words.any(1))
         side = self.config.detail_size // 4
         shown = torch.zeros(1, 1, side, side) if previous is None else mask_to_view(previous[None], side)
-        dense = self.mask_encoder.dense(shown, torch.tensor([previous is not None and bool(previous.any())]))
+        has_mask = torch.tensor([previous is not None and bool(previous.any())], device=device)
+        dense = self.mask_encoder.dense(shown.to(device), has_mask)
         logits, iou = self.decoder(
             prompts,
             chosen.pixels_BChw,
@@ -257,11 +267,11 @@ class Miras(PreTrainedModel):
             chosen.fine4_BChw,
             dense,
             prior,
-            _points(points, box, size),
+            _points(points, box, size, device),
             self.heat(chosen, span[None], words),
         )
         slope, shift, weight = self.config.score_calibration
-        scores = (slope * iou[0].float() + shift + weight * naming).sigmoid()
+        scores = (slope * iou[0].float() + shift + weight * naming).sigmoid().cpu()
         best, candidates = int(scores.argmax()) if points is not None else 0, logits[0].float().cpu()
         if points is None and box is None:
             candidates = torch.stack([without_specks(one) for one in candidates])
@@ -281,6 +291,10 @@ class Miras(PreTrainedModel):
                 and not (twin and name.endswith("lm_head.weight")))
         }  # fmt: skip
 
+    def saved_state(self) -> dict[str, Tensor]:
+        """What `save_pretrained` writes: `own_state_dict` in half precision."""
+        return {name: _half(name, value) for name, value in self.own_state_dict().items()}
+
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | os.PathLike[str], **kwargs: Any
     ) -> None:
@@ -289,11 +303,10 @@ class Miras(PreTrainedModel):
         folder.mkdir(parents=True, exist_ok=True)
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
-        state = {name: _half(name, value) for name, value in self.own_state_dict().items()}
         table = sorted([list(context), following] for context, following in self.continuations.items())
         (folder / CONTINUATIONS).write_text(json.dumps(table, separators=(",", ":")))
         staging = folder / (WEIGHTS + ".part")
-        save_file(state, staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
+        save_file(self.saved_state(), staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
         staging.replace(folder / WEIGHTS)
 
     @classmethod
@@ -350,7 +363,9 @@ def _half(name: str, value: Tensor) -> Tensor:
     return value.detach().contiguous() if keep else value.detach().half().contiguous()
 
 
-def _points(points: NDArray[np.float32] | None, box: Box | None, size: tuple[int, int]) -> Tensor | None:
+def _points(
+    points: NDArray[np.float32] | None, box: Box | None, size: tuple[int, int], device: torch.device
+) -> Tensor | None:
     rows = []
     if points is not None and len(points):
         rows.append(points_to_view(points, size))
@@ -358,7 +373,7 @@ def _points(points: NDArray[np.float32] | None, box: Box | None, size: tuple[int
     if box is not None:
         corners = box_to_view(box, size)
         rows.append(torch.tensor([[*corners[:2], TOP_LEFT], [*corners[2:], BOTTOM_RIGHT]]))
-    return torch.cat(rows)[None] if rows else None
+    return torch.cat(rows)[None].to(device) if rows else None
 
 
 AutoConfig.register("miras", MirasConfig, exist_ok=True)

@@ -28,6 +28,10 @@ class Views:
     semantic_B3ss: Tensor
     sizes: tuple[tuple[int, int], ...]
 
+    def to(self, device: torch.device) -> Views:
+        """The same pixels on a device."""
+        return Views(self.detail_B3SS.to(device), self.semantic_B3ss.to(device), self.sizes)
+
 
 class VisualParsing:
     """detail_size, semantic_size: sides of the views in pixels."""
@@ -63,7 +67,7 @@ def mask_to_view(masks_RHW: NDArray[np.bool_], side: int) -> Tensor:
 def logits_to_photo(logits_hw: Tensor, size: tuple[int, int]) -> Mask:
     """Mask logits of a view to a bool mask (H, W) of the photo: bilinear, then > 0."""
     full = F.interpolate(logits_hw[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
-    return (full > 0).numpy()
+    return (full > 0).cpu().numpy()
 
 
 def points_to_view(points_P3: NDArray[np.float32], size: tuple[int, int]) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -19,27 +19,16 @@ from PIL import Image, ImageEnhance, ImageFilter
 
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
-from miras.core.types import AnnotatedPhoto, Annotation, Mask
+from miras.core.types import AnnotatedPhoto
 from miras.data.dialogues import mirror_annotation
 from miras.data.phrasing import mirror, pick
+from miras.train.copy_paste import copy_paste
+from miras.train.rendered_text import rendered_text
+from miras.train.sample import Sample, gone, is_written, least_share, resize
 
-MIN_SHARE = 0.35
-"""An annotation of which less than this share stays in the crop is dropped, and its label is no longer
-one that can be called absent: a sliver of it may be in sight."""
-MIN_WRITTEN = 0.95
-"""The same of written text: half a word says something else."""
-_WRITTEN = re.compile(r"""(?:^|\s)["'\u201c\u2018].+["'\u201d\u2019]$""")
 _COLOUR = re.compile(
     r"\b(?:red|orange|yellow|green|blue|purple|violet|pink|brown|beige|gold(?:en)?|colou?r\w*)\b", re.I
 )
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A photo in memory: pixels (H, W, 3) uint8 RGB and its annotations of the same size."""
-
-    pixels: NDArray[np.uint8]
-    photo: AnnotatedPhoto
 
 
 @dataclass(frozen=True)
@@ -125,12 +114,6 @@ def shrink(pixels: NDArray[np.uint8], photo: AnnotatedPhoto, longest: int) -> Sa
     )
 
 
-def resize(mask: Mask, box: tuple[int, int, int, int], size: tuple[int, int]) -> Mask:
-    """The part of a mask in box (XYXY) at `size` (H, W): a pixel is in when half of it is covered."""
-    image = Image.fromarray(mask.astype(np.uint8) * 255).resize(size[::-1], Image.Resampling.BILINEAR, box=box)
-    return np.asarray(image) >= 128
-
-
 def augment(
     sample: Sample, rng: np.random.Generator, strength: Strength = DEFAULT, donors: Sequence[Sample] = ()
 ) -> Sample:
@@ -139,9 +122,6 @@ def augment(
     donors: photos to cut objects from; without one that suits nothing is pasted. Text is written last, so that
     it is never mirrored. Equal input and generator state give equal output.
     """
-    from miras.train.copy_paste import copy_paste  # these two need `Sample`
-    from miras.train.rendered_text import rendered_text
-
     box = _crop(sample.photo, rng, strength)
     flipped = rng.random() < strength.flip
     sample = cropped(sample, box)
@@ -190,21 +170,6 @@ def flip(sample: Sample) -> Sample:
     uncounted = frozenset(mirror(label) for label in sample.photo.uncounted)
     photo = replace(sample.photo, annotations=notes, vocabulary=vocabulary, uncounted=uncounted)
     return Sample(np.ascontiguousarray(sample.pixels[:, ::-1]), photo)
-
-
-def is_written(note: Annotation) -> bool:
-    """Whether the annotation is a written text: its phrase or label ends in a quotation."""
-    return any(_WRITTEN.search(text) for text in (note.label, note.phrase))
-
-
-def least_share(note: Annotation) -> float:
-    """The share of its mask that must stay in sight for the annotation to stay true."""
-    return MIN_WRITTEN if is_written(note) else MIN_SHARE
-
-
-def gone(before: Iterable[Annotation], after: Iterable[Annotation]) -> set[str]:
-    """Labels of which no annotation is left: they are not to be called absent, a bit may be in sight."""
-    return {note.label for note in before} - {note.label for note in after}
 
 
 def _chance(share: float, rng: np.random.Generator) -> bool:

@@ -31,7 +31,8 @@ from miras.data.spelling import rough
 from miras.data.validate import validate, without
 from miras.data.words import mirror
 from miras.train import augment
-from miras.train.augment import DEFAULT, Sample, Strength
+from miras.train.augment import DEFAULT, Strength
+from miras.train.sample import MIN_SHARE, MIN_WRITTEN, Sample, is_written, resize
 
 MIN_PIXELS = 12
 """A region of which a crop leaves fewer is lost, unless it was as small before."""
@@ -66,7 +67,7 @@ class Talk:
     packed: bytes
     wide: bool
     still: bool
-    least: float = augment.MIN_SHARE
+    least: float = MIN_SHARE
 
     def conversation(self) -> Conversation:
         """As recorded, masks decoded at the photo's full size."""
@@ -130,7 +131,7 @@ def pack(record: Record) -> Talk:
     return Talk(
         record["id"], json.dumps(turns, separators=(",", ":")).encode(), wide=_speaks_of_place(record),
         still=written or any(_UNSURE.search(turn["text"]) for turn in turns),
-        least=augment.MIN_WRITTEN if written else augment.MIN_SHARE,
+        least=MIN_WRITTEN if written else MIN_SHARE,
     )  # fmt: skip
 
 
@@ -205,7 +206,7 @@ def augmented(
     part = everything
     if not whole and not any(talk.wide for talk in talks):
         part = augment._crop(_target(sample.photo, talks, rng), rng, strength)
-    still = any(talk.still for talk in talks) or any(augment.is_written(note) for note in sample.photo.annotations)
+    still = any(talk.still for talk in talks) or any(is_written(note) for note in sample.photo.annotations)
     flipped = bool(rng.random() < strength.flip) and not still
     factor = rng.uniform(*strength.scale) if rng.random() < strength.coarse else 1.0
     for box in (part, everything):
@@ -252,7 +253,7 @@ def at_size(mask: Mask, size: tuple[int, int]) -> Mask:
     height, width = mask.shape
     if (height, width) == size:
         return mask
-    small = augment.resize(mask, (0, 0, width, height), size)
+    small = resize(mask, (0, 0, width, height), size)
     if not small.any() and mask.any():
         rows, columns = np.nonzero(mask)
         middle = len(rows) // 2

@@ -24,7 +24,7 @@ from miras.data import knowledge as knowledge_base
 from miras.data.knowledge import Entry, Knowledge
 from miras.data.scene import Scene
 from miras.data.vocabulary import looked_for
-from miras.train.augment import Sample, gone, is_written, least_share, resize
+from miras.train.sample import Sample, gone, is_written, least_share, resize
 
 WHOLE = frozenset({
     "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light", "fire hydrant",

@@ -157,10 +157,8 @@ def _format(path: Path) -> str:
 
 
 def _named(photos: Iterable[AnnotatedPhoto], names: Names) -> Iterator[AnnotatedPhoto]:
-    """Photos with ids that none of other data has; what is said of their split stays."""
-    for photo in photos:
-        (found,) = named_photos([_plain(photo)], names)
-        yield replace(found, source=photo.source)
+    """Photos with ids that none of other data has."""
+    return named_photos(photos, names)
 
 
 def _numbered(record: Record, taken: Counter[str]) -> Record:
@@ -185,8 +183,9 @@ def _annotations(path: Path, format: str, left: LeftOut, faults: _Faults) -> lis
     told_apart = Folders()
     for folder, given in [(path, "")] if whole else split_folders(path, _has_lists):
         found = told_apart(read_annotations(folder, format, tally), folder)
-        source = "" if folder == path else f"{path.resolve().name}@{given}" if given else path.resolve().name
-        photos += [replace(photo, source=source or photo.source) for photo in found]
+        if folder != path:
+            found = [replace(photo, source=path.resolve().name, split=given) for photo in found]
+        photos += found
     left.add(tally)
     faults.add(told, path, format)
     return photos
@@ -204,9 +203,8 @@ def _is_plain(record: Record) -> bool:
 
 def _annotated(picture: Picture, splits: dict[tuple[str, str], str]) -> AnnotatedPhoto:
     given = splits.get((picture.source, picture.id), "")
-    source = f"{picture.source}@{given}" if given else picture.source
     return AnnotatedPhoto(
-        picture.id, picture.path, picture.size, _notes(picture), source, content=picture.data
+        picture.id, picture.path, picture.size, _notes(picture), picture.source, content=picture.data, split=given
     )  # fmt: skip
 
 
@@ -292,7 +290,6 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data, lef
     else:
         sides = _given(photos, by_photo)
         train, kept, calibration = sides["train"], sides["val"], sides["val"]
-    train, kept, calibration = ([_plain(photo) for photo in side] for side in (train, kept, calibration))
     given, train = train, [photo for photo in train if askable(photo) or key(photo) in by_photo]
     kept_names = {photo.path for photo in train}
     idle = [photo.path.name for photo in given if photo.path not in kept_names]
@@ -331,23 +328,19 @@ def _shared(
 def _given(photos: list[AnnotatedPhoto], by_photo: dict[str, list[Record]]) -> dict[str, list[AnnotatedPhoto]]:
     sides: dict[str, list[AnnotatedPhoto]] = {"train": [], "val": [], "test": []}
     for photo in photos:
-        rows = by_photo.get(key(_plain(photo)))
-        side = rows[0]["split"] if rows else photo.source.rpartition("@")[2]
+        rows = by_photo.get(key(photo))
+        side = rows[0]["split"] if rows else photo.split
         if side not in sides:
             raise InputError(
                 "data with a split of its own (data.split: given)", f"none for photo {photo.id}", "data.split=share"
             )
         sides[side].append(photo)
-    names = {side: {key(_plain(photo)) for photo in some} for side, some in sides.items()}
+    names = {side: {key(photo) for photo in some} for side, some in sides.items()}
     if twice := sorted(names["train"] & (names["val"] | names["test"]) | names["val"] & names["test"]):
         raise InputError("each photograph in one split", f"{twice[0]} in several", MEND)
     parted = Parted()
     for side, photo in ((side, photo) for side, some in sides.items() for photo in some):
-        parted.add(key(_plain(photo)), side, File(photo.path, photo.content))
+        parted.add(key(photo), side, File(photo.path, photo.content))
     for line in parted.lines:
         log.warning("%s", line)
     return sides
-
-
-def _plain(photo: AnnotatedPhoto) -> AnnotatedPhoto:
-    return replace(photo, source=photo.source.partition("@")[0])

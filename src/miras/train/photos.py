@@ -25,8 +25,9 @@ from miras.core.types import AnnotatedPhoto, Conversation
 from miras.data import dialogues
 from miras.data.manner import PLAIN, Manner
 from miras.data.phrasing import pick
-from miras.train.augment import DEFAULT, Sample, Strength, augment, shrink
+from miras.train.augment import DEFAULT, Strength, augment, shrink
 from miras.train.conversations import RecordedPhoto, Talk, augmented, typed, versions
+from miras.train.sample import Sample
 
 if TYPE_CHECKING:
     from miras.train.corpus import Corpus

@@ -23,8 +23,8 @@ from miras.core.types import AnnotatedPhoto, Annotation, Mask
 from miras.data.phrasing import pick
 from miras.data.vocabulary import looked_for
 from miras.data.words import has_words
-from miras.train.augment import Sample, is_written
 from miras.train.copy_paste import hide
+from miras.train.sample import Sample, is_written
 
 Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

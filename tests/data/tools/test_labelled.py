@@ -34,7 +34,7 @@ def test_records() -> None:
 
 def test_what_is_absent() -> None:
     shown, empty, unsure = annotated([photo("val", "cup"), photo(), photo(unsure={"Bag"})])
-    assert (shown.source, empty.source) == ("mine@val", "mine")
+    assert [(one.source, one.split) for one in (shown, empty)] == [("mine", "val"), ("mine", "")]
     assert [note.phrase for note in shown.annotations] == ["cup"]
     assert shown.vocabulary == {"cup", "traffic light", "bag"}
     assert empty.vocabulary == {"cup", "traffic light", "bag"}

@@ -154,9 +154,9 @@ def test_one_name_in_two_splits_is_two_photos(tmp_path: Path) -> None:
     write(tmp_path, {"train/0001": SQUARE, "val/0001": ""}, f"train: images/train\nval: images/val\n{NAMES}")
     found = list(yolo.photos(tmp_path))
     assert [(each.id, each.split, len(each.notes)) for each in found] == [("0001", "train", 1), ("val/0001", "val", 0)]
-    assert [each.source for each in read_annotations(tmp_path, "yolo")] == [
-        f"{tmp_path.name}@train",
-        f"{tmp_path.name}@val",
+    assert [(each.source, each.split) for each in read_annotations(tmp_path, "yolo")] == [
+        (tmp_path.name, "train"),
+        (tmp_path.name, "val"),
     ]
 
 

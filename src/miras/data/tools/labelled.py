@@ -87,14 +87,14 @@ def records(photos: Iterable[Labelled], on_fault: OnFault | None = None) -> Iter
 
 
 def annotated(photos: Iterable[Labelled]) -> list[AnnotatedPhoto]:
-    """The photos with what is surely absent in each, also those without any mask. The source of a photo in a split is
-    "{source}@{split}", as training wants it."""
+    """The photos with what is surely absent in each, also those without any mask."""
     return [
         AnnotatedPhoto(
             photo.id, photo.path, photo.size,
             tuple(Annotation(words(note.label), words(note.label), note.rle) for note in photo.notes),
-            f"{photo.source}@{photo.split}" if photo.split else photo.source,
+            photo.source,
             looked_for(photo.vocabulary, {words(note.label) for note in photo.notes}, map(words, photo.unsure)),
+            split=photo.split,
         )
         for photo in photos
     ]  # fmt: skip
