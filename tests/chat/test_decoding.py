@@ -83,7 +83,9 @@ def test_what_may_come_next(pieces: tuple[str, ...], expected: set[str]) -> None
     [
         ((), False, False, {"word", OBJ, ADD, CUT, UNDO, REJ, NOT}),
         ((OBJ, " cup"), False, False, {"word", SEG}),
-        ((OBJ, " cup"), True, False, {"word", SEG, REF}),
+        ((OBJ, " cup"), True, False, {"word", REF}),
+        ((OBJ, " Cup "), True, False, {"word", REF}),
+        ((OBJ, " cups"), True, False, {"word", SEG}),
         ((OBJ,), True, False, {"word"}),
         ((OBJ, " cup", REF), True, False, {"word", "end", OBJ, ADD, CUT, UNDO, REJ}),
         ((NOT,), True, False, {"word", OBJ}),
@@ -98,14 +100,16 @@ def test_what_may_come_next(pieces: tuple[str, ...], expected: set[str]) -> None
 def test_what_may_come_next_where_it_points(
     pieces: tuple[str, ...], known: bool, selected: bool, expected: set[str]
 ) -> None:
-    state = ReplyRules(RECALLING, CHATML, max_new_tokens=40, room=500, known=known, selected=selected)
+    state = ReplyRules(
+        RECALLING, CHATML, max_new_tokens=40, room=500, known=["cup", "a"] if known else (), selected=selected
+    )
     assert allowed(said(*pieces, state=state)) == expected
 
 
 @pytest.mark.parametrize(("points", "complements", "left"), [(True, False, {REF}), (False, True, {NOT})])
 def test_what_was_not_learnt_is_never_said(points: bool, complements: bool, left: set[str]) -> None:
     grammar = Encoder(ByteTokenizer(), 4, 2, points, complements)
-    state = ReplyRules(grammar, CHATML, max_new_tokens=40, room=500, known=True, selected=True)
+    state = ReplyRules(grammar, CHATML, max_new_tokens=40, room=500, known=["cup"], selected=True)
     begun = allowed(state) | allowed(said(OBJ, " cup", state=state))
     assert begun & {REF, NOT} == left
 
@@ -159,7 +163,9 @@ def test_random_logits_give_well_formed_replies(seed: int, bias: float, limit: i
 @given(st.integers(0, 10**6), st.floats(-2, 12), st.integers(1, 48), st.booleans(), st.booleans())
 def test_random_logits_point_and_invert_well(seed: int, bias: float, limit: int, known: bool, selected: bool) -> None:
     source = torch.Generator().manual_seed(seed)
-    state = ReplyRules(RECALLING, CHATML, max_new_tokens=limit, room=500, known=known, selected=selected)
+    state = ReplyRules(
+        RECALLING, CHATML, max_new_tokens=limit, room=500, known=["cup", "a"] if known else (), selected=selected
+    )
     ids: list[int] = []
     while True:
         logits = torch.randn(ByteTokenizer.vocab_size + RECALLING.specials, generator=source) * 3
@@ -242,3 +248,15 @@ def test_choose_is_greedy_or_drawn() -> None:
     draws = {choose(logits, 1.0, torch.Generator().manual_seed(seed)) for seed in range(20)}
     assert choose(logits, 0.0, torch.Generator()) == 1
     assert draws == {0, 1}
+
+
+def test_a_name_that_a_region_bears_takes_the_chance_of_both_ends() -> None:
+    state = ReplyRules(RECALLING, CHATML, max_new_tokens=40, room=500, known=["the cup"])
+    logits = torch.zeros(ByteTokenizer.vocab_size + RECALLING.specials)
+    logits[RECALLING.id(SEG)], logits[RECALLING.id(REF)] = 3.0, 1.0
+    both = torch.tensor([3.0, 1.0]).logsumexp(0)
+    for name, ending, other in ((" the cup", REF, SEG), (" the spoon", SEG, REF)):
+        restricted = said(OBJ, name, state=state.copy()).restrict(logits)
+        assert restricted[RECALLING.id(ending)] == both
+        assert restricted[RECALLING.id(other)] == -torch.inf
+        assert logits[RECALLING.id(SEG)] == 3.0

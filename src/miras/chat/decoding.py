@@ -7,13 +7,14 @@ of `core.grammar`; knows nothing of models, caches or masks. V vocabulary plus s
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor
 
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, IMAGE, MASK, NOT, OBJ, REF, REJ, SEG, Encoder, Template
+from miras.core.inscriptions import plain
 from miras.core.types import Operator
 
 MAX_PHRASE = 16
@@ -24,19 +25,19 @@ REPLACEMENT = "\ufffd"
 class ReplyRules:
     """Which ids may come next, so that every reply is well formed whatever the weights say.
 
-    `<image>`, `<mask>` and other control tokens: never. `[SEG]`, `[REF]`: only in an open `[OBJ]` that says
-    something; `[REF]` only where there is something to point at. `[OBJ]`, operators, end of turn: only outside of
-    one; no `[OBJ]` after `[UNDO]` or `[REJ]` (they stand instead of a region), nothing but words after `[REJ]`;
-    `[ADD]` and `[CUT]` go on with something; a reply is not empty. `[NOT]` comes before any region and other operator
-    and goes on with something; without a region after it, something has to be selected. known: whether there are
-    regions to point at; selected: whether something is. room: tokens left in the context, end of turn not counted;
-    when it or max_new_tokens is used up, the open phrase is closed and the turn ends. refuse: the reply begins with
-    `[REJ]` (True), has none (False), or the weights decide (None).
+    `<image>`, `<mask>` and other control tokens: never. `[SEG]`, `[REF]`: only in an open `[OBJ]` that says something;
+    a name that a region bears ends with `[REF]`, any other with `[SEG]`: what is drawn is drawn once. `[OBJ]`,
+    operators, end of turn: only outside of one; no `[OBJ]` after `[UNDO]` or `[REJ]` (they stand instead of a region),
+    nothing but words after `[REJ]`; `[ADD]` and `[CUT]` go on with something; a reply is not empty. `[NOT]` comes
+    before any region and other operator and goes on with something; without a region after it, something has to be
+    selected. known: names of the regions that can be pointed at; selected: whether something is. room: tokens left in
+    the context, end of turn not counted; when it or max_new_tokens is used up, the open phrase is closed and the turn
+    ends. refuse: the reply begins with `[REJ]` (True), has none (False), or the weights decide (None).
     """
 
     def __init__(
-        self, grammar: Encoder, template: Template, *, max_new_tokens: int, room: int, known: bool = False,
-        selected: bool = False,
+        self, grammar: Encoder, template: Template, *, max_new_tokens: int, room: int,
+        known: Collection[str] = (), selected: bool = False,
     ) -> None:  # fmt: skip
         self.refuse: bool | None = None
         self.rej = grammar.id(REJ)
@@ -48,7 +49,8 @@ class ReplyRules:
         self.never = [grammar.id(IMAGE), grammar.id(MASK), *sorted(grammar.tokenizer.reserved - {self.end})]
         self.never += grammar.padding
         rows = grammar.words + grammar.specials
-        unsaid = {self.ref: not (grammar.points and known), self._not: not grammar.complements}
+        self._known = frozenset(map(plain, known)) if grammar.points else frozenset[str]()
+        unsaid = {self.ref: not self._known, self._not: not grammar.complements}
         self.never += [token_id for token_id, never in unsaid.items() if never and token_id < rows]
         self._closing = [token_id for token_id in (self.seg, self.ref) if token_id < rows]
         self._joining = (grammar.id(ADD), grammar.id(CUT), self._not)
@@ -75,6 +77,10 @@ class ReplyRules:
         """What the open `[OBJ]` says so far."""
         return self.grammar.tokenizer.decode(self._phrase or []).strip()
 
+    def ending(self, phrase: str) -> int:
+        """What ends a name: it means a region again that bears it, or one that is drawn now."""
+        return self.ref if plain(phrase) in self._known else self.seg
+
     @property
     def only(self) -> int | None:
         """The id that must come next, if there is just one."""
@@ -82,7 +88,7 @@ class ReplyRules:
             return self.rej
         full = self._left <= 0 or self._room <= self.grammar.mask_tokens + 3
         if self._phrase is not None:
-            return self.seg if full or len(self._phrase) >= MAX_PHRASE else None
+            return self.ending(self.phrase) if full or len(self._phrase) >= MAX_PHRASE else None
         return self.end if full else None
 
     def restrict(self, logits_V: Tensor) -> Tensor:
@@ -92,6 +98,8 @@ class ReplyRules:
             forbidden += [self.obj, self.end, *self.operators]
             if not self.phrase:
                 forbidden += self._closing
+            elif self._known:
+                return self._closed(logits_V, forbidden)
         else:
             forbidden += self._closing
             if self._not in self.operators and (self._named or self.operator is not Operator.REPLACE):
@@ -108,6 +116,13 @@ class ReplyRules:
             forbidden.append(self.rej)
         restricted = logits_V.clone()
         restricted[forbidden] = -torch.inf
+        return restricted
+
+    def _closed(self, logits_V: Tensor, forbidden: list[int]) -> Tensor:
+        """The same, in an open name that may end in two ways: the end that the name asks for has both chances."""
+        ending, restricted = self.ending(self.phrase), logits_V.clone()
+        restricted[ending] = logits_V[self._closing].logsumexp(0)
+        restricted[[*forbidden, *(end for end in self._closing if end != ending)]] = -torch.inf
         return restricted
 
     def push(self, token_id: int) -> None:

@@ -200,7 +200,7 @@ class Engine:
                 continue
             words, draft.span = torch.cat(draft.span), []
             if token_id == rules.ref:
-                slot = self._recalled(words, job)
+                slot = self._recalled(words, job, phrase)
                 region, tokens_KD, span_SE = slot.region, slot.tokens_KD, None
                 seen = Sighting(region, SEEN, draft.doubt.chance)
             else:
@@ -260,17 +260,17 @@ class Engine:
         encode = self.grammar.tokenizer.encode
         if others:
             other = others.pop(0)
-            draft.rest = [*lead, *encode(" " + other.phrase), draft.rules.seg]
+            draft.rest = [*lead, *encode(" " + other.phrase), draft.rules.ending(other.phrase)]
             draft.doubt = Doubt(log(max(other.chance, 1e-6)), tuple(others))
         else:
             draft.rest = [*encode(UNSEEN_TOO.format(the=definite(phrase))), draft.rules.end]
         draft.retried = True
         return draft
 
-    def _recalled(self, words_SE: Tensor, job: Job) -> Slot:
+    def _recalled(self, words_SE: Tensor, job: Job, phrase: str) -> Slot:
         """What is meant again. It is there: it was named before."""
         with self.clock.part("segment"):
-            return self.past.recall(words_SE, job.first_region)
+            return self.past.recall(words_SE, job.first_region, phrase)
 
     def _weighed(self, restricted_V: Tensor, rules: ReplyRules, doubt: Doubt) -> tuple[list[int], Doubt]:
         """The ids that end an open name, and the doubt about it. doubt: about its words so far."""

@@ -23,6 +23,7 @@ from miras.chat.decoding import ReplyRules
 from miras.chat.lookahead import Guess, Phrase, guesses
 from miras.core.errors import InputError
 from miras.core.grammar import MASK, OBJ, REF, SEG
+from miras.core.inscriptions import plain
 from miras.core.recall import ranks
 from miras.core.types import Region
 from miras.model.miras import Miras
@@ -257,13 +258,15 @@ class Past:
         return logits_V
 
     @torch.inference_mode()
-    def recall(self, words_SE: Tensor, before: int) -> Slot:
-        """The slot of the region that a name ending in `[REF]` means, of those with an id from 1 to before - 1.
+    def recall(self, words_SE: Tensor, before: int, phrase: str = "") -> Slot:
+        """The slot of the region that a name ending in `[REF]` means, of those with an id from 1 to before - 1; of
+        those that bear the name, where some do.
 
-        words: states from `[OBJ]` to `[REF]`. A region's slot is that of its first mention. Raises InputError when
-        there is none to point at.
+        words: states from `[OBJ]` to `[REF]`; phrase: the name. A region's slot is that of its first mention. Raises
+        InputError when there is none to point at.
         """
         slots = [slot for slot in self.slots if 0 < slot.region.id < before]
+        slots = [slot for slot in slots if plain(slot.region.phrase) == plain(phrase)] or slots
         pointer = self.model.pointer
         if not slots or pointer is None:
             raise InputError("a region to point at", "none that was named before", "name it with [SEG]")

@@ -302,7 +302,7 @@ class ChatSession:
         selection = self.selection
         rules = ReplyRules(
             self.model.grammar, self._context.template, max_new_tokens=self.options.max_new_tokens, room=room,
-            known=any(region.id > 0 for region in run.regions), selected=bool(selection.expression),
+            known=[region.phrase for region in run.regions if region.id > 0], selected=bool(selection.expression),
         )  # fmt: skip
         turn = 2 * len(self._state.exchanges) + 1
         return Job(
