@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from miras.model.miras import Miras
-from miras.train import corpus, validation
-from miras.train import recipe as recipes
+from miras.train.data import corpus
+from miras.train.loop import validation
+from miras.train.recipe import recipe as recipes
 
 RECIPES = (
     "mini", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-alignment", "no-history", "lisa-style",

@@ -16,16 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "miras"
 HEAVY = ("torch", "transformers", "peft", "safetensors", "gguf")
 SEVERAL = {
-    "annotate/test_live.py": ("annotate/openai_teacher.py",),
-    "data/test_reasons.py": ("data/knowledge.py",),
-    "data/test_damaged.py": ("data/formats.py",),
+    "annotate/teacher/test_live.py": ("annotate/teacher/openai.py",),
+    "data/language/test_reasons.py": ("data/language/knowledge.py",),
+    "data/formats/test_damaged.py": ("data/formats/records.py",),
     "chat/test_devices.py": ("chat/load.py", "chat/past.py", "model/miras.py", "model/llama.py"),
     "chat/test_padded.py": ("chat/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluate.py"),
-    "train/test_distributed.py": ("train/sharding.py", "train/trainer.py"),
-    "train/test_pointing.py": ("train/dialogue_batch.py", "train/stage2.py"),
-    "train/test_stages.py": ("train/stage1.py", "train/stage2.py", "train/dialogue_batch.py"),
+    "train/loop/test_distributed.py": ("train/loop/sharding.py", "train/loop/trainer.py"),
+    "train/stages/test_pointing.py": ("train/data/dialogue_batch.py", "train/stages/stage2.py"),
+    "train/stages/test_stages.py": ("train/stages/stage1.py", "train/stages/stage2.py", "train/data/dialogue_batch.py"),
 }
 """Test files that cover several modules at once; every other one is named after its module."""
 MOST_WEIGHTS = 40_000_000
@@ -62,7 +62,7 @@ def python(code: str) -> str:
     [
         "import miras; dir(miras)",
         "import miras.core.masks, miras.core.photo, miras.core.grammar, miras.core.selection",
-        "import miras.data.read, miras.data.dialogues, miras.data.split",
+        "import miras.data.formats.annotated, miras.data.dialogues.sampler, miras.data.photos.split",
         "import contextlib, io, sys\n"
         "from miras.cli.main import main\n"
         "sys.argv = ['miras', '--help']\n"
@@ -214,7 +214,7 @@ def test_documents_that_code_names_are_there() -> None:
         for path in files() if path.suffix in (".py", ".yaml", ".toml", ".md", "") and path != Path(__file__)
         for name in re.findall(r"(?<![\w./-])docs/[\w./-]+\.md", path.read_text(errors="replace"))
     }  # fmt: skip
-    assert ("src/miras/train/verdict.py", "docs/decisions/0007-look-before-refusing.md") in {
+    assert ("src/miras/train/calibrate/verdict.py", "docs/decisions/0007-look-before-refusing.md") in {
         (str(path), name) for path, name in named
     }
     assert {(path, name) for path, name in named if not (ROOT / name).is_file()} == set()

@@ -10,7 +10,7 @@ import pytest
 from miras.cli import bench_metrics
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle
-from miras.eval import packed, reference
+from miras.eval.metrics import packed, reference
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # pycocotools on numpy 2
 

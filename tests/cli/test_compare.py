@@ -10,7 +10,7 @@ import pytest
 
 from miras.cli import main
 from miras.cli.compare import FILES, compare
-from tests.eval.test_compare import ONE, TWO, rows_of, write_run
+from tests.eval.compare.test_runs import ONE, TWO, rows_of, write_run
 
 
 @pytest.fixture(autouse=True)

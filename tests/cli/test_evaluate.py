@@ -13,14 +13,14 @@ from PIL import Image
 from miras.cli import main
 from miras.cli.evaluate import evaluate
 from miras.core.masks import encode_rle
-from miras.data.formats import write_records
-from miras.eval.predictions_format import write
+from miras.data.formats.records import write_records
+from miras.eval.systems.predictions_format import write
 from tests.cli.test_main import TINY, complaint
+from tests.data.formats.test_labelme import SQUARE, shape
+from tests.data.formats.test_labelme import write as labelled
 from tests.data.made import MASKS, photo, singles, talk
-from tests.data.test_labelme import SQUARE, shape
-from tests.data.test_labelme import write as labelled
-from tests.eval.test_instructpart import make_folder
-from tests.eval.test_run import progressive
+from tests.eval.runs.test_run import progressive
+from tests.eval.tasks.test_instructpart import make_folder
 from tests.servers import serve
 
 KEYS = {"n", "giou", "ciou", "precision", "recall", "f1", "p50", "no_mask_rate", "model", "history", "seed"}

@@ -12,8 +12,8 @@ import pytest
 
 from miras.cli import main
 from miras.cli.people import people_app
-from miras.eval.judge_people import read_people
-from miras.eval.judge_talks import read_runs
+from miras.eval.rating.sheets import read_people
+from miras.eval.rating.talks import read_runs
 from tests.eval.judged import make_run
 
 pytest.importorskip("scipy")

@@ -28,7 +28,7 @@ from miras.chat.writing import SEEN, written
 from miras.core.inscriptions import is_about_writing, plain
 from miras.core.selection import is_empty
 from miras.core.types import Alternative, Mask, Region, Timings
-from miras.data.words import definite
+from miras.data.language.words import definite
 from miras.model.boxed import boxed
 from miras.model.miras import MaskPrediction, Miras
 from miras.model.reading import Page

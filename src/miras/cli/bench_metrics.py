@@ -98,8 +98,8 @@ def run(*, pairs: int, as_json: bool, seed: int) -> int:
 
 def measure(pairs: Sequence[Pair], clocks: Clocks) -> None:
     """Count one block of pairs on both sides, three times over."""
-    from miras.eval import packed, reference
-    from miras.eval.metrics import boundaries, overlaps
+    from miras.eval.metrics import packed, reference
+    from miras.eval.metrics.pixels import boundaries, overlaps
 
     some = pairs[::BOUNDARY_EVERY]
     clocks.from_rle.race(

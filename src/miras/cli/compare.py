@@ -45,8 +45,8 @@ def run(runs: Sequence[Path], *, out: Path | None, as_json: bool, draws: int, se
         raise InputError("--seed of at least 0", str(seed))
     from json import dumps
 
-    from miras.eval.compare import compare as compared
-    from miras.eval.compare_page import forest_svg, html, markdown, said, tables
+    from miras.eval.compare.page import forest_svg, html, markdown, said, tables
+    from miras.eval.compare.runs import compare as compared
 
     result = compared(runs, draws=draws, seed=seed)
     left_out = result["left_out"]

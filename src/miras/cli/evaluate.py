@@ -21,8 +21,8 @@ from miras.cli.output import HERE, Computing, emit, load, progress, table
 from miras.cli.recorded import Asked, Held, Split, hold, write_questions
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
-from miras.data.left_out import LeftOut
-from miras.data.left_out import line as left_out_line
+from miras.data.io.left_out import LeftOut
+from miras.data.io.left_out import line as left_out_line
 
 SAMPLED = ("dialogues", "behaviours")
 """Formats of PATH that are made from the training sets in it."""
@@ -99,7 +99,7 @@ def run(
         raise InputError("--ray beside --jobs", "--jobs alone")
     start = time.monotonic()
     if held.format is None:
-        from miras.data.formats import guess_format
+        from miras.data.formats.records import guess_format
 
         held = replace(held, format=guess_format(held.path))
     plain = not asked.by_prefix and not asked.ray and questions is None
@@ -130,15 +130,15 @@ def _annotated(
     held: Held, asked: Asked, count: int, heldout: bool, samples: Path | None, recalls: bool
 ) -> dict[str, Any]:
     """Photos with masks: InstructPart's items, or dialogues sampled from them."""
-    from miras.eval.photos import side_of
+    from miras.eval.tasks.photos import side_of
 
     result: dict[str, Any]
     side: Any = held.split
     left = LeftOut()
     limit, seed = held.limit, asked.seed
     if held.format == "instructpart":
-        from miras.data.instructpart import read
-        from miras.eval import instructpart
+        from miras.data.formats.instructpart import read
+        from miras.eval.tasks import instructpart
 
         items = side_of(read(held.path, left), side)[:limit]
         _whole(items, held)
@@ -147,8 +147,8 @@ def _annotated(
         kept: list[Any] = list(_kept(progress(stream, len(items), "asking"), samples))
         result = {**instructpart.figures(kept), "instruction": held.instruction}
     elif held.format == "behaviours":
-        from miras.data.read import read_sources
-        from miras.eval import behaviours
+        from miras.data.formats.annotated import read_sources
+        from miras.eval.tasks import behaviours
 
         asked_about = behaviours.chosen(side_of(read_sources(held.path, left), side), limit, seed)
         loaded = load(asked.model, asked.on)
@@ -156,8 +156,8 @@ def _annotated(
         kept = list(_kept(behaviours.outcomes(loaded, queue, seed=seed, heldout=heldout), samples))
         result = {**behaviours.figures(kept), "heldout": heldout}
     else:
-        from miras.data.read import read_sources
-        from miras.eval import dialogues
+        from miras.data.formats.annotated import read_sources
+        from miras.eval.tasks import dialogues
 
         photos = side_of(read_sources(held.path, left), side)
         _whole(photos, held)
@@ -173,7 +173,7 @@ def _annotated(
 
 def _whole(photos: Iterable[AnnotatedPhoto], held: Held) -> None:
     """Decode every photo before the model is loaded; raises one InputError for all that cannot be read."""
-    from miras.data.decoded import all_of, faulty
+    from miras.data.inspect.decoded import all_of, faulty
 
     faults = faulty((photo.path, photo.content, photo.size) for photo in photos)
     if faults:

@@ -69,9 +69,9 @@ def run(
     """Exit code 0; 1 when some questions got no usable answer."""
     if limit is not None and limit < 1:
         raise InputError("--limit of at least 1", str(limit))
-    from miras.eval.judge import judge as judged
-    from miras.eval.judge import rehearse
-    from miras.eval.judge_questions import judges_of
+    from miras.eval.judge.judging import judge as judged
+    from miras.eval.judge.judging import rehearse
+    from miras.eval.judge.questions import judges_of
 
     judges = judges_of(seeing, blind, **options)
     common: dict[str, Any] = {"out": out, "limit": limit, "seed": seed, "pairs": pairs}

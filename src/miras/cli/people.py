@@ -39,8 +39,8 @@ def sheets(
     json: Json = False,
 ) -> int:  # fmt: skip
     """Write a sheet for each rater into OUT/sheets, and OUT/key.json, which the raters must not get."""
-    from miras.eval.people_design import design
-    from miras.eval.people_sheets import facts, write_sheets
+    from miras.eval.people.design import design
+    from miras.eval.people.sheets import facts, write_sheets
 
     plan = design(runs, kind, items=items, raters=raters, each=each, repeats=repeats, checks=checks, seed=seed)
     result = facts(plan, write_sheets(plan, out))
@@ -66,9 +66,9 @@ def read(
     json: Json = False,
 ) -> int:  # fmt: skip
     """Unblind the answers: report.json, report.md, and for ratings people.csv, which miras judge --people takes."""
-    from miras.eval.judge_people import COLUMNS
-    from miras.eval.people_answers import read_answers, read_key
-    from miras.eval.people_report import judge_rows, markdown, report
+    from miras.eval.people.answers import read_answers, read_key
+    from miras.eval.people.report import judge_rows, markdown, report
+    from miras.eval.rating.sheets import COLUMNS
 
     key = read_key(study / "key.json" if study.is_dir() else study)
     found, faults = read_answers(answers, key)
@@ -122,7 +122,7 @@ def size(
                          f"{len(runs)} runs and {', '.join(given) or 'none'}")  # fmt: skip
     if giou is not None:
         return _from_runs(runs, giou, power, alpha, json)
-    from miras.eval.sample_size import half_width, paired_difference, raters_needed, sd_of_mean, win_share
+    from miras.eval.people.sample_size import half_width, paired_difference, raters_needed, sd_of_mean, win_share
 
     common: dict[str, Any] = {"alpha": alpha, "per_photo": per_photo, "rho": rho}
     spread = sd_of_mean(sd, each, agreement)
@@ -142,7 +142,7 @@ def size(
 
 
 def _from_runs(runs: list[Path], giou: float, power: float, alpha: float, as_json: bool) -> int:
-    from miras.eval.sample_size import from_runs
+    from miras.eval.people.sample_size import from_runs
 
     if len(runs) != 2:
         raise InputError("two runs", str(len(runs)))

@@ -1,6 +1,6 @@
 """Recorded conversations of any format and the system they are held with, as `miras eval` is asked for them.
 
-In: where the data lies, which of it, and a spec of a system (`eval.systems`). Out: the summary of a run, its folder and
+In: where the data lies, which of it, and a spec of a system (`eval.systems.registry`). Out: the summary of a run, its folder and
 report; or the questions that other software is to answer. Knows no command line.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from miras.cli.output import Computing, load, progress, say
 from miras.core.errors import InputError
-from miras.data.left_out import LeftOut
+from miras.data.io.left_out import LeftOut
 
 if TYPE_CHECKING:
     from miras.data.record import Record
@@ -40,7 +40,7 @@ class Held:
 
 @dataclass(frozen=True)
 class Asked:
-    """Which system, and how. endpoint: options of `core.endpoint.Settings`, None = as it has them."""
+    """Which system, and how. endpoint: options of `core.llm.endpoint.Settings`, None = as it has them."""
 
     model: str
     decoder: str
@@ -58,10 +58,10 @@ class Asked:
 
 def hold(held: Held, asked: Asked) -> dict[str, Any]:
     """Hold every conversation; the summary, and what was wrong with the data on standard error. Raises InputError."""
-    from miras.eval import systems
-    from miras.eval.run import evaluate
+    from miras.eval.runs.run import evaluate
+    from miras.eval.systems import registry
 
-    systems.check(asked.model)
+    registry.check(asked.model)
     every, left = _read(held)
     records = every if held.format == PHRASES else _of_side(every, held.split)
     instruction = {"instruction": held.instruction} if held.format == "instructpart" else {}
@@ -73,9 +73,9 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
         about["ray"] = {"actors": asked.jobs or "cores over threads", "threads": asked.on.threads or 1}
     with tempfile.TemporaryDirectory(prefix="miras-eval-") as scratch:
         out = held.out or Path(scratch) / "run"
-        system = systems.open_system(
+        system = registry.open_system(
             asked.model, decoder=asked.decoder, threads=asked.on.threads, seed=asked.seed, endpoint=asked.endpoint,
-            others={record["id"] for record in every}, journal=out / systems.JOURNAL,
+            others={record["id"] for record in every}, journal=out / registry.JOURNAL,
             loader=lambda name, _: load(name, asked.on),
         )  # fmt: skip
         try:
@@ -84,7 +84,7 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
                 watch=lambda chosen: progress(chosen, len(chosen), "talking"), holding=holding,
             )  # fmt: skip
         finally:
-            systems.close(system)
+            registry.close(system)
         if held.format == PHRASES:
             result = _with_phrases(out, result)
     for fault in result["faults"]["named"]:
@@ -94,8 +94,8 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
 
 def write_questions(held: Held, seed: int, file: Path) -> dict[str, Any]:
     """What a system would be asked, a line for each turn; nothing is asked."""
-    from miras.eval.predictions_format import QUESTIONS, questions
-    from miras.eval.run import choose
+    from miras.eval.runs.run import choose
+    from miras.eval.systems.predictions_format import QUESTIONS, questions
 
     file = file if file.suffix else file / QUESTIONS
     every, left = _read(held)
@@ -107,10 +107,10 @@ def write_questions(held: Held, seed: int, file: Path) -> dict[str, Any]:
 
 def _reported(out: Path) -> dict[str, str]:
     """The run as a page; a run whose page cannot be drawn is still a run."""
-    from miras.eval import report
+    from miras.eval.report import page
 
     try:
-        return {"report": str(report.write(out))}
+        return {"report": str(page.write(out))}
     except InputError as error:
         say(f"miras: no report: {error}")
         return {}
@@ -119,8 +119,8 @@ def _reported(out: Path) -> dict[str, str]:
 def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
     """Who holds the conversations in the place of this process. Raises InputError for what cannot be spread."""
     from miras.chat.load import load as load_weights
-    from miras.eval.scale import over_ray
-    from miras.eval.systems import open_system
+    from miras.eval.runs.scale import over_ray
+    from miras.eval.systems.registry import open_system
 
     if asked.model.startswith(("predictions:", "openai:")):
         raise InputError("weights or floor:NAME behind --model, for --ray", asked.model, "leave --ray out")
@@ -135,8 +135,9 @@ def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
 
 
 def _with_phrases(out: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """The summary with what `eval.phrases` tells of its rows, in the run's folder too."""
-    from miras.eval import phrases, samples, summary
+    """The summary with what `eval.tasks.phrases` tells of its rows, in the run's folder too."""
+    from miras.eval.runs import samples, summary
+    from miras.eval.tasks import phrases
 
     found = phrases.figures(samples.read(out / samples.FILE), result["seed"])
     result = {**result, "phrases": found}
@@ -147,7 +148,7 @@ def _with_phrases(out: Path, result: dict[str, Any]) -> dict[str, Any]:
 def _read(held: Held) -> tuple[list[Record], LeftOut]:
     """All records, and what was left out; what could not be read is said; names to ask for are of the wanted side
     alone."""
-    from miras.data.formats import guess_format, read_records
+    from miras.data.formats.records import guess_format, read_records
 
     left = LeftOut(lambda fault: say(f"miras: left out: {fault}"))
     if held.format == PHRASES:
@@ -161,9 +162,9 @@ def _read(held: Held) -> tuple[list[Record], LeftOut]:
 
 def _names(held: Held, left: LeftOut) -> list[Record]:
     """What is asked for by name of the photos of one side of the training sets at a path."""
-    from miras.data.read import read_sources
-    from miras.eval import phrases
-    from miras.eval.photos import side_of
+    from miras.data.formats.annotated import read_sources
+    from miras.eval.tasks import phrases
+    from miras.eval.tasks.photos import side_of
 
     if held.split == "test":
         raise InputError(f"--split all, train, calibration, val for {PHRASES}", held.split)
@@ -181,7 +182,7 @@ def _of_side(records: list[Record], side: Split) -> list[Record]:
         known = ", ".join(divided)
     else:
         from miras.core.types import AnnotatedPhoto
-        from miras.data.split import recipe_sides
+        from miras.data.photos.split import recipe_sides
 
         size = (1, 1)
         photos = [
