@@ -13,6 +13,7 @@ from PIL import Image
 from miras.train import run
 from miras.train.data.corpus import Corpus
 from miras.train.recipe import recipe as recipes
+from miras.train.recipe import schema
 from tests.train.data.test_augment import sample
 
 SMALL = (
@@ -33,7 +34,7 @@ def corpus(folder: Path, count: int = 4) -> Corpus:
     return Corpus(photos, {}, photos[:2], photos[:2])
 
 
-def recipe(name: str = "stage1", *changes: str) -> recipes.Recipe:
+def recipe(name: str = "stage1", *changes: str) -> schema.Recipe:
     """A recipe of the project, made small."""
     return recipes.load(name, [*SMALL, *changes]).recipes[0]
 

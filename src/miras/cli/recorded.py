@@ -1,7 +1,7 @@
 """Recorded conversations of any format and the system they are held with, as `miras eval` is asked for them.
 
-In: where the data lies, which of it, and a spec of a system (`eval.systems.registry`). Out: the summary of a run, its folder and
-report; or the questions that other software is to answer. Knows no command line.
+In: where the data lies, which of it, and a spec of a system (`eval.systems.registry`). Out: the summary of a run, its
+folder and report; or the questions that other software is to answer. Knows no command line.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from miras.core.errors import InputError
 
 if TYPE_CHECKING:
     from miras.data.record import Record
-    from miras.train.recipe.recipe import Recipe
+    from miras.train.recipe.schema import Recipe
 
 NEEDED = {"pydantic": "pydantic", "accelerate": "accelerate", "tensorboard": "tensorboard"}
 FAULTS = "faults.txt"
@@ -71,7 +71,7 @@ def _kept_out(recipe: Recipe, paths: Sequence[Path], out: Path) -> list[Record]:
     """What a run keeps out of photos that it splits itself; nothing where the split can be told otherwise."""
     if recipe.data.split != "share":
         return []
-    from miras.train.data import corpus
+    from miras.train.data import corpus, held_out
 
     given, first = [Path(p) for p in recipe.data.paths] or list(paths), os.environ.get("RANK", "0") == "0"
-    return list(corpus.held_out(corpus.read(given, recipe.data, out / FAULTS, decode=first)))
+    return list(held_out.held_out(corpus.read(given, recipe.data, out / FAULTS, decode=first)))

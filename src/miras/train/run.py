@@ -36,7 +36,7 @@ from miras.train.loop import card, sharding, validation
 from miras.train.loop.blend import blend
 from miras.train.loop.callbacks import Average, Progress, Validation
 from miras.train.loop.trainer import MODEL, MirasTrainer, Validate, arguments, place
-from miras.train.recipe.recipe import Chain, Recipe
+from miras.train.recipe.schema import Chain, Recipe
 from miras.train.stages import stage1, tagging
 from miras.train.stages.student import Student, build, is_half, parts, rate_of
 

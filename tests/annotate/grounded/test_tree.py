@@ -11,7 +11,8 @@ from miras.annotate.grounded import tree
 from miras.annotate.grounded.talk import dialogue, shared_nodes
 from miras.annotate.grounded.tree import DEEP, Path, elements, nodes, path, place, properties, questions, relation
 from miras.core.types import AnnotatedPhoto, Name
-from miras.data.dialogues.scene import Scene, Target
+from miras.data.dialogues.scene import Scene
+from miras.data.dialogues.target import Target
 from miras.data.language import knowledge
 from miras.data.language.knowledge import says_label
 from tests.data.dialogues.test_sampler import KNIFE, PHOTOS, note, photo

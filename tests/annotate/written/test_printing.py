@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from miras.annotate.written import art as written_art
-from miras.annotate.written.art import DESIGNS, knowledge, luminance, make
+from miras.annotate.written.art import make
+from miras.annotate.written.designs import DESIGNS, knowledge, luminance
 from miras.annotate.written.light import quantile
 from miras.annotate.written.place import POSES, Placement, busyness, find, grow, pose_of, shrink
 from miras.annotate.written.printing import LEAST_HEIGHT, Written, write_on

@@ -11,7 +11,7 @@ from PIL import Image
 
 from miras.annotate.review.dataset import Review
 from miras.annotate.review.language import says
-from miras.annotate.written.art import knowledge
+from miras.annotate.written.designs import knowledge
 from miras.annotate.written.printing import Written, write_on
 from miras.annotate.written.talk import EXCHANGES, build, talk
 from miras.core.errors import InputError

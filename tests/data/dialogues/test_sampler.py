@@ -1,4 +1,4 @@
-"""Dialogues as a whole: `dialogues`, and through it `talk` and `voice`."""
+"""Dialogues as a whole: `sampler`, and through it `talk` and `voice`."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ import pytest
 
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation
-from miras.data.dialogues.scene import Scene, Target
+from miras.data.dialogues.scene import Scene
+from miras.data.dialogues.target import Target
 from miras.data.language import knowledge
 from miras.data.language.referring import KINDS, Kin, Thing, prominent, related, singular, told_apart
 from miras.data.language.words import mirror

@@ -18,7 +18,7 @@ import pytest
 from miras.core.errors import InputError
 from miras.core.llm.answers import EndpointDown
 from miras.eval.judge.judging import FILE, PAIRS, RATINGS, journal_name, judge, rehearse
-from miras.eval.judge.questions import CRITERIA
+from miras.eval.rating.criteria import CRITERIA
 from tests.eval.judged import by_rule, judges, make_run, rated
 from tests.servers import cut, garble, real_server, say, serve, status
 

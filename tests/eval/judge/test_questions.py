@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from miras.core.errors import InputError
-from miras.eval.judge.questions import CRITERIA, SCHEMAS, Question, compare, judges_of, prompt_versions, rate
+from miras.eval.judge.questions import SCHEMAS, Question, compare, judges_of, prompt_versions, rate
+from miras.eval.rating.criteria import CRITERIA
 from miras.eval.rating.talks import Talk, read_runs
 from tests.eval.judged import make_run, preferred, rated
 

@@ -6,8 +6,8 @@ import pytest
 
 from miras.core.errors import InputError
 from miras.core.llm.prompts import read_prompt
-from miras.eval.judge.questions import CRITERIA
 from miras.eval.people.questions import parse, questions_of
+from miras.eval.rating.criteria import CRITERIA
 
 
 def test_people_rate_by_the_judges_text():

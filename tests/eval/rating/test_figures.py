@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from miras.core.agreement import krippendorff_alpha
-from miras.eval.judge.questions import CRITERIA
+from miras.eval.rating.criteria import CRITERIA
 from miras.eval.rating.figures import (  # fmt: skip
     Rating,
     Verdict,

@@ -17,7 +17,8 @@ from miras.core.types import AnnotatedPhoto, Annotation
 from miras.data.dialogues.scene import Scene
 from miras.data.language import knowledge
 from miras.data.language.words import mirror
-from miras.train.data.augment import Sample, Strength, augment, cropped, flip, shrink
+from miras.train.data.augment import Strength, augment, cropped, flip, shrink
+from miras.train.data.sample import Sample
 
 
 def sample(height: int = 80, width: int = 120) -> Sample:

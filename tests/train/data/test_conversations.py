@@ -28,8 +28,9 @@ from miras.data.dialogues import sampler
 from miras.data.formats.jsonl import write_jsonl
 from miras.data.record import Record, record_of
 from miras.train.data import augment
-from miras.train.data.augment import Sample, Strength
+from miras.train.data.augment import Strength
 from miras.train.data.conversations import View, at_size, augmented, pack, read, seen, typed, versions
+from miras.train.data.sample import Sample
 from tests.data.made import photo as photo_file
 from tests.data.made import talk as talk_record
 

@@ -14,8 +14,9 @@ from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation
 from miras.data.dialogues.scene import Scene
 from miras.data.language import knowledge
-from miras.train.data.augment import Sample, Strength, augment
+from miras.train.data.augment import Strength, augment
 from miras.train.data.copy_paste import WHOLE, copy_paste
+from miras.train.data.sample import Sample
 
 VOCABULARY = frozenset({"shirt", "dog", "cat", "horse", "cup", "person"})
 RED, BLUE = (250, 20, 20), (20, 20, 250)

@@ -19,9 +19,9 @@ from miras.data.formats.jsonl import write_jsonl
 from miras.data.formats.records import read_records, write_records
 from miras.data.inspect.validate import validate
 from miras.data.record import Record
-from miras.train.data import conversations, corpus
+from miras.train.data import conversations, corpus, held_out
 from miras.train.data.photos import Album
-from miras.train.recipe.recipe import Data
+from miras.train.recipe.schema import Data
 from tests.own_photos import ASSETS, OUTLINES, document, write
 
 SHARE = Data(split="share", val=0.2)
@@ -63,12 +63,12 @@ def test_a_share_that_fits_is_taken_as_it_is(photos: Path) -> None:
 
 def test_no_share_keeps_nothing_out(photos: Path) -> None:
     found = corpus.read([photos], Data(split="share", val=0.0))
-    assert (len(found.photos), found.kept, list(corpus.held_out(found))) == (4, [], [])
+    assert (len(found.photos), found.kept, list(held_out.held_out(found))) == (4, [], [])
 
 
 def test_what_is_kept_out_as_records(photos: Path) -> None:
     found = corpus.read([photos], SHARE)
-    rows = list(corpus.held_out(found))
+    rows = list(held_out.held_out(found))
     assert list(validate(rows)) == []
     assert [(row["id"], row["split"], row["turns"][0]["text"]) for row in rows] == [
         ("photos/val/chelsea-1", "val", "Show me the eyes."),
@@ -126,7 +126,7 @@ def test_a_yolo_export_with_a_folder_a_split(photos: Path, tmp_path: Path) -> No
 def test_conversations_go_with_their_photo(photos: Path, talks: Path) -> None:
     found = corpus.read([photos, talks], SHARE)
     assert {name: [row["focus"] for row in rows] for name, rows in found.records.items()} == {"photos/coffee": ["cup"]}
-    assert [(row["focus"], row["split"]) for row in corpus.held_out(found)] == [
+    assert [(row["focus"], row["split"]) for row in held_out.held_out(found)] == [
         ("eyes", "val"), ("nose of the cat", "val"), ("nose of the cat", "val"),
     ]  # fmt: skip
 

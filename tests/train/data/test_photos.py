@@ -15,11 +15,12 @@ from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto
 from miras.data.dialogues.manner import Manner
-from miras.train.data.augment import Sample, Strength
+from miras.train.data.augment import Strength
 from miras.train.data.conversations import RecordedPhoto, versions
 from miras.train.data.corpus import Corpus
 from miras.train.data.photos import Album, Draw, Item, Items, Mix, Photos
-from miras.train.recipe.recipe import Batch, Data, Recipe
+from miras.train.data.sample import Sample
+from miras.train.recipe.schema import Batch, Data, Recipe
 from tests.train.data.test_conversations import CAR, DOOR, WHEEL, box, named, record, sample
 
 ASK = "Say where it is."

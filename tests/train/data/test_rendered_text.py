@@ -19,8 +19,8 @@ from miras.data.dialogues.scene import Scene
 from miras.data.language import knowledge
 from miras.data.language.words import has_words, is_plural
 from miras.train.data import rendered_text as module
-from miras.train.data.augment import Sample, is_written
 from miras.train.data.rendered_text import BRANDS, HIDDEN, LEAST_HEIGHT, SIGNS, rendered_text
+from miras.train.data.sample import Sample, is_written
 
 SIZE = (240, 320)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from miras.core.errors import InputError
 from miras.train.recipe import recipe
-from miras.train.recipe.recipe import Recipe
+from miras.train.recipe.schema import Recipe
 from miras.train.stages import student
 from miras.train.stages.student import check
 

@@ -3,7 +3,7 @@
 In: records. Out: a seeded, stratified sample; a folder with a CSV sheet and a Label Studio task list for each rater,
 the photos and pictures of the final targets, and the rubric (`rubric.md`). Sheets are blind: an item goes by a code
 (`code_of`), its files by that code, and nothing says source, kind or id. Does not know how sheets are read back
-(`audit_read`) or what is made of them (`audit_report`).
+(`read`) or what is made of them (`report`).
 """
 
 from __future__ import annotations

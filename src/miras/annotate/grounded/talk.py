@@ -16,7 +16,8 @@ import yaml
 
 from miras.annotate.grounded.tree import Path, Step, entry_of, nodes
 from miras.core.types import Conversation, Example, Piece, Region, Turn
-from miras.data.dialogues.scene import Scene, Target
+from miras.data.dialogues.scene import Scene
+from miras.data.dialogues.target import Target
 from miras.data.language import phrasing
 from miras.data.language.phrasing import Phrasing, lower_first, pick
 from miras.data.language.words import is_plural

@@ -15,7 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from miras.core.masks import box_of
-from miras.data.dialogues.scene import Scene, Target
+from miras.data.dialogues.scene import Scene
+from miras.data.dialogues.target import Target
 from miras.data.language.knowledge import Entry, says_label
 from miras.data.language.phrasing import pick
 

@@ -60,7 +60,7 @@ async def ask(
     teacher: Teacher, request: Request, schema: type[M], check: Callable[[M], list[str]] | None = None,
     reasks: int = REASKS,
 ) -> Asked[M]:  # fmt: skip
-    """`core.llm.answers.ask` for a typed answer. check: faults beyond the schema. Raises NoAnswer when no answer fits."""
+    """`core.llm.answers.ask` for a typed answer. check: faults beyond the schema. Raises NoAnswer when none fits."""
 
     def read(text: str) -> tuple[M | None, list[str]]:
         value, faults = parse(text, schema)

@@ -2,7 +2,7 @@
 
 In: a photo with its annotations and a random generator. Out: the photo with one or two artworks printed on surfaces
 that the annotations name, in the surface's perspective, light, sharpness and grain, and what was written where. Words
-and surfaces: `knowledge/written.yaml`; letters: `written_art`; places: `written_place`; dialogues: `written_talk`.
+and surfaces: `knowledge/written.yaml`; letters: `designs`, `art`; places: `place`; dialogues: `talk`.
 Equal input, generator and package versions give equal bytes on every machine. Knows no dialogue.
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from miras.annotate.written.art import Art, Colour, Line, knowledge, make, repaint
+from miras.annotate.written.art import Art, Line, make, repaint
+from miras.annotate.written.designs import Colour, knowledge
 from miras.annotate.written.light import BARE, CARRIED, CLOTH, SEWN, Finish, lay
 from miras.annotate.written.place import Placement, Pose, busyness, find, grow, pose_of, shrink
 from miras.core.masks import decode_rle, union

@@ -1,7 +1,7 @@
 """Conversations about written words: from the thing that carries them to one line, one word, one emblem.
 
-In: a photo that was written on (`annotate.written.printing`), its annotations, a random generator. Out: an `Example` of kind
-"text" of 2 to 4 exchanges; every reply that selects something carries its mask; no question names its own answer
+In: a photo that was written on (`printing`), its annotations, a random generator. Out: an `Example` of kind "text"
+of 2 to 4 exchanges; every reply that selects something carries its mask; no question names its own answer
 before the closing turn. Wordings: `knowledge/written.yaml`. Knows no typeface and no pixel of the photo.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from miras.annotate.review.language import says
-from miras.annotate.written.art import knowledge
+from miras.annotate.written.designs import knowledge
 from miras.annotate.written.printing import Inscription, Written, write_on
 from miras.core.errors import InputError
 from miras.core.masks import area, box_of, union

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from miras.core.types import Mark, Name, Operator, Piece, Words
-from miras.data.dialogues.scene import Target
+from miras.data.dialogues.target import Target
 from miras.data.dialogues.voice import Request
 from miras.data.language.phrasing import pick
 from miras.data.language.words import definite
@@ -30,7 +30,7 @@ LAST: Mapping[str, Mapping[str, Mapping[str, float]]] = {
     },
     "complements": {"edit": {"except": 0.3, "background": 0.15, "invert": 0.2}},
 }
-"""How a dialogue of a kind ends, beside `dialogues`' own endings; for each of what a model can do."""
+"""How a dialogue of a kind ends, beside the sampler's own endings; for each of what a model can do."""
 LATER: Mapping[str, Mapping[str, float]] = {
     "points": {
         "again": 0.14, "keep": 0.14, "both": 0.14, "recall": 0.16, "previous": 0.14, "recall_too": 0.12, "recut": 0.5,

@@ -19,6 +19,7 @@ from pycocotools import mask as rle_tools
 from miras.core.masks import decode_rle, rle_area
 from miras.core.types import AnnotatedPhoto, Mask, Rle
 from miras.data.dialogues import pairs
+from miras.data.dialogues.target import SAID, Target, spoken_names
 from miras.data.language import colours, coverage, referring
 from miras.data.language.knowledge import Entry, Knowledge
 from miras.data.language.referring import CLEAR_RATIO, Kin, Thing
@@ -26,28 +27,6 @@ from miras.data.language.words import is_mass, is_plural, mirror, plural
 
 MIN_SHARE = 0.0003
 """Share of the photo's pixels that a target needs to be asked for, unless it has instructions of its own."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """Something that can be asked for.
-
-    phrase: its canonical name. spoken: bare names a person may use for it. members: indices of the
-    annotations it unites (`Scene.owner` of those past the annotations). sort: "one", "all" (every instance of a
-    label), "side" (one of several, told by place or size), "whole" (all annotations). noun: what "the other ..." calls
-    it. kind: what tells it apart, see `referring.KINDS`; "" where the scene does not refer. bare: names of it after its
-    kind was named ("second from the left").
-    """
-
-    phrase: str
-    spoken: tuple[str, ...]
-    members: frozenset[int]
-    sort: str
-    noun: str
-    entry: Entry | None = None
-    instructions: tuple[str, ...] = ()
-    kind: str = ""
-    bare: tuple[str, ...] = ()
 
 
 @dataclass
@@ -159,7 +138,7 @@ class Scene:
     def missing(self, phrase: str) -> Target:
         """One of `absent` as a target without annotations, with the names a person may use for it."""
         entry = next((e for e in self.knowledge.entries.values() if e.phrase == phrase), None)
-        return Target(phrase, _spoken(phrase, entry), frozenset(), "one", phrase.split()[-1], entry)
+        return Target(phrase, spoken_names(phrase, entry), frozenset(), "one", phrase.split()[-1], entry)
 
     def _count(self, target: Target) -> int:
         label = self.photo.annotations[self.owner[next(iter(target.members))]].label
@@ -184,9 +163,9 @@ class Scene:
         if len(indices) == 1:
             if label in (self.knowledge.many or {}).get(self.photo.source, ()):
                 phrase = plural(first.phrase)
-                spoken = (phrase, *_spoken(first.phrase, entry))
+                spoken = (phrase, *spoken_names(first.phrase, entry))
                 return [Target(phrase, spoken, frozenset(indices), "one", noun, entry)]
-            spoken = _spoken(first.phrase, entry)
+            spoken = spoken_names(first.phrase, entry)
             if coverage.of(self.photo).joined:  # one flower or a bed of them
                 spoken = (*spoken, plural(first.phrase))
             return [Target(first.phrase, spoken, frozenset(indices), "one", noun, entry, first.instructions)]
@@ -211,7 +190,7 @@ class Scene:
         found: dict[int, list[tuple[str, tuple[str, ...]]]] = {}
         for index, side in self._told_apart(indices):
             plain = side.removesuffix("most")
-            phrase, spoken = f"{side} {name}", [f"{_SAID.get(side, side)} {name}"]
+            phrase, spoken = f"{side} {name}", [f"{SAID.get(side, side)} {name}"]
             if mirror(side) != side:
                 spoken = [f"{name} on the {plain}", f"{side} {name} in the photo"]
                 if own_sides:
@@ -326,21 +305,6 @@ class Scene:
     def _colours(self, index: int) -> dict[str, float]:
         assert self.pixels is not None
         return colours.shares(self.pixels[decode_rle(self._rles[index])])
-
-
-_SAID = {"upper": "top", "lower": "bottom", "larger": "bigger", "smaller": "small", "largest": "biggest"}
-
-
-def _spoken(phrase: str, entry: Entry | None) -> tuple[str, ...]:
-    """Bare names a person may use, the canonical one first."""
-    names = [phrase]
-    part, joint, thing = phrase.partition(" of the ")
-    if joint:
-        short = part if thing == "car" else f"{thing} {part}"
-        names += [short, f"{thing}'s {part}", f"{part} on the {thing}", f"{part} of this {thing}"]
-    if entry is not None:
-        names += entry.also
-    return tuple(names)
 
 
 def _packed(rle: Rle) -> Rle:

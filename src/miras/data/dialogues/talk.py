@@ -2,7 +2,7 @@
 
 In: a scene, a voice, a random generator. Out: turns with regions, and which annotations are
 selected after each step. Each move returns whether the state allowed it; what comes next is
-decided in `dialogues`.
+decided in `sampler`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from miras.core.selection import Steps, advance
 from miras.core.types import Mark, Operator, Piece, Region, Turn, Words
 from miras.data.dialogues.manner import PLAIN, Manner
 from miras.data.dialogues.recalls import Recalls, listing
-from miras.data.dialogues.scene import Scene, Target
+from miras.data.dialogues.scene import Scene
+from miras.data.dialogues.target import Target
 from miras.data.dialogues.voice import Request, Voice
 from miras.data.language import remarks
 from miras.data.language.phrasing import pick

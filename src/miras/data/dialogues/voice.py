@@ -13,7 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from miras.core.types import Piece
-from miras.data.dialogues.scene import Target
+from miras.data.dialogues.target import Target
 from miras.data.language import phrasing, referring
 from miras.data.language.phrasing import Phrasing, lower_first, pick, vary
 from miras.data.language.words import compound, definite, indefinite

@@ -12,7 +12,6 @@ Equal records give equal bytes with one version of pyarrow. Knows no sense of a 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import re
 import tempfile
@@ -22,6 +21,7 @@ from typing import Any, Literal
 
 from miras.core.errors import InputError
 from miras.data.formats.jsonl import checked, located, relative
+from miras.data.formats.parquet_schema import COLUMNS, check_columns, parquet_module, pyarrow_module, schema
 from miras.data.inspect.card import front_matter, ordered
 from miras.data.io.checks import Faults, OnFault, files_in, is_hidden
 from miras.data.io.places import split_named
@@ -30,29 +30,11 @@ from miras.data.photos.identity import FileNames, Known, Names
 from miras.data.record import SPLITS, Record
 
 Photos = Literal["copy", "link", "reference"]
-VERSION = 1
 SHARD = 5000
 """Rows of a file."""
 GROUP_ROWS, GROUP_BYTES = 256, 32 * 2**20
 """A row group is closed at either: what a reader holds in memory at once."""
-COLUMNS = (
-    "id", "image_id", "image", "height", "width", "split", "source", "kind", "hops", "focus", "turns", "meta",
-)  # fmt: skip
 _OURS = re.compile(r"(train|val|test|all)-\d{5}-of-\d{5}\.parquet")
-
-
-def schema() -> Any:
-    """The columns and their types, a `pyarrow.Schema`. Raises InputError without pyarrow."""
-    pa = _pyarrow()
-    piece = pa.struct([("type", pa.string()), ("text", pa.string()), ("region", pa.int32())])
-    rle = pa.struct([("size", pa.list_(pa.int32())), ("counts", pa.string())])
-    region = pa.struct([("id", pa.int32()), ("phrase", pa.string()), ("operator", pa.string()), ("rle", rle)])
-    turn = pa.struct(
-        [("role", pa.string()), ("text", pa.string()), ("content", pa.list_(piece)), ("regions", pa.list_(region))]
-    )
-    types = dict.fromkeys(COLUMNS, pa.string()) | dict.fromkeys(("height", "width", "hops"), pa.int32())
-    types |= {"image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]), "turns": pa.list_(turn)}
-    return pa.schema(list(types.items()), metadata={"miras": json.dumps({"format": "miras", "version": VERSION})})
 
 
 def write(
@@ -234,9 +216,9 @@ class _Files:
         if split not in self._open:
             number = max(self._rows.get(split, 0) - 1, 0) // self._shard
             path = self._folder / f"{split or 'all'}-{number:05d}.part"
-            self._open[split] = _parquet().ParquetWriter(path, self._schema, compression="zstd")
+            self._open[split] = parquet_module().ParquetWriter(path, self._schema, compression="zstd")
         if rows:
-            self._open[split].write_table(_pyarrow().Table.from_pylist(rows, schema=self._schema))
+            self._open[split].write_table(pyarrow_module().Table.from_pylist(rows, schema=self._schema))
         self._waiting[split], self._bytes[split] = [], 0
 
     def _finish(self, split: str) -> None:
@@ -295,12 +277,12 @@ def _commit(staging: Path, out: Path) -> None:
 
 
 def _rows(file: Path, root: Path, on_fault: OnFault | None) -> Iterator[Record]:
-    pa = _pyarrow()
+    pa = pyarrow_module()
     faults = Faults(file, on_fault)
     number = 0
     try:
-        with _parquet().ParquetFile(file, pre_buffer=False) as parquet:
-            _check_columns(parquet.schema_arrow, file)
+        with parquet_module().ParquetFile(file, pre_buffer=False) as parquet:
+            check_columns(parquet.schema_arrow, file)
             for batch in parquet.iter_batches(batch_size=64, columns=list(COLUMNS)):
                 table = pa.Table.from_batches([batch]).select(COLUMNS).cast(schema())
                 for row in table.to_pylist():
@@ -312,15 +294,6 @@ def _rows(file: Path, root: Path, on_fault: OnFault | None) -> Iterator[Record]:
     except pa.ArrowException as error:
         raise InputError("a Parquet file of the format miras", f"{file}: {error}") from error
     faults.finish()
-
-
-def _check_columns(got: Any, file: Path) -> None:
-    missing = [name for name in COLUMNS if name not in got.names]
-    if missing:
-        raise InputError(f"the columns {', '.join(COLUMNS)}", f"{file.name} without {', '.join(missing)}")
-    version = json.loads((got.metadata or {}).get(b"miras", b"{}")).get("version", VERSION)
-    if version != VERSION:
-        raise InputError(f"version {VERSION} of the format miras", f"{version} in {file}", "install a newer miras")
 
 
 def _record(row: dict[str, Any]) -> Record:
@@ -339,18 +312,3 @@ def _root(file: Path) -> Path:
     """The folder of the dataset that a file belongs to: the paths of photos count from there."""
     folder = file.resolve().parent
     return folder.parent if folder.name == "data" and (folder.parent / "README.md").is_file() else folder
-
-
-def _pyarrow() -> Any:
-    return _module("pyarrow")
-
-
-def _parquet() -> Any:
-    return _module("pyarrow.parquet")
-
-
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise InputError("the package pyarrow", "none", "run pip install 'miras[data]'") from error

@@ -21,8 +21,9 @@ import numpy as np
 from miras.core.errors import InputError, MirasError
 from miras.core.llm.answers import Asked, EndpointDown, NoAnswer, ask, digest_of
 from miras.core.llm.journal import Journal, Journaled
-from miras.eval.judge.questions import CRITERIA, Judge, Question, compare, prompt_versions, rate
+from miras.eval.judge.questions import Judge, Question, compare, prompt_versions, rate
 from miras.eval.rating import figures
+from miras.eval.rating.criteria import CRITERIA
 from miras.eval.rating.figures import Rating, Verdict
 from miras.eval.rating.sheets import Score, read_people
 from miras.eval.rating.talks import Run, Talk, read_runs

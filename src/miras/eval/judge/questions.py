@@ -19,10 +19,9 @@ from miras.core.llm.completions import Call, Completions, data_url
 from miras.core.llm.endpoint import Settings, cost_of, guess_tokens, settings_from
 from miras.core.llm.prompts import Prompt, read_prompt
 from miras.core.llm.structured import read_json
+from miras.eval.rating.criteria import CRITERIA, HIGHEST, LOWEST
 from miras.eval.rating.talks import Picture, Talk, pictures_of, seen_text, text_of
 
-CRITERIA = ("progressiveness", "coherence", "consistency", "relevance")
-LOWEST, HIGHEST = 1, 5
 SIDES = ("first", "second", "tie")
 WRITTEN = {"rate": 200, "compare": 80}
 """Tokens that answers usually take; a guess, for estimates."""

@@ -1,7 +1,7 @@
 """Boundary bands of many pairs of masks, counted on packed bits.
 
-In: the runs of two batches (`eval/metrics/packed.py`). Out: exact pixel counts of the bands of each pair, for Boundary IoU
-(Cheng et al. 2021). Knows no sample, metric or file; `eval/metrics/reference.py` counts the same on full masks.
+In: the runs of two batches (`packed`). Out: exact pixel counts of the bands of each pair, for Boundary IoU
+(Cheng et al. 2021). Knows no sample, metric or file; `reference` counts the same on full masks.
 
 The band of a mask is the mask less its erosion by a square. Along the columns a run loses pixels at both ends;
 along the rows columns are combined, 64 pixels a word, in a number of steps that is the logarithm of the square's

@@ -1,7 +1,7 @@
 """Many masks at once, counted without ever drawing one: areas and overlaps from run lengths.
 
 In: COCO run lengths as samples hold them. Out: exact pixel counts for each mask, or each pair of masks.
-Knows no sample, metric or file. `eval/metrics/bands.py` counts boundary bands; `eval/metrics/reference.py` counts the same on full
+Knows no sample, metric or file. `bands` counts boundary bands; `reference` counts the same on full
 masks, pixel by pixel.
 
 The masks of a batch lie one after another on a line, each column by column (COCO's order); a mask is the

@@ -1,7 +1,7 @@
 """The same counts the plain way: whole masks, one pair after another, numpy only.
 
 In: pairs of full masks, or their run lengths. Out: pixels in both masks, in the first, in the second.
-What `eval/metrics/packed.py` must equal to the last pixel, in tests and in `miras bench metrics`. Shares no code
+What `packed` must equal to the last pixel, in tests and in `miras bench metrics`. Shares no code
 with it, so that neither hides the other's faults.
 """
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from miras.core.errors import InputError
 from miras.core.llm.prompts import read_prompt
-from miras.eval.judge.questions import CRITERIA, HIGHEST, LOWEST
+from miras.eval.rating.criteria import CRITERIA, HIGHEST, LOWEST
 
 Kind = Literal["pairwise", "rating"]
 KINDS: tuple[Kind, ...] = ("pairwise", "rating")

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from miras.core.errors import InputError
-from miras.eval.judge.questions import CRITERIA
 from miras.eval.people.answers import Answer, Key
 from miras.eval.people.figures import figures
+from miras.eval.rating.criteria import CRITERIA
 
 CHECKS_NEEDED = 2 / 3
 """Share of the answered attention checks that a rater must pass."""

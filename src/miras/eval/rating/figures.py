@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from miras.core.agreement import NAN, Numbers, clustered_bootstrap, krippendorff_alpha
-from miras.eval.judge.questions import CRITERIA, HIGHEST, LOWEST
+from miras.eval.rating.criteria import CRITERIA, HIGHEST, LOWEST
 from miras.eval.rating.sheets import Score
 
 LEVEL = 0.95

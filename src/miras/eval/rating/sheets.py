@@ -14,7 +14,7 @@ from pathlib import Path
 
 from miras.core.errors import InputError
 from miras.core.text import read_text
-from miras.eval.judge.questions import CRITERIA, HIGHEST, LOWEST
+from miras.eval.rating.criteria import CRITERIA, HIGHEST, LOWEST
 from miras.eval.rating.talks import Run
 
 COLUMNS = ("record", "criterion", "score", "rater")

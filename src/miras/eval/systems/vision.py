@@ -1,7 +1,7 @@
 """A vision model behind an OpenAI-compatible endpoint: it answers with boxes and points, our decoder makes the masks.
 
-In: a photo and messages; whoever answers calls (`core.llm.completions`), a decoder. Out: a `Conversant`. The photo and the
-whole conversation so far stand in every call. The model keeps no count of the selection: its operations are carried
+In: a photo and messages; whoever answers calls (`core.llm.completions`), a decoder. Out: a `Conversant`. The photo and
+the whole conversation so far stand in every call. The model keeps no count of the selection: its operations are carried
 out by `core.selection`. An answer that does not fit is sent back twice; then it is a fault of the system (IoU 0).
 Every paid answer is in a journal where there is one. Knows no key, no HTTP and no weights.
 """

@@ -89,7 +89,8 @@ def talks(
 
     heldout: with wordings that training never shows. history: "own" keeps the system's replies,
     "gold" puts the data's own in their place. recalls: with the moves that mean again what was named, and all but
-    something (`data.dialogues.recalls`), whatever the model can do. Raises InputError when no photo has anything to ask for.
+    something (`data.dialogues.recalls`), whatever the model can do. Raises InputError when no photo has anything
+    to ask for.
     """
     if n < 1:
         raise InputError("at least 1 dialogue", str(n))

@@ -16,7 +16,8 @@ import numpy as np
 
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto
-from miras.data.dialogues.scene import Scene, Target
+from miras.data.dialogues.scene import Scene
+from miras.data.dialogues.target import Target
 from miras.data.io.single import single
 from miras.data.language import knowledge
 from miras.data.language.words import definite, is_plural

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from miras.core.errors import InputError
-from miras.core.masks import decode_rle, encode_rle
-from miras.core.types import AnnotatedPhoto, Annotation, Mask
+from miras.core.types import AnnotatedPhoto, Annotation
 from miras.data.dialogues.sampler import askable
 from miras.data.formats.annotated import FORMATS as ANNOTATED
 from miras.data.formats.annotated import SOURCES, TOOLS, read_sources
@@ -25,14 +24,13 @@ from miras.data.io.checks import files_in
 from miras.data.io.gather import Losses, Picture, gather
 from miras.data.io.left_out import LeftOut
 from miras.data.io.places import split_folders
-from miras.data.io.single import id_of, request, single
-from miras.data.language.words import plural
+from miras.data.io.single import request
 from miras.data.photos.contents import File, Parted, same_file
 from miras.data.photos.identity import Folders, Names, named_photos, united
 from miras.data.photos.split import CALIBRATION_SHARE, group_of, groups, recipe_sides, split
 from miras.data.record import Record
 from miras.train.data import conversations
-from miras.train.recipe.recipe import Data
+from miras.train.recipe.schema import Data
 
 log = logging.getLogger(__name__)
 MEND = "mend or delete what is named (docs/own_data.md)"
@@ -206,36 +204,6 @@ def _annotated(picture: Picture, splits: dict[tuple[str, str], str]) -> Annotate
     return AnnotatedPhoto(
         picture.id, picture.path, picture.size, _notes(picture), picture.source, content=picture.data, split=given
     )  # fmt: skip
-
-
-def held_out(corpus: Corpus) -> Iterator[Record]:
-    """The validation side as records: each label of a photo once, where it has several masks as "cups"; then the
-    recorded conversations."""
-    seen = Counter[str]()
-    for photo in corpus.kept:
-        count = Counter(note.label for note in photo.annotations)
-        for note, mask in grouped(photo):
-            phrase = plural(note.phrase) if count[note.label] > 1 and not note.instructions else note.phrase
-            seen[key(photo)] += 1
-            name = f"{photo.id}-{seen[key(photo)]}"
-            record = single(
-                photo.path, photo.size, phrase, encode_rle(mask), id=id_of(photo.source, "val", name),
-                image_id=photo.id, source=photo.source, split="val", meta={"label": note.label},
-            )  # fmt: skip
-            yield record if photo.content is None else {**record, "image_bytes": photo.content}
-    for record in corpus.talks:
-        yield {**record, "split": "val"}
-
-
-def grouped(photo: AnnotatedPhoto) -> list[tuple[Annotation, Mask]]:
-    """One entry a label: all its instances together, since a bare phrase names them all."""
-    groups: dict[str, tuple[Annotation, Mask]] = {}
-    for note in photo.annotations:
-        mask = decode_rle(note.rle)
-        if note.label in groups:
-            mask = groups[note.label][1] | mask
-        groups[note.label] = (note, mask)
-    return list(groups.values())
 
 
 def name_of(record: Record) -> str:

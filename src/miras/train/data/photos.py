@@ -31,7 +31,7 @@ from miras.train.data.sample import Sample
 
 if TYPE_CHECKING:
     from miras.train.data.corpus import Corpus
-    from miras.train.recipe.recipe import Recipe
+    from miras.train.recipe.schema import Recipe
 
 SHARES: Mapping[str, float] = {
     "instructpart": 0.3, "coco-more": 0.17, "coco128": 0.12, "ccp": 0.09, "car-parts": 0.07, "furniture": 0.045,

@@ -18,7 +18,7 @@ from miras.core.errors import InputError
 from miras.model.miras import Miras
 from miras.train.loop import sharding
 from miras.train.loop.trainer import MirasTrainer, Validate
-from miras.train.recipe.recipe import Check
+from miras.train.recipe.schema import Check
 
 Draw = Callable[[Miras, Path], None]
 """Writes example pictures to a file."""

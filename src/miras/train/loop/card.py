@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from miras.train.data.corpus import Corpus
-from miras.train.recipe.recipe import Chain
+from miras.train.recipe.schema import Chain
 
 FILE = "README.md"
 

@@ -29,7 +29,8 @@ from miras.model.miras import Miras
 from miras.train.data.targets import moved
 from miras.train.loop import sharding
 from miras.train.loop.average import MovingAverage
-from miras.train.recipe.recipe import Recipe, differences, read, to_yaml
+from miras.train.recipe.recipe import differences, read, to_yaml
+from miras.train.recipe.schema import Recipe
 from miras.train.stages.student import Student, groups, same_architecture
 
 STATE = "student.safetensors"

@@ -18,7 +18,7 @@ from miras.core.masks import iou
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Mask, Region
 from miras.model.miras import Miras
-from miras.train.data.corpus import grouped
+from miras.train.data.held_out import grouped
 from miras.train.stages.stage1 import PhraseStates
 
 WIDTH = 420

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from miras.core.errors import InputError
 from miras.core.grammar import OBJ, SEG, TEMPLATES, Span, render_reply_open
-from miras.data.dialogues.scene import Scene, Target
+from miras.data.dialogues.scene import Scene
+from miras.data.dialogues.target import Target
 from miras.data.language import knowledge
 from miras.model.miras import Miras
 from miras.model.visual_encoders import ImageFeatures, pool_by_mask

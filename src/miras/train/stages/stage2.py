@@ -1,7 +1,7 @@
 """Stage 2, instruction tuning: the whole model learns dialogues.
 
-In: a batch of conversations (`train.data.dialogue_batch`). Out: its loss parts. Masks of the history are the data set's or
-the running model's own. Source: paper, stage 2.
+In: a batch of conversations (`train.data.dialogue_batch`). Out: its loss parts. Masks of the history are the data
+set's or the running model's own. Source: paper, stage 2.
 Presence is learnt from phrases on the other photos of the batch, and from probes: an answer that names
 a thing that is not there, as the model would when it looks before it refuses.
 B photos, C conversations, P probes, L tokens, R regions, K mask tokens, M memory tokens, S runs of mask slots,

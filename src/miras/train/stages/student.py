@@ -26,7 +26,7 @@ from miras.model.config import MirasConfig
 from miras.model.llama import fastest_dtype
 from miras.model.miras import PUBLISHED, Miras
 from miras.train.data.dialogue_batch import DialogueBatch, History
-from miras.train.recipe.recipe import Recipe
+from miras.train.recipe.schema import Recipe
 from miras.train.stages import imagenet, stage1, stage2
 
 
@@ -184,7 +184,7 @@ def groups(student: Student, recipe: Recipe) -> Iterator[dict[str, Any]]:
 
 def same_architecture(folder: Path, model: Miras) -> None:
     """Raises InputError when the model saved in `folder` has another configuration than `model`."""
-    from miras.model.miras import read_config
+    from miras.model.saved import read_config
 
     theirs, ours = read_config(folder).to_dict(), model.config.to_dict()
     ignored = {"transformers_version", "architectures", "_name_or_path", "dtype", "torch_dtype", "score_calibration"}

@@ -1,8 +1,8 @@
 """COCO instances as records, one annotation after the other, from files of any size.
 
 In: the JSON, the folder of its photos. Out: one record an annotation, in the order of the file. Memory
-holds the list of photos and of categories, never the annotations. Crowds are as in `data.formats.coco.annotated`. What is
-absent is not said here: `data.formats.coco.annotated.read_instances` tells it, with the whole file in memory.
+holds the list of photos and of categories, never the annotations. Crowds are as in `annotated`. What is
+absent is not said here: `annotated.read_instances` tells it, with the whole file in memory.
 """
 
 from __future__ import annotations
