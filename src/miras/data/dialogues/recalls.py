@@ -8,18 +8,15 @@ state allowed it. Knows no model; which moves are made depends on what the model
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from miras.core.types import Mark, Name, Operator, Piece, Words
+from miras.core.types import Mark, Operator, Piece
+from miras.data.dialogues.talk import Talk
 from miras.data.dialogues.target import Target
 from miras.data.dialogues.voice import Request
 from miras.data.language.phrasing import pick
 from miras.data.language.words import definite
-
-if TYPE_CHECKING:
-    from miras.data.dialogues.talk import Talk
 
 POINTING = ("keep", "both", "recall", "previous", "recall_too", "recut", "readd", "reselect")
 ALL_BUT = ("except", "background", "invert")
@@ -47,8 +44,6 @@ BEFORE: Mapping[str, Sequence[str]] = {
 _ORDINALS = ("first", "second", "third")
 _PRONOUN, _TWO, _KNOWN = 0.35, 0.2, 0.6
 _MOST_OF_PHOTO = 0.9
-OUTSIDE = -1
-"""Stands for what of the photo no annotation covers, among the members of a selection."""
 
 
 class Recalls:
@@ -199,16 +194,11 @@ class Recalls:
         if not talk.steps[-1].mask.any():
             return False
         pieces: list[Piece] = [Mark(Operator.EXCEPT), *talk.voice.reply("invert")]
-        talk.members.append(self.outside(talk.selected))
+        talk.members.append(talk.scene.outside(talk.selected))
         talk._phrases.append(talk._phrases[-1])
         talk._exchange("invert", talk.voice.text("invert"), pieces)
         talk.hops += 1
         return True
-
-    def outside(self, members: frozenset[int]) -> frozenset[int]:
-        """The members of a complement."""
-        everything = frozenset((OUTSIDE, *range(len(self.talk.scene.photo.annotations))))
-        return everything - members
 
     def _by_order(self, fits: Callable[[Target], bool]) -> tuple[str, Target] | None:
         talk = self.talk
@@ -220,15 +210,6 @@ class Recalls:
         """Whether enough of the photo is left without them."""
         covered = np.logical_or.reduce([self.talk.scene.mask(t) for t in targets])
         return bool(np.count_nonzero(covered) < _MOST_OF_PHOTO * covered.size)
-
-
-def listing(named: Sequence[tuple[str, int]]) -> list[Piece]:
-    """A reply that names three regions or more: (phrase, id) of each."""
-    pieces: list[Piece] = [Words("All of them: the")]
-    for place, (phrase, number) in enumerate(named):
-        joint = "" if not place else ", the" if place < len(named) - 1 else " and the"
-        pieces += [Words(joint), Name(phrase, number)] if joint else [Name(phrase, number)]
-    return [*pieces, Words(".")]
 
 
 def _apart(targets: Sequence[Target]) -> bool:

@@ -173,7 +173,9 @@ class _Plan:
 
     def talk(self, scene: Scene, rng: np.random.Generator, heldout: bool) -> Talk:
         """One that has not begun."""
-        return Talk(scene, rng, heldout, self.points, self.complements, self.manner)
+        talk = Talk(scene, rng, heldout, self.points, self.complements, self.manner)
+        talk.learn(recalls.Recalls(talk).moves())
+        return talk
 
 
 def _converse(

@@ -19,7 +19,7 @@ from pycocotools import mask as rle_tools
 from miras.core.masks import decode_rle, rle_area
 from miras.core.types import AnnotatedPhoto, Mask, Rle
 from miras.data.dialogues import pairs
-from miras.data.dialogues.target import SAID, Target, spoken_names
+from miras.data.dialogues.target import OUTSIDE, SAID, Target, spoken_names
 from miras.data.language import colours, coverage, referring
 from miras.data.language.knowledge import Entry, Knowledge
 from miras.data.language.referring import CLEAR_RATIO, Kin, Thing
@@ -95,6 +95,10 @@ class Scene:
     def kin(self, target: Target) -> int:
         """How many things there are of its label."""
         return self._count(target)
+
+    def outside(self, members: frozenset[int]) -> frozenset[int]:
+        """The members of a complement: the other annotations, and `OUTSIDE`."""
+        return frozenset((OUTSIDE, *range(len(self.photo.annotations)))) - members
 
     def within(self, members: frozenset[int]) -> list[Target]:
         """Targets that are a real part of these annotations."""

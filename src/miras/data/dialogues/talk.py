@@ -7,17 +7,16 @@ decided in `sampler`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from miras.core.selection import Steps, advance
 from miras.core.types import Mark, Operator, Piece, Region, Turn, Words
 from miras.data.dialogues.manner import PLAIN, Manner
-from miras.data.dialogues.recalls import Recalls, listing
 from miras.data.dialogues.scene import Scene
 from miras.data.dialogues.target import Target
-from miras.data.dialogues.voice import Request, Voice
+from miras.data.dialogues.voice import Request, Voice, listing
 from miras.data.language import remarks
 from miras.data.language.phrasing import pick
 from miras.data.language.spelling import rough
@@ -69,13 +68,15 @@ class Talk:
             "absent": self.absent, "other": self.other, "narrow": self.narrow, "again": self.again, "chat": self.chat,
             "one": self.one, "which": self.which, "check": self.check,
         }  # fmt: skip
-        self._recalls = Recalls(self)
-        self._moves |= self._recalls.moves()
 
     @property
     def selected(self) -> frozenset[int]:
         """Annotations in the current selection."""
         return self.members[-1] if self.members else frozenset()
+
+    def learn(self, moves: Mapping[str, Callable[[], bool]]) -> None:
+        """Further moves, by name."""
+        self._moves |= moves
 
     def do(self, move: str) -> bool:
         """Make the move of that name."""
@@ -311,7 +312,7 @@ class Talk:
         pieces = mark + (self.voice.reply(request.reply, names, **request.slots) if request.reply else listing(names))
         united = frozenset().union(*(t.members for t in targets))
         changed = {Operator.ADD: self.selected | united, Operator.CUT: self.selected - united}
-        changed[Operator.EXCEPT] = self._recalls.outside(united)
+        changed[Operator.EXCEPT] = self.scene.outside(united)
         self.members.append(changed.get(operator, united))
         self._phrases.append(targets[-1].phrase)
         self.order += [t for t in targets if all(t.members != known.members for known in self.order)]

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from miras.data.language.knowledge import Entry
 
+OUTSIDE = -1
+"""Stands for what of the photo no annotation covers, among the members of a selection."""
+
 
 @dataclass(frozen=True)
 class Target:

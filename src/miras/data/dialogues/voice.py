@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from miras.core.types import Piece
+from miras.core.types import Name, Piece, Words
 from miras.data.dialogues.target import Target
 from miras.data.language import phrasing, referring
 from miras.data.language.phrasing import Phrasing, lower_first, pick, vary
@@ -150,3 +150,12 @@ class Voice:
 @lru_cache(maxsize=1)
 def _phrasing() -> Phrasing:
     return phrasing.load()
+
+
+def listing(named: Sequence[tuple[str, int]]) -> list[Piece]:
+    """A reply that names three regions or more: (phrase, id) of each."""
+    pieces: list[Piece] = [Words("All of them: the")]
+    for place, (phrase, number) in enumerate(named):
+        joint = "" if not place else ", the" if place < len(named) - 1 else " and the"
+        pieces += [Words(joint), Name(phrase, number)] if joint else [Name(phrase, number)]
+    return [*pieces, Words(".")]
