@@ -12,6 +12,7 @@ from PIL import Image
 
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
+from miras.core.palette import PALETTE
 from miras.data.inspect import sheet
 from miras.data.record import Record
 from tests.data.made import singles, talk
@@ -62,12 +63,12 @@ def test_regions_have_their_colours_in_the_photo_and_in_the_words(tmp_path: Path
     card = sheet._card(0, record)
     picture, said = sheet._picture(record)
     assert said == []
-    for colour in sheet.PALETTE[:2]:
+    for colour in PALETTE[:2]:
         assert has(picture, colour) > 30
         assert has(card, colour) > has(picture, colour) + 300
-    assert has(card, sheet.PALETTE[2]) == 0
+    assert has(card, PALETTE[2]) == 0
     bare: Any = {**record, "turns": record["turns"][4:], "focus": ""}
-    assert has(sheet._card(0, bare), sheet.PALETTE[0]) == 0
+    assert has(sheet._card(0, bare), PALETTE[0]) == 0
 
 
 def test_a_small_final_target_is_shown_larger_in_a_corner(tmp_path: Path) -> None:
@@ -80,7 +81,7 @@ def test_a_small_final_target_is_shown_larger_in_a_corner(tmp_path: Path) -> Non
         mask[300 : 300 + side, 400 : 400 + side] = True
         record["turns"][1]["regions"][0]["rle"] = encode_rle(mask)
         picture, _ = sheet._picture(record)
-        areas.append(has(picture.crop((0, 0, 160, 160)), sheet.PALETTE[0]))
+        areas.append(has(picture.crop((0, 0, 160, 160)), PALETTE[0]))
     assert areas[0] > 100
     assert areas[1] == 0
 
@@ -98,7 +99,7 @@ def test_what_cannot_be_drawn_is_said_on_the_card(tmp_path: Path, name: str) -> 
     picture, said = sheet._picture(record)
     assert len(said) == 1
     assert ("/gone.jpg" if name == "photo" else "turn 1, region 1") in said[0]
-    assert has(picture, sheet.PALETTE[1]) > 30
+    assert has(picture, PALETTE[1]) > 30
     assert len(sheet.contact_sheet([record], tmp_path / "out")) == 1
 
 

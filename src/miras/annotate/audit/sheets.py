@@ -24,9 +24,9 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 from PIL import Image
 
-from miras.chat.export import write_whole
 from miras.chat.render import Picture, overlay
 from miras.core.errors import InputError
+from miras.core.files import write_whole
 from miras.core.masks import box_of, resize_mask
 from miras.core.photo import read_photo
 from miras.core.selection import Steps, advance

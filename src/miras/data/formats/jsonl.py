@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from miras.core.errors import InputError
+from miras.core.files import whole
 from miras.core.text import decoded, opened
 from miras.data.io.checks import Faults, OnFault, field, files_in
 from miras.data.record import Record, RegionRecord, TurnRecord
@@ -60,24 +60,15 @@ def write_jsonl(records: Iterable[Record], path: Path | str) -> int:
     Photos are named from the file's folder. Embedded photos become base64. Raises InputError.
     """
     path = Path(path)
-    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
     count = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as staging, staging.open("wb") as file:
         root = path.resolve().parent
-        with staging.open("wb") as file:
-            for record in records:
-                value: dict[str, Any] = {**record, "image": relative(record["image"], root)}
-                if "image_bytes" in record:
-                    value["image_bytes"] = base64.b64encode(record["image_bytes"]).decode("ascii")
-                file.write(_line(value))
-                count += 1
-        staging.replace(path)
-    except OSError as error:
-        raise InputError(f"to write {path}", error.strerror or str(error), "free room or give another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            staging.unlink()
+        for record in records:
+            value: dict[str, Any] = {**record, "image": relative(record["image"], root)}
+            if "image_bytes" in record:
+                value["image_bytes"] = base64.b64encode(record["image_bytes"]).decode("ascii")
+            file.write(_line(value))
+            count += 1
     return count
 
 

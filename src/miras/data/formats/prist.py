@@ -10,15 +10,14 @@ repository.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from miras.core.errors import InputError
+from miras.core.files import staged, whole
 from miras.core.masks import union
 from miras.core.types import Mask, Name, Operator, Region, Turn, Words
 from miras.data.formats import labelme
@@ -86,9 +85,7 @@ def write(
     targets: dict[str, dict[str, Any]] = {}
     names = names or PhotoNames()
     count = 0
-    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path) as staging:
         with staging.open("w", encoding="utf-8", newline="\n") as file:
             for index, record in enumerate(records):
                 with faults.of(f"record {index} ({record['id']!r})"):
@@ -99,13 +96,9 @@ def write(
             file.write("\n]" if count else "[]")
         faults.finish()
         for name, document in targets.items():
-            _write_whole(folder / f"{Path(name).stem}.json", document)
-        staging.replace(path)
-    except OSError as error:
-        raise InputError(f"to write {path}", error.strerror or str(error), "free room or give another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            staging.unlink()
+            with staged(folder / f"{Path(name).stem}.json") as staging_of_mask:
+                text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+                staging_of_mask.write_text(text, encoding="utf-8")
     return count
 
 
@@ -316,14 +309,3 @@ def _collect(record: Record, name: str, targets: dict[str, dict[str, Any]]) -> N
 
 def _indented(item: dict[str, Any]) -> str:
     return json.dumps(item, indent=4, ensure_ascii=False).replace("\n", "\n    ")
-
-
-def _write_whole(path: Path, document: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        staging.write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        staging.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            staging.unlink()

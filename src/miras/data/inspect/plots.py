@@ -7,7 +7,6 @@ beside it. Equal figures give equal bytes with one version of matplotlib. Knows 
 from __future__ import annotations
 
 import base64
-import contextlib
 import html
 import io
 from collections.abc import Mapping
@@ -15,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from miras.core.errors import InputError
+from miras.core.files import write_whole
+from miras.core.palette import ACCENT
 from miras.data.inspect.stats import SMALL, table
 
-BLUE, ORANGE, GREY = "#2f6fb3", "#d9822b", "#5c6670"
+BLUE, ORANGE, GREY = ACCENT, "#d9822b", "#5c6670"
 _DPI = 110
 _MOST_BARS = 12
 _STYLE = """\
@@ -38,17 +39,7 @@ def page(stats: Mapping[str, Any], out: Path | str, title: str = "The dataset in
         raise InputError("a file that ends in .png or .html", out.name)
     picture = _picture(stats, title)
     content = picture if out.suffix.lower() == ".png" else _html(stats, picture, title)
-    staging = out.with_name(f".{out.name}.part")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging.write_bytes(content)
-        staging.replace(out)
-    except OSError as error:
-        raise InputError(f"to write {out}", error.strerror or str(error), "give another place") from error
-    finally:
-        with contextlib.suppress(OSError):
-            staging.unlink()
-    return out
+    return write_whole(out, content, "give another place", f"to write {out}")
 
 
 def _picture(stats: Mapping[str, Any], title: str) -> bytes:

@@ -18,19 +18,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from miras.core.errors import InputError
+from miras.core.files import staged
 from miras.core.masks import box_of, decode_rle
+from miras.core.palette import Colour, colour_of
 from miras.core.photo import read_photo
 from miras.core.types import Box, Mask
 from miras.data.inspect.stats import final_region, target_share
 from miras.data.record import Record, RegionRecord, TurnRecord, regions_of
 
-Colour = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-PALETTE: tuple[Colour, ...] = (
-    (64, 156, 255), (255, 149, 0), (0, 184, 132), (230, 96, 168), (240, 220, 50), (222, 82, 40), (150, 120, 240),
-    (120, 205, 240),
-)  # fmt: skip
-"""Told apart by people with any kind of colour vision."""
 WHITE, INK, GREY, PALE, LINE = (255, 255, 255), (24, 28, 34), (104, 112, 122), (241, 243, 246), (216, 220, 226)
 WIDTH, PHOTO_HEIGHT, GAP, ROWS = 460, 380, 22, 3
 """Pixels of a card's width, of its photo's height at most, and between cards; rows of cards on a page."""
@@ -59,11 +55,10 @@ def contact_sheet(
     try:
         for start in range(0, len(chosen), columns * ROWS):
             cards = [_card(number, record) for number, record in chosen[start : start + columns * ROWS]]
-            out.mkdir(parents=True, exist_ok=True)
             path = out / f"sheet-{len(pages) + 1:02d}.png"
-            staging = path.with_name(f".{path.name}.part")
-            _page(cards, columns).save(staging, format="PNG")
-            pages.append(staging.replace(path))
+            with staged(path) as staging:
+                _page(cards, columns).save(staging, format="PNG")
+            pages.append(path)
     except OSError as error:
         raise InputError(f"to write {out}", error.strerror or str(error), "give another folder") from error
     return pages
@@ -179,7 +174,7 @@ def _tokens(turn: TurnRecord) -> list[_Token]:
         if piece["type"] == "mark":
             tokens.append(_Token(piece["text"].upper(), WHITE, GREY))
         elif piece["type"] == "name":
-            colour = _colour_of(piece["region"])
+            colour = colour_of(piece["region"])
             words = f"{piece['region']} {_shortened(piece['text'])}".split()
             tokens += [_Token(word, INK, colour) for word in words]
         else:
@@ -251,7 +246,7 @@ def _picture(record: Record) -> tuple[Image.Image, list[str]]:
     # The final target last, over the others; large ones first.
     drawn.sort(key=lambda item: (item[0] is final, -int(item[1].sum())))
     for region, mask in drawn:
-        _paint(small, mask, _colour_of(region["id"]), region is final)
+        _paint(small, mask, colour_of(region["id"]), region is final)
     _badges(small, drawn)
     if drawn and drawn[-1][0] is final:
         _inset(small, photo, drawn)
@@ -292,7 +287,7 @@ def _badges(picture: Image.Image, drawn: Sequence[tuple[RegionRecord, Mask]]) ->
             x += 19
         x, y = min(max(x, 11.0), picture.width - 11.0), min(max(y, 11.0), picture.height - 11.0)
         taken.append((x, y))
-        draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=_colour_of(region["id"]), outline=INK)
+        draw.ellipse((x - 9, y - 9, x + 9, y + 9), fill=colour_of(region["id"]), outline=INK)
         draw.text((x, y), str(region["id"]), fill=INK, font=_font(_SMALL), anchor="mm")
 
 
@@ -307,7 +302,7 @@ def _inset(picture: Image.Image, photo: Image.Image, drawn: Sequence[tuple[Regio
     x1, y1, x2, y2 = crop
     detail = photo.crop(crop).resize((side, side))
     stencil = _stencil(mask[y1:y2, x1:x2], detail.size)
-    for width, ink in ((5, WHITE), (3, _colour_of(region["id"]))):
+    for width, ink in ((5, WHITE), (3, colour_of(region["id"]))):
         ring = np.asarray(stencil.filter(ImageFilter.MaxFilter(width))) > np.asarray(stencil)
         detail.paste(ink, mask=Image.fromarray(ring.astype(np.uint8) * 255))
     covered = np.zeros((picture.height, picture.width), np.int64)
@@ -325,10 +320,6 @@ def _square(box: Box, size: tuple[int, int]) -> tuple[int, int, int, int]:
     left = round(min(max((box[0] + box[2] - side) / 2, 0), size[0] - side))
     top = round(min(max((box[1] + box[3] - side) / 2, 0), size[1] - side))
     return left, top, left + side, top + side
-
-
-def _colour_of(region: int) -> Colour:
-    return PALETTE[(region - 1) % len(PALETTE)]
 
 
 @lru_cache(maxsize=8)

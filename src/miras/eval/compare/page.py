@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from miras.core.palette import ACCENT
 from miras.eval.compare.runs import FIGURES, TITLES
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -81,8 +82,8 @@ def forest_svg(result: Mapping[str, Any]) -> str:
         parts += [
             f'<text x="8" y="{y + 4}">{escape(label)}</text>',
             f'<g><title>{escape(label)}: {value:.2f} [{low:.2f}, {high:.2f}]</title>'
-            f'<path d="M{across(low):.1f} {y}H{across(high):.1f}" stroke="#2f6fb3" stroke-width="2"/>'
-            f'<circle cx="{across(value):.1f}" cy="{y}" r="4.5" fill="#2f6fb3"/></g>',
+            f'<path d="M{across(low):.1f} {y}H{across(high):.1f}" stroke="{ACCENT}" stroke-width="2"/>'
+            f'<circle cx="{across(value):.1f}" cy="{y}" r="4.5" fill="{ACCENT}"/></g>',
             f'<text x="792" y="{y + 4}" text-anchor="end">{value:.2f} [{low:.2f}, {high:.2f}]</text>',
         ]  # fmt: skip
     parts += [f'<text x="{across(tick):.1f}" y="{height - 16}" text-anchor="middle">{tick:.3g}</text>'

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from miras.core.errors import InputError, MirasError
+from miras.core.files import write_whole
 from miras.core.llm.answers import Asked, EndpointDown, NoAnswer, ask, digest_of
 from miras.core.llm.journal import Journal, Journaled
 from miras.eval.judge.questions import Judge, Question, compare, prompt_versions, rate
@@ -263,9 +264,5 @@ def _open(out: Path, runs: Sequence[Run]) -> None:
 
 def _write(file: Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """A JSONL file, whole or not at all."""
-    part = file.with_name(f"{file.name}.part")
-    try:
-        part.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        raise InputError(f"to write {file}", error.strerror or str(error), "free room or give another --out") from error
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_whole(file, text.encode("utf-8"), "free room or give another --out", f"to write {file}")

@@ -7,7 +7,6 @@ script, nothing from elsewhere: the page's own policy forbids both. Every word o
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
 from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ from string import Template
 from typing import Any
 
 from miras.core.errors import InputError
+from miras.core.files import write_whole
 from miras.eval.metrics.curves import MOST_HOPS, SIZES, size_of
 from miras.eval.report import gallery, plots
 from miras.eval.report.parts import FIGURES, Line, flat, listing, table, with_interval
@@ -54,16 +54,8 @@ def write(run: Path, *, photos: Path | None = None, seed: int = 0, each: int = 6
     rows = samples.read(run / samples.FILE)
     text = page(rows, _summary(run), photos=photos, seed=seed, each=each)
     out = run / FILE
-    part = out.with_name(f".{FILE}.part")
-    try:
-        part.write_bytes(text.encode("utf-8", "replace"))  # a broken letter (lone surrogate) becomes "?"
-        part.replace(out)
-    except OSError as error:
-        raise InputError(f"to write {out}", error.strerror or str(error), "free room") from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-    return out
+    content = text.encode("utf-8", "replace")  # a broken letter (lone surrogate) becomes "?"
+    return write_whole(out, content, "free room", f"to write {out}")
 
 
 def page(rows: Sequence[Row], told: Line, *, photos: Path | None = None, seed: int = 0, each: int = 6) -> str:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, TypeGuard
 
+from miras.core.palette import ACCENT
+
 WIDTH, HEIGHT = 380, 240
 """Units of a chart; a page may draw it at any width."""
 LEFT, RIGHT, TOP, BOTTOM = 42, 14, 12, 50
@@ -21,7 +23,7 @@ ROW = 34
 """Height of a row of `rows`."""
 BARS = 20
 _LABEL, _LONGEST = 118, 17
-_ACCENT, _SECOND = "var(--accent, #2f6fb3)", "var(--second, #c96f12)"
+_ACCENT, _SECOND = f"var(--accent, {ACCENT})", "var(--second, #c96f12)"
 _FAINT = 'stroke="currentColor" stroke-opacity="0.16"'
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 import miras
 from miras.core.errors import InputError
+from miras.core.files import write_whole
 from miras.core.types import Operator
 from miras.eval.metrics import pixels
 from miras.eval.metrics.calibration import HIT, calibration
@@ -49,13 +50,8 @@ def write(run: Path) -> dict[str, Any]:
 
 def write_json(file: Path, value: Mapping[str, Any]) -> None:
     """An object as a file, whole or not at all. Raises InputError when it cannot be written."""
-    part = file.with_name(f"{file.name}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        raise InputError(f"to write {file}", error.strerror or str(error), "free room or give another --out") from error
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(file, text.encode("utf-8"), "free room or give another --out", f"to write {file}")
 
 
 def summarise(run: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from miras.core.errors import InputError
+from miras.core.files import staged
 from miras.core.masks import decode_rle, encode_rle, mask_of_picture, rle_area
 from miras.core.selection import follow
 from miras.core.types import Mask, Name, Operator, Rle
@@ -287,11 +288,10 @@ def _photo(record: Record, folder: Path) -> str:
 
 def _lines(file: Path, values: Iterable[Mapping[str, Any]]) -> Path:
     """A file of JSON lines, whole or not at all."""
-    part = file.with_name(f"{file.name}.part")
-    with part.open("w", encoding="utf-8") as lines:
+    with staged(file) as part, part.open("w", encoding="utf-8") as lines:
         for value in values:
             try:
                 lines.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
             except (TypeError, ValueError) as error:
                 raise InputError("plain values, numbers among them finite", str(error)) from error
-    return part.replace(file)
+    return file

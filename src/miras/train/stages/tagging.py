@@ -22,6 +22,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from miras.core.files import staged
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto
 from miras.data.dialogues.scene import Scene
@@ -124,9 +125,8 @@ def learn(
     model.learn_tags(names).load_state_dict(fits[0].state_dict())
     if file is not None:
         state = {f"{k}.{name}": value for k, one in enumerate(fits) for name, value in one.state_dict().items()}
-        staging = file.with_suffix(".part")
-        save_file(state, staging, metadata={"names": json.dumps(names)})
-        staging.replace(file)
+        with staged(file) as staging:
+            save_file(state, staging, metadata={"names": json.dumps(names)})
     return fits[1:]
 
 
