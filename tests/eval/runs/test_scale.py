@@ -20,6 +20,12 @@ from tests.data.made import talk
 from tests.eval.runs.test_run import progressive
 
 
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An actor goes to the folder where the run was started: come back from there."""
+    monkeypatch.chdir(".")
+
+
 def test_without_ray_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'miras\[scale\]'"):
