@@ -30,8 +30,9 @@ from miras.core.selection import is_empty
 from miras.core.types import Alternative, Mask, Region, Timings
 from miras.data.language.words import definite
 from miras.model.boxed import boxed
-from miras.model.miras import MaskPrediction, Miras
+from miras.model.miras import Miras
 from miras.model.reading import Page
+from miras.model.segmentation import MaskPrediction
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,29 +33,24 @@ from miras.model.llama import fastest_dtype
 from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
 from miras.model.saved import CONTINUATIONS, WEIGHTS, half, read_config
-from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, TOP_LEFT, MaskDecoder, without_specks
+from miras.model.segmentation import (
+    BOTTOM_RIGHT,
+    INSIDE,
+    OUTSIDE,
+    TOP_LEFT,
+    MaskDecoder,
+    MaskPrediction,
+    without_specks,
+)
 from miras.model.tagging import Tagger, tags
 from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
-from miras.model.visual_parsing import VisualParsing, box_to_view, logits_to_photo, mask_to_view, points_to_view
+from miras.model.visual_parsing import VisualParsing, box_to_view, mask_to_view, points_to_view
 
 LANGUAGE_PREFIX = "instruction.language_model."
 PUBLISHED = ("image_encoder.semantic_tower.", "image_encoder.semantic_head.")
 """Parameters that a model with `semantic_head` takes from ImageNet's weights each time."""
 MEANING = {REF: " same", NOT: " except"}
 """Words that later special tokens begin as."""
-
-
-@dataclass(frozen=True)
-class MaskPrediction:
-    """logits_Mhw: at stride 4 of the detail view, > 0 = inside. iou_M: predicted IoU, 0..1. Both on the CPU."""
-
-    logits_Mhw: Tensor
-    iou_M: Tensor
-    best: int
-
-    def mask(self, size: tuple[int, int], index: int | None = None) -> Mask:
-        """Candidate `index` (default: the best) as (H, W) bool of the photo."""
-        return logits_to_photo(self.logits_Mhw[self.best if index is None else index], size)
 
 
 class Miras(PreTrainedModel):
