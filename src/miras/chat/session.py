@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from miras.chat import export, store
 from miras.chat.busy import Busy, alone
 from miras.chat.context import Context, Run
-from miras.chat.decoding import ReplyRules, check_reply
-from miras.chat.engine import Engine, Evidence, Job
+from miras.chat.generation.decoding import ReplyRules, check_reply
+from miras.chat.generation.engine import Engine, Evidence, Job
 from miras.chat.hedge import spoken
 from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
 from miras.chat.reply import Reply, reply_of

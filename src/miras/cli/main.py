@@ -18,12 +18,12 @@ from miras import __version__
 from miras.cli.annotate import annotate
 from miras.cli.audit import audit_app
 from miras.cli.build import build
-from miras.cli.compare import compare
 from miras.cli.data import data_app
-from miras.cli.evaluate import evaluate
-from miras.cli.judge import judge
+from miras.cli.evaluation.compare import compare
+from miras.cli.evaluation.evaluate import evaluate
+from miras.cli.evaluation.judge import judge
+from miras.cli.evaluation.people import people_app
 from miras.cli.output import BAD_INPUT, HERE, Computing, complain, quiet, say
-from miras.cli.people import people_app
 from miras.core.errors import MirasError
 
 app = cyclopts.App(
@@ -122,7 +122,7 @@ def turns(
 @bench_app.command
 def metrics(*, pairs: int = 10_000, json: Json = False, seed: Seed = 0) -> int:
     """Counts of many mask pairs, ours and a numpy loop on full masks, and whether they are equal."""
-    from miras.cli.bench_metrics import run
+    from miras.cli.evaluation.bench_metrics import run
 
     return run(pairs=pairs, as_json=json, seed=seed)
 

@@ -1,8 +1,8 @@
 """Segmentation Output: prompts and image features become masks with a predicted IoU.
 
 In: prompt embeddings, features of the photo (computed once), optional points, box and dense prompt.
-Out: mask logits at stride 4 of the detail view and predicted IoU, per candidate, which become masks of the photo. Source: the two-way
-decoder of segment-anything (Kirillov et al. 2023), small, with skip connections as in SAM 2.
+Out: mask logits at stride 4 of the detail view and predicted IoU, per candidate; masks of the photo. Source: the
+two-way decoder of segment-anything (Kirillov et al. 2023), small, with skip connections as in SAM 2.
 R regions, P prompts, Q points, M candidates, C width.
 """
 

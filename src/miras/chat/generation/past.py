@@ -19,8 +19,8 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from miras.chat.context import Run
-from miras.chat.decoding import ReplyRules
-from miras.chat.lookahead import Guess, Phrase, guesses
+from miras.chat.generation.decoding import ReplyRules
+from miras.chat.generation.lookahead import Guess, Phrase, guesses
 from miras.core.errors import InputError
 from miras.core.grammar import MASK, OBJ, REF, SEG
 from miras.core.recall import ranks
@@ -53,7 +53,7 @@ class Ahead:
 
 
 class Past:
-    """The cache of one photo's conversation. lookahead: check guessed ids in one pass (`chat.lookahead`).
+    """The cache of one photo's conversation. lookahead: check guessed ids in one pass (`chat.generation.lookahead`).
     forgetful: run everything again for each id (for the benchmark). processed_tokens: run since it was set to 0,
     wrong guesses not counted.
 

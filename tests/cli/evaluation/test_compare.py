@@ -9,7 +9,7 @@ import cyclopts
 import pytest
 
 from miras.cli import main
-from miras.cli.compare import FILES, compare
+from miras.cli.evaluation.compare import FILES, compare
 from tests.eval.compare.test_runs import ONE, TWO, rows_of, write_run
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from miras.chat.decoding import MAX_PHRASE, ReplyRules, TextStream, check_reply, choose
+from miras.chat.generation.decoding import MAX_PHRASE, ReplyRules, TextStream, check_reply, choose
 from miras.core.errors import InputError
 from miras.core.grammar import (
     ADD,

@@ -10,7 +10,7 @@ import cyclopts
 import pytest
 
 from miras.cli import main
-from miras.cli.judge import judge
+from miras.cli.evaluation.judge import judge
 from tests.eval.judged import by_rule, make_run
 from tests.servers import say, serve, status
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miras.chat.lookahead import Continuations, Phrase, guesses
+from miras.chat.generation.lookahead import Continuations, Phrase, guesses
 from miras.chat.session import ChatSession
 from miras.core.grammar import OBJ, SEG
 from miras.model.miras import Miras
-from tests.chat.test_engine import SCRIPT, Says
+from tests.chat.generation.test_engine import SCRIPT, Says
 
 PHRASE = Phrase(opens=49, closes=50)
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from miras.cli import main
-from miras.cli.evaluate import evaluate
+from miras.cli.evaluation.evaluate import evaluate
 from miras.core.masks import encode_rle
 from miras.data.formats.records import write_records
 from miras.eval.systems.predictions_format import write

@@ -1,6 +1,6 @@
 """The token loop over one photo: it writes replies and draws their masks.
 
-In: logits after what was read (`chat.past`), hand prompts. Out: text deltas, regions, masks. Knows the
+In: logits after what was read (`chat.generation.past`), hand prompts. Out: text deltas, regions, masks. Knows the
 model and the grammar; knows nothing of sessions, selections or users. The photo is encoded once.
 V vocabulary plus special tokens, S span tokens, E = layers * D, M tokens of earlier masks.
 """
@@ -19,12 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miras.chat.decoding import ReplyRules, TextStream, choose
-from miras.chat.draft import UNSEEN_TOO, Draft, Sighting
+from miras.chat.generation.decoding import ReplyRules, TextStream, choose
+from miras.chat.generation.draft import UNSEEN_TOO, Draft, Sighting
+from miras.chat.generation.naming import Doubt, is_doubtful, names, shares
+from miras.chat.generation.past import Past, Slot
+from miras.chat.generation.writing import SEEN, written
 from miras.chat.inputs import Gesture
-from miras.chat.naming import Doubt, is_doubtful, names, shares
-from miras.chat.past import Past, Slot
-from miras.chat.writing import SEEN, written
 from miras.core.inscriptions import is_about_writing, plain
 from miras.core.selection import is_empty
 from miras.core.types import Alternative, Mask, Region, Timings

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from miras.chat.decoding import ReplyRules
-from miras.chat.lookahead import Guess
+from miras.chat.generation.decoding import ReplyRules
+from miras.chat.generation.lookahead import Guess
 from miras.core.types import Alternative
 
 DOUBT = 0.8

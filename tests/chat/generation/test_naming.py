@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miras.chat import naming
-from miras.chat.decoding import ReplyRules
+from miras.chat.generation import naming
+from miras.chat.generation.decoding import ReplyRules
+from miras.chat.generation.lookahead import Guess
+from miras.chat.generation.naming import Name, is_doubtful, names, shares
 from miras.chat.inputs import Recompute
-from miras.chat.lookahead import Guess
-from miras.chat.naming import Name, is_doubtful, names, shares
 from miras.chat.session import ChatSession
 from miras.core.grammar import CHATML, OBJ, SEG
 from miras.core.grammar import SPECIAL_TOKENS as SPECIAL
 from miras.model.miras import Miras
-from tests.chat.test_decoding import GRAMMAR, VOCABULARY, rules
+from tests.chat.generation.test_decoding import GRAMMAR, VOCABULARY, rules
 
 A, B, C, CLOSE = ord("a"), ord("b"), ord("c"), GRAMMAR.id(SEG)
 Language = dict[tuple[int, ...], dict[int, float]]
@@ -118,7 +118,7 @@ def test_the_cache_holds_what_was_said(
     monkeypatch.setattr(model.instruction.special_bias, "data", bias)
     never: Recompute = "never"
     looks: list[list[Name]] = []
-    monkeypatch.setattr("miras.chat.engine.names", lambda *given: looks.append(names(*given)) or looks[-1])
+    monkeypatch.setattr("miras.chat.generation.engine.names", lambda *given: looks.append(names(*given)) or looks[-1])
     kept, anew = (ChatSession(model, photo, max_new_tokens=30, recompute=way) for way in (never, recompute))
     plain = ChatSession(model, photo, max_new_tokens=30)
     plain._engine.past.lookahead = False

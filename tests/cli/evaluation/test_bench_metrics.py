@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from miras.cli import bench_metrics
+from miras.cli.evaluation import bench_metrics
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle
 from miras.eval.metrics import packed, reference

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miras.chat.engine import Engine
+from miras.chat.generation.engine import Engine
 from miras.chat.session import ChatSession
 from miras.core.types import Alternative, Operator
 from tests.chat.pointing import CUT, OBJ, SEG, ids, made, say
@@ -41,7 +41,7 @@ def begin(session: ChatSession, monkeypatch: pytest.MonkeyPatch, *pieces: str, o
         return compose(self, logits_V, job)
 
     def with_plan(self, logits_V, job):
-        from miras.chat import engine
+        from miras.chat.generation import engine
 
         class Planned(engine.Draft):
             pass
@@ -56,7 +56,7 @@ def begin(session: ChatSession, monkeypatch: pytest.MonkeyPatch, *pieces: str, o
         finally:
             monkeypatch.setattr(engine, "Draft", engine_draft)
 
-    from miras.chat.draft import Draft as engine_draft
+    from miras.chat.generation.draft import Draft as engine_draft
 
     def weighed(self, job, rules, region_id, phrase, span, doubt):
         seen = region_of(self, job, rules, region_id, phrase, span, doubt)

@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from miras.cli.evaluation.recorded import Asked, Held, Split, hold, write_questions
 from miras.cli.output import HERE, Computing, emit, load, progress, table
-from miras.cli.recorded import Asked, Held, Split, hold, write_questions
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data.io.left_out import LeftOut

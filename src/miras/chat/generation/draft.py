@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from miras.chat.decoding import ReplyRules, TextStream
-from miras.chat.naming import Doubt
+from miras.chat.generation.decoding import ReplyRules, TextStream
+from miras.chat.generation.naming import Doubt
 from miras.core.types import Region
 
 UNSEEN_TOO = ", but I do not see {the}."

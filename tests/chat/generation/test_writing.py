@@ -10,8 +10,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from miras.chat.generation.writing import SEEN, UNSEEN, written
 from miras.chat.session import ChatSession
-from miras.chat.writing import SEEN, UNSEEN, written
 from miras.core.grammar import OBJ, SEG
 from miras.core.inscriptions import Inscription
 from miras.model import presets, reading
