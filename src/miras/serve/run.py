@@ -43,6 +43,7 @@ def bound(settings: Settings) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((settings.host.strip("[]"), settings.port))
+        found.listen(128)
     except OSError as error:
         found.close()
         got = f"{settings.host}:{settings.port} ({error.strerror or error})"
