@@ -153,7 +153,7 @@ class Process:
         source = str(Path(__file__).parents[2] / "src")
         self.process = subprocess.Popen(
             [*command, "--model", str(model), "--data", str(data)], stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": source},
+            env={k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"} | {"PYTHONPATH": source},
         )  # fmt: skip
         assert self.process.stderr is not None
         self.lines: list[str] = []

@@ -379,7 +379,7 @@ def test_a_conversation_of_another_model_can_still_be_read(
     turn = ask(client, talk, TEXTS[0])
     service = client.app.state.service  # type: ignore[attr-defined]
     with service.database.write() as db:
-        db.execute("UPDATE conversations SET head=replace(head, '\"language\": \"tiny\"', '\"language\": \"other\"')")
+        db.execute('UPDATE conversations SET head=replace(head, \'"language": "tiny"\', \'"language": "other"\')')
     service.sessions.drop(talk)
     answer = client.post(f"{API}/conversations/{talk}/ask", json={"text": TEXTS[1]})
     name, problem = events_of(answer.text)[-1]

@@ -85,7 +85,7 @@ def painted(strokes: list[Stroke], size: Size, old: Mask | None) -> Mask:
 def hints(strokes: list[Stroke]) -> list[tuple[float, float, int]]:
     """Points along the scribbles, evenly spaced, each scribble by its length; at least one of each."""
     lengths = [max(float(_steps(stroke).sum()), 1.0) for stroke in strokes]
-    found = []
+    found: list[tuple[float, float, int]] = []
     for stroke, length in zip(strokes, lengths, strict=True):
         count = max(1, min(round(HINTS * length / sum(lengths)), round(length / 4) + 1, HINTS))
         found += [(x, y, stroke.label) for x, y in _along(stroke, count)]

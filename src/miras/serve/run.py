@@ -7,8 +7,10 @@ runs comes to its end, what waits stays open and can be retried.
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 import sys
+import threading
 from types import FrameType
 
 import uvicorn
@@ -17,6 +19,7 @@ from miras.chat.load import Loaded
 from miras.core.errors import InputError
 from miras.serve.app import create
 from miras.serve.settings import Settings
+from miras.serve.worker import Worker
 
 STOP_SECONDS = 30
 
@@ -24,15 +27,13 @@ STOP_SECONDS = 30
 class Server(uvicorn.Server):
     """uvicorn, which empties the queue at once when it is told to stop: streams that wait would hold it up."""
 
-    def __init__(self, config: uvicorn.Config, worker: object) -> None:
+    def __init__(self, config: uvicorn.Config, worker: Worker) -> None:
         super().__init__(config)
         self.worker = worker
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal."""
-        import threading
-
-        threading.Thread(target=self.worker.drain, daemon=True).start()  # type: ignore[attr-defined]
+        threading.Thread(target=self.worker.drain, daemon=True).start()  # the signal may have come within its lock
         super().handle_exit(sig, frame)
 
 
@@ -67,4 +68,6 @@ def serve(loaded: Loaded, settings: Settings, listening: socket.socket) -> None:
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=STOP_SECONDS,
         timeout_keep_alive=30, lifespan="on",
     )  # fmt: skip
+    for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it once more when it has stopped
+        signal.signal(number, lambda *_: None)
     Server(config, app.state.service.worker).run(sockets=[listening])

@@ -196,7 +196,7 @@ class Guard:
         """`receive`, which refuses bodies that are too large or too slow."""
         limits = self.settings.limits
         most = limits.photo_bytes if scope["path"] == "/api/v1/photos" else limits.body_bytes
-        seen, ended, started = 0, False, time.monotonic()
+        seen, ended, latest = 0, False, asyncio.get_running_loop().time() + BODY_SECONDS
         declared = headers.get("content-length", "0")
         too_large = Problem("too-large", f"at most {most} bytes", "more", "make it smaller first")
         if not declared.isdigit() or int(declared) > most:
@@ -207,7 +207,8 @@ class Guard:
             if ended:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.1, started + BODY_SECONDS - time.monotonic()))
+                async with asyncio.timeout_at(latest):  # no task of its own: whether somebody left is asked in passing
+                    message = await receive()
             except TimeoutError:
                 raise Problem("slow", "a body within a minute", "less than that", "send it again") from None
             if message["type"] == "http.request":

@@ -17,6 +17,7 @@ from miras.chat.reply import Reply
 from miras.core.masks import box_of, encode_rle, mask_to_polygons
 from miras.core.selection import signs
 from miras.core.types import Mark, Mask, Name, Operator, Region, Turn, Words
+from miras.serve.database import Row
 
 PREFIX = "/api/v1"
 Json = dict[str, Any]
@@ -130,7 +131,7 @@ def placed_region(region: Json, conversation: str, turn: int) -> Json:
     return {**region, "turn": turn, "mask_url": address}
 
 
-def placed(row: Mapping[str, Any]) -> Json:
+def placed(row: Row) -> Json:
     """The whole turn object of a row."""
     reply, conversation, number = json.loads(row["reply"]), row["conversation"], row["number"]
     where = f"{PREFIX}/conversations/{conversation}/turns/{number}"
@@ -154,7 +155,7 @@ def nothing_selected(height: int, width: int) -> Json:
     return {**view, "mask_url": None, "overlay_url": None}
 
 
-def photo_view(row: Mapping[str, Any]) -> Json:
+def photo_view(row: Row) -> Json:
     """A photo."""
     address = f"{PREFIX}/photos/{row['id']}/image?variant="
     kept = {name: row[name] for name in ("id", "name", "width", "height", "bytes", "sample")}
