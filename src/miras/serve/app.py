@@ -237,7 +237,7 @@ def _operations(router: APIRouter, service: Service, doors: Doors) -> None:
     def limited(_: Annotated[str, Depends(doors.person)]) -> Any:
         """What one person, or one request, may cost."""
         told = {name: value for name, value in vars(limits).items() if name != "logins_per_minute"}
-        return {**told, "retention_days": settings.retention_days, "model": service.loaded.name}
+        return {**told, "retention_days": settings.retention_days, "model": Path(service.loaded.name).name}
 
     @router.get("/health", response_model=schemas.Health, tags=["operations"])
     def health() -> Any:

@@ -126,8 +126,9 @@ def record(conversation: Json, records: Sequence[Mapping[str, Any] | None], phot
         focus = ""
     return {
         "id": conversation["id"], "image_id": view["id"], "image": photo, "height": view["height"],
-        "width": view["width"], "split": "", "source": "miras serve", "hops": 1,
-        "kind": _kind(marks, again, len(turns)), "focus": focus, "turns": turns, "meta": {"photo": view["name"], "created": conversation["created"]},
+        "width": view["width"], "split": "", "source": "miras serve", "kind": _kind(marks, again, len(turns)),
+        "hops": 1, "focus": focus, "turns": turns,
+        "meta": {"photo": view["name"], "created": conversation["created"]},
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from miras.serve.metrics import Metrics
 from miras.serve.problems import Problem
 from miras.serve.records import Records
 from miras.serve.settings import Settings
+from miras.serve.turns import PREFIX
 
 log = logging.getLogger("miras.serve")
 COOKIE, CSRF = "miras_session", "X-CSRF-Token"
@@ -195,7 +196,7 @@ class Guard:
     def _measured(self, headers: Headers, scope: Scope, receive: Receive) -> Receive:
         """`receive`, which refuses bodies that are too large or too slow."""
         limits = self.settings.limits
-        most = limits.photo_bytes if scope["path"] == "/api/v1/photos" else limits.body_bytes
+        most = limits.photo_bytes if scope["path"] == f"{PREFIX}/photos" else limits.body_bytes
         seen, ended, latest = 0, False, asyncio.get_running_loop().time() + BODY_SECONDS
         declared = headers.get("content-length", "0")
         too_large = Problem("too-large", f"at most {most} bytes", "more", "make it smaller first")
@@ -223,6 +224,8 @@ class Guard:
     def _note(self, scope: MutableMapping[str, Any], number: str, status: int, seconds: float) -> None:
         """Count an answer, and write it down without what was said: the route, not the address."""
         route = getattr(scope.get("route"), "path", "-")
+        if scope["path"].startswith(PREFIX) and route.startswith("/") and not route.startswith(PREFIX):
+            route = PREFIX + route  # of a route in a router the path within it
         self.metrics.requests.labels(scope["method"] if route != "-" else "-", route, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
         log.info("%s %s %s %d %.0f ms", number, scope["method"][:10], route, status, 1000 * seconds)
