@@ -219,9 +219,11 @@ class ChatSession:
 
     # Keeping
 
-    def to_json(self) -> str:
-        """The whole session as JSON text; see `chat.store`."""
-        return store.dump(self._events, self.photo, self.path, store.facts(self.model.config), asdict(self.options))
+    def to_json(self, since: int = 0) -> str:
+        """The whole session as JSON text; see `chat.store`. since: events to leave out, for who has those already."""
+        return store.dump(
+            self._events[since:], self.photo, self.path, store.facts(self.model.config), asdict(self.options)
+        )
 
     @classmethod
     def from_json(cls, model: Miras, text: str, photo: Any = None) -> ChatSession:

@@ -129,11 +129,8 @@ class Refine(Body):
         return self
 
 
-# Answers
-
-
 class Answer(BaseModel):
-    """An answer."""
+    """An answer; those of the routes follow."""
 
     model_config = ConfigDict(extra="forbid")
 

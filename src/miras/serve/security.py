@@ -200,7 +200,7 @@ class Guard:
         seen, ended, latest = 0, False, asyncio.get_running_loop().time() + BODY_SECONDS
         declared = headers.get("content-length", "0")
         too_large = Problem("too-large", f"at most {most} bytes", "more", "make it smaller first")
-        if not declared.isdigit() or int(declared) > most:
+        if not (declared.isascii() and declared.isdigit()) or int(declared) > most:
             raise too_large
 
         async def measured() -> Message:

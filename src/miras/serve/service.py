@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from miras.chat.inputs import clean_text
 from miras.chat.load import Loaded
@@ -209,18 +209,16 @@ class Service:
     def _ask(self, job: Job, message: str) -> Iterator[Event]:
         session, encode = self._session(job.owner, job.conversation)
         job.check()
-        number = self.records.count(job.conversation) + 1
-        known = len(session.regions)
+        kept, known = self.records.count(job.conversation), len(session.regions)
         stream = session.stream(message)
         for event in stream:
             if isinstance(event, Reply):
-                done = self._done(session, event, "exchange", encode, job.waited)
-                yield "reply", self._keep(job, session, done, asked=True)
+                yield "reply", self._keep(job, session, event, "exchange", kept, encode, asked=True)
                 return
             job.check()
             if isinstance(event, Region):
                 view = views.region_view(event, event.operator, event.id <= known)
-                yield "region", views.placed_region(view, job.conversation, number)
+                yield "region", views.placed_region(view, job.conversation, kept + 1)
             else:
                 yield "text", {"text": event}
 
@@ -231,10 +229,10 @@ class Service:
             selection = json.loads(last["reply"])["selection"]
             region = next(reversed(selection["added"] or selection["left_out"]), None)
         old = next((one.mask for one in session.regions if one.id == region), None)
-        before = len(session.turns)
+        kept, before = self.records.count(job.conversation), len(session.turns)
         reply = session.refine(**keywords(body, session.size, old), region=body.region)
         kind = "pointing" if len(session.turns) > before else "refinement"
-        yield "reply", self._keep(job, session, self._done(session, reply, kind, encode, job.waited))
+        yield "reply", self._keep(job, session, reply, kind, kept, encode)
 
     def _alternative(self, job: Job, region: int, phrase: str) -> Iterator[Event]:
         row = self.records.last(job.conversation)
@@ -256,11 +254,8 @@ class Service:
         twin = session.fork()
         twin.undo()
         reply = twin.ask(turn["user"], forced=ids)
-        done = self._done(twin, reply, "exchange", encode, job.waited)
-        for one in done.reply["regions"]:
-            if one["id"] == region:
-                one["alternatives"] = _others(old, phrase)
-        yield "reply", self._keep(job, twin, done, replaces=True)
+        known = {region: _others(old, phrase)}
+        yield "reply", self._keep(job, twin, reply, "exchange", row["number"] - 1, encode, replaces=True, others=known)
 
     def _renamed(self, ids: list[int], place: int, phrase: str) -> list[int]:
         """The ids of a reply with other words for the region that it names at a place."""
@@ -283,10 +278,29 @@ class Service:
                 raise
         yield "done", None
 
-    def _done(self, session: ChatSession, reply: Reply, kind: str, encode: float, wait: float) -> Answered:
+    def _keep(
+        self, job: Job, session: ChatSession, reply: Reply, kind: str, kept: int, encode: float, *,
+        replaces: bool = False, asked: bool = False, others: Mapping[int, list[Json]] | None = None,
+    ) -> Json:  # fmt: skip
+        """Put a turn on the disk, then keep its session ready. A session that is ahead of the disk is dropped.
+
+        kept: turns before it. replaces, asked: see `Records.answer`. others: alternatives of regions that are known.
+        """
+        try:
+            done = self._done(session, reply, kind, kept, encode, job.waited)
+            for region in done.reply["regions"]:
+                region["alternatives"] = (others or {}).get(region["id"], region["alternatives"])
+            row = self.records.answer(job.conversation, done, replaces=replaces, asked=asked)
+        except BaseException:
+            self.sessions.drop(job.conversation)
+            raise
+        self._ready(job.conversation, session)
+        return views.placed(row)
+
+    def _done(self, session: ChatSession, reply: Reply, kind: str, kept: int, encode: float, wait: float) -> Answered:
         """A finished turn, as it is kept."""
-        document = json.loads(session.to_json())
-        event = document.pop("events")[-1]
+        document = json.loads(session.to_json(since=kept))
+        (event,) = document.pop("events")
         turn = None if kind == "refinement" else session.turns[-1]
         view = views.reply_view(reply, turn, session.regions, kind, encode=encode, wait=wait)
         for stage in ("prefill", "generate", "segment"):
@@ -296,18 +310,6 @@ class Service:
             log.info("reply %r", reply.text)
         head, event = json.dumps(document, ensure_ascii=False), json.dumps(event, ensure_ascii=False)
         return Answered(head, event, view, None if turn is None else views.record_view(turn))
-
-    def _keep(
-        self, job: Job, session: ChatSession, done: Answered, *, replaces: bool = False, asked: bool = False
-    ) -> Json:
-        """Put a turn on the disk, then keep its session ready. A session that is ahead of the disk is dropped."""
-        try:
-            row = self.records.answer(job.conversation, done, replaces=replaces, asked=asked)
-        except BaseException:
-            self.sessions.drop(job.conversation)
-            raise
-        self._ready(job.conversation, session)
-        return views.placed(row)
 
     def _room(self, conversation: str) -> None:
         most = self.settings.limits.turns
