@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +13,13 @@ import pytest
 import schemathesis
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, Phase, given, settings
+from pydantic import BaseModel
 from schemathesis.checks import not_a_server_error
 from schemathesis.python import asgi
 from schemathesis.specs.openapi import checks
 
 from miras.chat.load import Loaded
+from miras.serve import schemas
 from miras.serve.app import create
 from miras.serve.settings import Limits, Settings
 from tests.serve.conftest import API, conversation
@@ -73,6 +77,23 @@ def fuzz(operation: Any, known: dict[str, str]) -> Counter[int]:
 
     send()
     return seen
+
+
+@pytest.mark.parametrize(
+    ("mark", "model"),
+    [
+        ("signed_in", schemas.Session), ("thumbnail_url", schemas.Photo), ("credit", schemas.Sample),
+        ("key", schemas.Turn), ("photo_bytes", schemas.LimitsAnswer), ("detail", schemas.ProblemBody),
+        ("points", schemas.Refine), ("paint", schemas.Refine), ("parent", schemas.Summary),
+    ],
+)  # fmt: skip
+def test_the_examples_of_the_document_are_true(mark: str, model: type[BaseModel]) -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (ROOT / "docs" / "api.md").read_text(), re.DOTALL)
+    found = [value for value in map(json.loads, blocks) if mark in value]
+    assert found
+    for value in found:
+        if "history" not in value:  # its photo is cut short there
+            model.model_validate(value)
 
 
 def test_the_documents_name_every_route(talk: tuple[Any, str, str]) -> None:
