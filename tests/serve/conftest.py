@@ -138,6 +138,13 @@ def ask(client: TestClient, talk: str, text: str, **headers: str) -> Any:
     return turn
 
 
+def whole(client: TestClient, talk: str) -> Any:
+    """A conversation with its history."""
+    answer = client.get(f"{API}/conversations/{talk}")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
 def said(turn: Any) -> Any:
     """What of a turn does not depend on when and where it was said."""
     rows = [{key: value for key, value in region.items() if key != "mask_url"} for region in turn["regions"]]
