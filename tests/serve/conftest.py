@@ -175,7 +175,7 @@ class Process:
     def end(self, number: int) -> int:
         """Send a signal; returns the exit code."""
         self.process.send_signal(number)
-        _, rest = self.process.communicate(timeout=60)
+        _, rest = self.process.communicate(timeout=300)
         self.lines += rest.splitlines(keepends=True)
         return self.process.returncode
 

@@ -93,7 +93,7 @@ def test_eight_at_once_are_as_each_alone(start: Start, jpeg: bytes, tmp_path: Pa
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(300)
     assert found == expected
     assert len({json.dumps(turns) for turns in found.values()}) == 8
     for n, talk in talks.items():

@@ -72,8 +72,8 @@ def test_who_leaves_while_waiting_is_not_answered(start: Start, jpeg: bytes, rou
     talk = conversation(client, jpeg)
     service.records.begin(talk, text)
     gate, held = threading.Event(), threading.Event()
-    service.worker.when_idle("hold", lambda: (held.set(), gate.wait(30)))
-    assert held.wait(30)
+    service.worker.when_idle("hold", lambda: (held.set(), gate.wait(300)))
+    assert held.wait(300)
 
     async def visit() -> bytes:
         body = json.dumps({"text": text}).encode() if route == "ask" else b""
@@ -97,7 +97,7 @@ def test_who_leaves_while_waiting_is_not_answered(start: Start, jpeg: bytes, rou
             "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")], "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 8000), "root_path": "",
         }  # fmt: skip
-        await asyncio.wait_for(app(scope, receive, send), 30)  # type: ignore[arg-type]
+        await asyncio.wait_for(app(scope, receive, send), 300)  # type: ignore[arg-type]
         return b"".join(sent)
 
     said = asyncio.run(visit())
