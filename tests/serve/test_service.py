@@ -61,8 +61,9 @@ def test_a_stop_leaves_questions_open_and_a_start_finds_them(start: Start, jpeg:
     until(lambda: service.worker.length == 1)
     service.worker.drain()
     thread.join(300)
-    name, problem = events_of(answers[0].text)[-1]
-    assert name == "error" and problem["status"] == 503
+    answer = answers[0]  # told in its stream, or before it when it was not in the queue yet
+    problem = answer.json() if answer.status_code == 503 else dict(events_of(answer.text))["error"]
+    assert problem["status"] == 503 and problem["type"].endswith(":stopping")
     assert client.get(f"{API}/ready").status_code == 503
     gate.set()
     stop(client)
