@@ -11,7 +11,7 @@ import { light, startLight } from "./light";
 import { problem } from "./notices";
 import { stage, startStage, whole, zoom } from "./stage";
 import { changed, close, fork, look, on, open, rename, show, state, undo, wield } from "./store";
-import { start, startDrop } from "./start";
+import { fillStart, start, startDrop } from "./start";
 import { TOOLS, toolbars } from "./toolbar";
 import { startTools } from "./tools";
 import "./style/base.css";
@@ -74,11 +74,13 @@ function header(): HTMLElement {
     exporting.disabled = (state.conversation?.history.length ?? 0) === 0;
     document.title = state.conversation ? `${state.conversation.title} · miras` : "miras";
   });
-  const out = state.session.auth === "token" && h("button", { type: "button", class: "act", onclick: () => void api.logout().then(() => location.reload()).catch(problem) }, "Sign out");
   return h("header", { class: "top" }, tool("menu", "Conversations", library),
     h("a", { class: "brand", href: "#", title: "A new photo" }, h("img", { src: "./favicon.svg", alt: "", width: 24, height: 24 }), "miras"),
-    title, h("span", { class: "space" }), acts, out, tool("help", "Keys and help (?)", help), tool("moon", "Light or dark", turn));
+    title, h("span", { class: "space" }), acts, tool("help", "Keys and help (?)", help), tool("moon", "Light or dark", turn));
 }
+
+const signOut = (): HTMLElement =>
+  h("button", { type: "button", class: "act", onclick: () => void api.logout().then(() => location.reload()).catch(problem) }, "Sign out");
 
 // Views
 
@@ -100,6 +102,7 @@ async function route(): Promise<void> {
     close();
     wield({ tool: "pick" });
     view(name === "batch" ? batchPage() : start());
+    if (name !== "batch") void fillStart();
     changed("conversation", "busy");
   }
 }
@@ -150,12 +153,15 @@ function key(event: KeyboardEvent): void {
 
 async function main(): Promise<void> {
   theme();
+  const top = header();
+  app.append(top);
+  if (location.hash.length < 2) view(start());
   try {
     state.session = await api.session();
     if (!state.session.signed_in) return signIn();
-    [state.limits, state.samples] = await Promise.all([api.limits(), api.samples()]);
+    state.limits = await api.limits();
   } catch (error) { problem(error); }
-  app.append(header());
+  if (state.session.auth === "token") top.append(signOut());
   startStage();
   startTools();
   startLight(refer);

@@ -39,13 +39,6 @@ function shoot(): void {
 }
 
 export function start(): HTMLElement {
-  const recent = h("div", { class: "recent" });
-  api.list(null).then(({ items }) => {
-    if (items.length > 0) recent.append(h("h2", {}, "Go on"), rows(items.slice(0, 4)));
-  }).catch(problem);
-  const samples = state.samples.map((sample) => h("button", {
-    type: "button", class: "sample", title: `${sample.what} (${sample.credit})`, onclick: () => void begin(api.sample(sample.name)),
-  }, h("img", { src: sample.image_url, alt: "", width: sample.width, height: sample.height, loading: "lazy" }), h("span", {}, sample.what)));
   return h("main", { class: "start" },
     h("h1", {}, "Talk a mask out of a photo"),
     h("p", { class: "lead" }, "Say what you see. Every answer is a sentence and an exact mask."),
@@ -55,10 +48,26 @@ export function start(): HTMLElement {
         h("button", { type: "button", onclick: shoot }, icon("camera"), "Camera"),
         h("button", { type: "button", onclick: () => batch([]) }, icon("stack"), "Many photos")),
       input, snap),
-    samples.length > 0 && h("section", { "aria-label": "Samples" }, h("h2", {}, "Or try one of these"), h("div", { class: "samples" }, ...samples)),
-    recent,
-    h("p", { class: "small-print" }, keeps()));
+    h("section", { "aria-label": "Samples" }, h("h2", {}, "Or try one of these"), samples), recent, print);
 }
+
+const samples = h("div", { class: "samples" });
+const recent = h("div", { class: "recent" });
+const print = h("p", { class: "small-print" });
+
+/** Samples and the last conversations, once the server has told them: the page stands before. */
+export async function fillStart(): Promise<void> {
+  print.textContent = keeps();
+  try {
+    const [known, { items }] = await Promise.all([samples.childElementCount > 0 ? [] : api.samples(), api.list(null)]);
+    samples.append(...known.map((sample) => h("button", {
+      type: "button", class: "sample", title: `${sample.what} (${sample.credit})`, onclick: () => void begin(api.sample(sample.name)),
+    }, h("img", { src: sample.image_url, alt: "", width: sample.width, height: sample.height }), h("span", {}, capital(sample.what)))));
+    recent.replaceChildren(...(items.length > 0 ? [h("h2", {}, "Go on"), rows(items.slice(0, 4))] : []));
+  } catch (error) { problem(error); }
+}
+
+const capital = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
 
 function keeps(): string {
   const days = state.limits?.retention_days;

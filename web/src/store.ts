@@ -3,7 +3,7 @@ import { Refused, api, ask } from "./api";
 import { announce } from "./dom";
 import { signs } from "./expression";
 import { notice, problem } from "./notices";
-import type { Conversation, Limits, Photo, Piece, Refine, Region, Sample, Selection, Session, Summary, Turn } from "./types";
+import type { Conversation, Limits, Photo, Piece, Refine, Region, Selection, Session, Summary, Turn } from "./types";
 
 export type Mode = "mask" | "compare" | "cutout" | "photo";
 export type Topic = "conversation" | "pending" | "view" | "tool" | "busy";
@@ -12,7 +12,6 @@ export interface Pending { text: string; pieces: Piece[]; regions: Region[]; pos
 export const state = {
   session: { auth: "none", signed_in: true, csrf: null } as Session,
   limits: null as Limits | null,
-  samples: [] as Sample[],
   conversation: null as Conversation | null,
   /** The turn that is looked at; null = now. */
   at: null as number | null,

@@ -66,7 +66,7 @@ const zooms = (): HTMLElement => h("div", { class: "bar zooms", role: "group", "
 
 export function toolbars(): Element[] {
   return [
-    h("div", { class: "bars top" }, looks()),
-    h("div", { class: "bars bottom" }, settings(), h("div", { class: "row" }, picker(), zooms())),
+    h("div", { class: "bars upper" }, looks()),
+    h("div", { class: "bars lower" }, settings(), h("div", { class: "row" }, picker(), zooms())),
   ];
 }

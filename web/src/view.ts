@@ -7,11 +7,14 @@ export interface Spot { x: number; y: number }
 /** The largest zoom, in screen pixels a photo pixel. */
 export const CLOSEST = 32;
 
-/** The whole photo in the middle of the stage, with a margin. Small photos are enlarged threefold at most. */
-export function fit(photo: Size, stage: Size, margin = 16): View {
-  const room = { width: Math.max(1, stage.width - 2 * margin), height: Math.max(1, stage.height - 2 * margin) };
+export interface Margins { side: number; top: number; bottom: number }
+
+/** The whole photo in the middle of what the margins leave. Small photos are enlarged threefold at most. */
+export function fit(photo: Size, stage: Size, margins: Margins = { side: 16, top: 16, bottom: 16 }): View {
+  const { side, top, bottom } = margins;
+  const room = { width: Math.max(1, stage.width - 2 * side), height: Math.max(1, stage.height - top - bottom) };
   const scale = Math.min(room.width / photo.width, room.height / photo.height, 3);
-  return { scale, x: (stage.width - photo.width * scale) / 2, y: (stage.height - photo.height * scale) / 2 };
+  return { scale, x: (stage.width - photo.width * scale) / 2, y: top + (room.height - photo.height * scale) / 2 };
 }
 
 export function toPhoto(view: View, spot: Spot): Spot {
