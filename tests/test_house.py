@@ -21,6 +21,8 @@ SEVERAL = {
     "data/test_damaged.py": ("data/formats.py",),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluate.py"),
+    "serve/test_page.py": ("serve/app.py", "serve/static/index.html"),
+    "serve/test_page_files.py": ("serve/static/sources.sha256",),
     "train/test_distributed.py": ("train/sharding.py", "train/trainer.py"),
     "train/test_pointing.py": ("train/dialogue_batch.py", "train/stage2.py"),
     "train/test_stages.py": ("train/stage1.py", "train/stage2.py", "train/dialogue_batch.py"),

@@ -37,6 +37,7 @@ async function call(path: string, init: RequestInit = {}): Promise<Response> {
       cure: "see whether `miras serve` runs, then try again",
     });
   }
+  if (answer.status === 401 && !path.startsWith("login")) location.reload(); // signed out elsewhere: the page asks for the token
   if (!answer.ok) throw await refused(answer);
   return answer;
 }

@@ -15,6 +15,7 @@ const strip = h("ul", { class: "cards", "aria-label": "Results" });
 const text = h("input", { class: "batch-text", placeholder: "The same words for each photo: Where is the cup?", "aria-label": "Words for each photo" });
 const go = h("button", { type: "submit", class: "main" }, "Run");
 const files = h("input", { type: "file", accept: "image/*", multiple: true, class: "hidden-text", tabindex: -1, "aria-label": "Photo files" });
+const folder = h("input", { type: "file", webkitdirectory: true, multiple: true, class: "hidden-text", tabindex: -1, "aria-label": "Folder of photos" });
 const count = h("p", { class: "note" });
 const saveAll = h("button", { type: "button", onclick: () => void masks() }, icon("export"), "Save all masks");
 
@@ -24,7 +25,7 @@ function fill(card: Card, picture: Element | null, words: string, facts: string,
 }
 
 export function batch(list: File[]): void {
-  const photos = list.filter((file) => file.type === "" || file.type.startsWith("image/"));
+  const photos = list.filter((file) => file.type.startsWith("image/") || (file.type === "" && /\.(heic|heif|avif|jp2|tiff?)$/i.test(file.name)));
   if (photos.length < list.length) notice(`${list.length - photos.length} files are no photos; they are left out.`);
   for (const file of photos.slice(0, Math.max(0, MOST - cards.length))) {
     const card: Card = { file, element: h("li", { class: "card" }), talk: null, turn: null };
@@ -94,8 +95,9 @@ export function batchPage(): HTMLElement {
   return h("main", { class: "batch" }, h("h1", {}, "Many photos, the same words"),
     h("p", { class: "lead" }, "Run again with other words to go on: each photo keeps its own conversation."),
     h("form", { class: "batch-form", onsubmit: (event: Event) => { event.preventDefault(); void run(); } }, text, go),
-    h("p", { class: "actions" }, h("button", { type: "button", onclick: () => files.click() }, icon("plus"), "Add photos"), saveAll,
-      h("button", { type: "button", onclick: clear }, "Clear"), files, count), strip);
+    h("p", { class: "actions" }, h("button", { type: "button", onclick: () => files.click() }, icon("plus"), "Add photos"), h("button", { type: "button", onclick: () => folder.click() }, icon("stack"), "Add a folder"), saveAll,
+      h("button", { type: "button", onclick: clear }, "Clear"), files, folder, count), strip);
 }
 
-files.addEventListener("change", () => { batch([...(files.files ?? [])]); files.value = ""; });
+for (const input of [files, folder])
+  input.addEventListener("change", () => { batch([...(input.files ?? [])]); input.value = ""; });

@@ -16,7 +16,7 @@ const ANY = ["What is in this photo?", "Select the person.", "Everything but the
 
 const log = h("ol", { class: "log", "aria-label": "Conversation", tabindex: 0 });
 const selection = h("div", { class: "selection", role: "group", "aria-label": "Selection" });
-const message = h("textarea", { id: "message", rows: 1, placeholder: "Say what to find, add or take away", "aria-label": "Message", maxlength: 4000 });
+const message = h("textarea", { id: "message", rows: 1, placeholder: "Say what to find, add or take away", "aria-label": "Message" });
 const send = h("button", { type: "submit", class: "send", title: "Send (Enter)", "aria-label": "Send" });
 const back = h("div", { class: "earlier" });
 

@@ -7,14 +7,14 @@ import { state } from "./store";
 
 const FORMATS: [format: string, title: string, what: string][] = [
   ["mask", "Mask", "PNG, white is selected"],
-  ["overlay", "Overlay", "PNG, the photo with its regions"],
+  ["overlay", "Overlay", "PNG, regions drawn on it"],
   ["cutout", "Cut-out", "PNG, transparent around it"],
   ["svg", "Outline", "SVG paths"],
   ["coco", "COCO", "JSON of instances"],
   ["labelme", "LabelMe", "JSON of polygons"],
   ["rle", "Run lengths", "JSON with labels"],
-  ["prist", "PRIST record", "ZIP, the conversation as data"],
-  ["session", "Session", "JSON, to go on in Python"],
+  ["prist", "PRIST record", "ZIP, as training data"],
+  ["session", "Session", "JSON, for Python"],
 ];
 
 /** Gives a blob to the person as a file. */
@@ -67,9 +67,9 @@ export function exportMenu(): HTMLElement {
   const item = (title: string, what: string, click: () => void, picture: string): HTMLElement =>
     h("button", { type: "button", class: "item", onclick: () => { menu.hidePopover(); click(); } }, icon(picture), h("span", {}, h("b", {}, title), h("small", {}, what)));
   menu.append(
-    item("Copy the mask", "black and white, to the clipboard", () => void copy(maskPicture, "The mask"), "copy"),
-    item("Copy the cut-out", "to the clipboard", () => void copy(async () => (await api.file(api.exportPath(state.conversation!.id, "cutout", false))).blob, "The cut-out"), "copy"),
-    h("hr"), h("label", { class: "check" }, each, "Every region by itself, not only what is selected"),
+    item("Copy the mask", "black and white", () => void copy(maskPicture, "The mask"), "copy"),
+    item("Copy the cut-out", "transparent around it", () => void copy(async () => (await api.file(api.exportPath(state.conversation!.id, "cutout", false))).blob, "The cut-out"), "copy"),
+    h("hr"), h("label", { class: "check" }, each, "Every region by itself"),
     ...FORMATS.map(([format, title, what]) => item(title, what, () => void download(format, each.checked), "export")));
   return menu;
 }

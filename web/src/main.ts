@@ -89,7 +89,6 @@ const workspace = h("main", { class: "workspace" },
 
 async function route(): Promise<void> {
   const name = location.hash.slice(1);
-  if (name === "message") return;
   light(null);
   if (/^[\w-]+$/.test(name) && name !== "batch") {
     if (state.conversation?.id !== name && !(await open(name))) { location.hash = ""; return; }
@@ -168,6 +167,7 @@ async function main(): Promise<void> {
   startDrop();
   addEventListener("hashchange", () => void route());
   addEventListener("keydown", key);
+  document.querySelector(".skip")?.addEventListener("click", (event) => { event.preventDefault(); document.getElementById("message")?.focus(); });
   await route();
 }
 

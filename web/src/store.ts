@@ -144,7 +144,7 @@ export async function say(text: string | null): Promise<boolean> {
   state.pending = pending;
   state.at = null;
   state.failed = null;
-  changed("pending", "view", "busy");
+  changed("pending", "conversation", "view", "busy");
   let begun = false;
   const here = (): boolean => state.conversation?.id === talk.id;
   try {
@@ -153,11 +153,11 @@ export async function say(text: string | null): Promise<boolean> {
       text: (words) => { begun = true; pending.pieces.push({ text: words, region: null }); changed("pending"); },
       region: (region) => { begun = true; settle(pending, region); changed("pending", "view"); },
     }, pending.stop.signal);
-    state.pending = null;
+    if (state.pending === pending) state.pending = null;
     if (here()) took(talk, turn);
     return true;
   } catch (error) {
-    state.pending = null;
+    if (state.pending === pending) state.pending = null;
     const aborted = error instanceof DOMException && error.name === "AbortError";
     if (!here()) return true;
     if (!begun && !aborted) {
@@ -170,7 +170,6 @@ export async function say(text: string | null): Promise<boolean> {
     announce(aborted ? "Stopped. The question is kept." : "No answer. The question is kept.");
     return true;
   } finally {
-    state.pending = null;
     changed("pending", "conversation", "view", "busy");
   }
 }
