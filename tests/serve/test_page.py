@@ -40,6 +40,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STATIC = ROOT / "src" / "miras" / "serve" / "static"
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / "docs" / "screenshots"
+ARGUMENTS = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 MOST_PAGE, MOST_PICTURE, FIRST_PAINT = 300_000, 150_000, 1000.0
 REPLIES: dict[str, Sequence[str]] = {
     "Where is the cup?": ("Here is the ", "[OBJ]", " cup", "[SEG]", "."),
@@ -167,7 +168,7 @@ class Page:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield running
         running.close()
 
@@ -210,7 +211,7 @@ def test_a_conversation_from_upload_to_reload(visit: Visit, photo_path: Path, tm
     assert here.formula() == "1 + 2"
     assert page.locator(".tags .tag").count() == 2
     here.say("Without the handle.")
-    assert (here.turns(), here.formula()) == (3, "( 1 + 2 ) − 3")
+    assert (here.turns(), here.formula()) == (3, "( 1 + 2 ) \N{MINUS SIGN} 3")
     assert page.locator(".log .answer").all_inner_texts() == [
         "Here is the cup.", "Added the spoon.", "Took away the handle.",
     ]  # fmt: skip
@@ -228,7 +229,7 @@ def test_a_conversation_from_upload_to_reload(visit: Visit, photo_path: Path, tm
     page.locator(".step").first.click()  # what was selected then
     assert here.formula() == "1"
     page.get_by_text("Back to now").click()
-    assert here.formula() == "( 1 + 2 ) − 3"
+    assert here.formula() == "( 1 + 2 ) \N{MINUS SIGN} 3"
 
     page.locator(".act", has_text="Undo").click()
     here.settle()
@@ -404,8 +405,13 @@ def test_a_question_that_was_cut_off_can_be_asked_again(visit: Visit, site: Site
     page.locator(".turn.open").wait_for()
     assert "cut off" in page.locator(".turn.open").inner_text()
     page.unroute("**/ask")
-    page.route("**/retry", lambda route: route.continue_(url=route.request.url.replace("/retry", "/ask"), headers={
-        **route.request.headers, "content-type": "application/json"}, post_data='{"text": "Also the spoon."}'))  # fmt: skip
+
+    def ask_anew(route: Any) -> None:  # the server never saw the question that was cut off
+        headers = {**route.request.headers, "content-type": "application/json"}
+        address = route.request.url.replace("/retry", "/ask")
+        route.continue_(url=address, headers=headers, post_data='{"text": "Also the spoon."}')
+
+    page.route("**/retry", ask_anew)
     page.get_by_role("button", name="Ask again").click()
     page.locator(".turn[data-turn='2']").wait_for()
     assert here.formula() == "1 + 2"
@@ -496,6 +502,48 @@ def test_zoom_and_pan(visit: Visit) -> None:
     assert here.spot(300, 200) == pytest.approx((x, y), abs=0.5)
 
 
+def test_two_fingers_zoom(visit: Visit) -> None:
+    here = visit(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
+    here.sample()
+    width = here.spot(101, 100)[0] - here.spot(100, 100)[0]
+    hand = here.context.new_cdp_session(here.page)
+    fingers = [[{"x": 195 - gap, "y": 150}, {"x": 195 + gap, "y": 150}] for gap in (30, 45, 60)]
+    hand.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": fingers[0]})
+    for points in fingers[1:]:
+        hand.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": points})
+    hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    here.page.wait_for_timeout(200)
+    assert here.spot(101, 100)[0] - here.spot(100, 100)[0] == pytest.approx(2 * width, rel=0.1)
+
+
+@pytest.mark.parametrize("way", ["paste", "drop"])
+def test_a_photo_comes_by_paste_and_drop(visit: Visit, photo_path: Path, way: str) -> None:
+    here = visit()
+    here.page.locator(".sample").first.wait_for()
+    here.page.evaluate(
+        """([way, bytes]) => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([new Uint8Array(bytes)], "cup.jpg", { type: "image/jpeg" }));
+            const event = way === "paste"
+                ? new ClipboardEvent("paste", { clipboardData: carried, bubbles: true, cancelable: true })
+                : new DragEvent("drop", { dataTransfer: carried, bubbles: true, cancelable: true });
+            document.body.dispatchEvent(event);
+        }""",
+        [way, list(photo_path.read_bytes())],
+    )
+    here.page.locator(".welcome").wait_for()
+    assert here.talk()["photo"]["name"] == "cup.jpg"
+
+
+def test_a_photo_comes_from_the_camera(visit: Visit) -> None:
+    here = visit()
+    here.page.get_by_role("button", name="Camera", exact=True).click()
+    here.page.wait_for_timeout(500)
+    here.page.get_by_text("Take the photo").click()
+    here.page.locator(".welcome").wait_for()
+    assert here.talk()["photo"]["name"] == "camera.jpg"
+
+
 def test_many_photos_get_the_same_words(visit: Visit, photo_path: Path) -> None:
     here = visit()
     page = here.page
@@ -584,6 +632,7 @@ def test_screenshots(browser: Any, tmp_path: Path) -> None:
         here.sample("Eileen")
         for text in ("Where is the person?", "Without her hair.", "Also the helmet."):
             here.say(text)
+        here.page.mouse.move(900, 20)
         here.page.wait_for_timeout(400)
         picture(here.page, "conversation")
         here.page.locator(".stage").focus()

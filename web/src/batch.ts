@@ -14,8 +14,8 @@ let stop: AbortController | null = null;
 const strip = h("ul", { class: "cards", "aria-label": "Results" });
 const text = h("input", { class: "batch-text", placeholder: "The same words for each photo: Where is the cup?", "aria-label": "Words for each photo" });
 const go = h("button", { type: "submit", class: "main" }, "Run");
-const files = h("input", { type: "file", accept: "image/*", multiple: true, class: "hidden-text", tabindex: -1, "aria-label": "Photo files" });
-const folder = h("input", { type: "file", webkitdirectory: true, multiple: true, class: "hidden-text", tabindex: -1, "aria-label": "Folder of photos" });
+const files = h("input", { type: "file", accept: "image/*", multiple: true, hidden: true, "aria-label": "Photo files" });
+const folder = h("input", { type: "file", webkitdirectory: true, multiple: true, hidden: true, "aria-label": "Folder of photos" });
 const count = h("p", { class: "note" });
 const saveAll = h("button", { type: "button", onclick: () => void masks() }, icon("export"), "Save all masks");
 

@@ -117,6 +117,8 @@ function draw(): void {
   light();
 }
 
+let looked: number | null = null;
+
 function mark(): void {
   for (const item of log.children) item.classList.toggle("looked", state.at !== null && item.getAttribute("data-turn") === String(state.at));
   const { at } = state;
@@ -125,7 +127,9 @@ function mark(): void {
     back.replaceChildren(h("span", {}, `Turn ${at} of ${state.conversation?.history.length ?? at}`),
       h("button", { type: "button", class: "small main", onclick: () => look(null) }, "Back to now"),
       h("button", { type: "button", class: "small", onclick: () => void fork(at) }, icon("fork"), "Fork from here"));
-  }
+    log.querySelector(".looked")?.scrollIntoView({ block: "nearest" });
+  } else if (looked !== null) log.scrollTop = log.scrollHeight;
+  looked = at;
 }
 
 // The selection as an expression

@@ -10,10 +10,17 @@ export function explained(error: Refused): HTMLElement {
   const box = h("div", { class: "problem" });
   if (expected && got) {
     box.append(h("p", {}, h("b", {}, "Expected "), expected, "."), h("p", {}, h("b", {}, "Got "), got, "."));
-  } else box.append(h("p", {}, detail || title));
-  if (cure) box.append(h("p", { class: "cure" }, cure.charAt(0).toUpperCase() + cure.slice(1), "."));
+  } else box.append(h("p", {}, sentence(detail || title)));
+  if (cure) box.append(h("p", { class: "cure" }, sentence(cure)));
   if (error.wait !== null) box.append(h("p", { class: "cure" }, `Try again in ${error.wait} s.`));
   return box;
+}
+
+const sentence = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+
+/** Takes away what was wrong before: something new is tried. */
+export function clearProblems(): void {
+  for (const card of area().querySelectorAll(".bad")) card.remove();
 }
 
 function put(content: Element, kind: string, seconds: number): void {

@@ -102,13 +102,14 @@ function halve(): void {
 
 /** Names on the photo: one for each region of the selection, those that would lie on one another moved down. */
 function label(): void {
+  const highest = Math.max(4, heightOf(".bars.upper") - 6);
   const taken: { left: number; right: number; top: number }[] = [];
   for (const tag of tags.children as Iterable<HTMLElement>) {
     const spot = toScreen(view, { x: Number(tag.dataset.x), y: Number(tag.dataset.y) });
     const { width, height } = room();
     const [wide, high] = [tag.offsetWidth, tag.offsetHeight];
     const left = Math.round(Math.min(Math.max(4, spot.x), Math.max(4, width - wide - 4)));
-    let top = Math.round(Math.min(Math.max(4, spot.y - high - 4), height - high - 4));
+    let top = Math.round(Math.min(Math.max(highest, spot.y - high - 4), height - high - 4));
     for (let tries = 0; tries < 8; tries++) {
       const other = taken.find((one) => left < one.right && left + wide > one.left && Math.abs(one.top - top) < high + 2);
       if (!other) break;

@@ -27,8 +27,8 @@ export async function useFiles(files: Iterable<File>): Promise<void> {
   else if (list.length > 1) batch(list);
 }
 
-const input = h("input", { type: "file", accept: "image/*", class: "hidden-text", tabindex: -1, "aria-label": "Photo file", id: "photo-file" });
-const snap = h("input", { type: "file", accept: "image/*", capture: "environment", class: "hidden-text", tabindex: -1, "aria-label": "Camera photo" });
+const input = h("input", { type: "file", accept: "image/*", hidden: true, "aria-label": "Photo file", id: "photo-file" });
+const snap = h("input", { type: "file", accept: "image/*", capture: "environment", hidden: true, "aria-label": "Camera photo" });
 for (const one of [input, snap]) one.addEventListener("change", () => { void useFiles(one.files ?? []); one.value = ""; });
 
 export const choose = (): void => input.click();

@@ -2,7 +2,7 @@
 import { Refused, api, ask } from "./api";
 import { announce } from "./dom";
 import { signs } from "./expression";
-import { notice, problem } from "./notices";
+import { clearProblems, notice, problem } from "./notices";
 import type { Conversation, Limits, Photo, Piece, Refine, Region, Selection, Session, Summary, Turn } from "./types";
 
 export type Mode = "mask" | "compare" | "cutout" | "photo";
@@ -84,6 +84,7 @@ async function change<A>(work: () => Promise<A>): Promise<A | undefined> {
     return undefined;
   }
   state.busy = true;
+  clearProblems();
   changed("busy");
   try {
     return await work();
@@ -142,6 +143,7 @@ export async function say(text: string | null): Promise<boolean> {
     text: text ?? talk.open?.text ?? "", pieces: [], regions: [], position: 0, since: performance.now(), stop: new AbortController(),
   };
   state.pending = pending;
+  clearProblems();
   state.at = null;
   state.failed = null;
   changed("pending", "conversation", "view", "busy");

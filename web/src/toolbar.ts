@@ -1,13 +1,13 @@
 // The bars on the stage: tools with their settings, and how the photo is shown.
 import { h, tool as button, icon } from "./dom";
 import { whole, zoom } from "./stage";
-import { type Mode, on, regionNamed, show, state, wield } from "./store";
+import { type Mode, on, show, state, wield } from "./store";
 
 export const TOOLS: [name: string, icon: string, title: string, key: string, hint: string][] = [
   ["pick", "hand", "Pick", "v", "Click a region to speak of it. Drag to move the photo."],
-  ["points", "point", "Points", "p", "Click what belongs to it; with Alt or Shift, what does not."],
+  ["points", "point", "Points", "p", "Click what belongs to it. With Alt: what does not."],
   ["box", "box", "Box", "b", "Drag a box around it."],
-  ["scribble", "scribble", "Scribble", "s", "Scribble over it: a hint for the model. With Alt or Shift: not this."],
+  ["scribble", "scribble", "Scribble", "s", "Scribble over it, as a hint. With Alt: not this."],
   ["brush", "brush", "Brush", "d", "Paint pixels into the region."],
   ["eraser", "eraser", "Eraser", "e", "Wipe pixels out of the region."],
 ];
@@ -39,7 +39,7 @@ function settings(): HTMLElement {
     no.setAttribute("aria-pressed", String(state.sign === 0));
     const talk = state.conversation;
     const last = talk?.selection.added.at(-1);
-    const auto = last === undefined ? "a new region" : `the last: ${regionNamed(last)?.phrase ?? last}`;
+    const auto = last === undefined ? "a new region" : `the last: ${talk?.regions.find((region) => region.id === last)?.phrase ?? last}`;
     target.replaceChildren(h("option", { value: "" }, auto),
       ...(talk?.regions ?? []).map((region) => h("option", { value: region.id }, `${region.id} ${region.phrase}`)));
     target.value = String(state.target ?? "");
@@ -66,7 +66,7 @@ const zooms = (): HTMLElement => h("div", { class: "bar zooms", role: "group", "
 
 export function toolbars(): Element[] {
   return [
-    h("div", { class: "bars upper" }, looks()),
-    h("div", { class: "bars lower" }, settings(), h("div", { class: "row" }, picker(), zooms())),
+    h("div", { class: "bars upper" }, settings(), looks()),
+    h("div", { class: "bars lower" }, h("div", { class: "row" }, picker(), zooms())),
   ];
 }
