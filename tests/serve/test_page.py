@@ -577,6 +577,14 @@ def test_accessible(visit: Visit, scheme: str, width: int) -> None:
     page.keyboard.press("Escape")
     page.get_by_label("Keys and help (?)").click()
     assert here.axe() == []
+    page.keyboard.press("Escape")
+    page.get_by_label("Conversations", exact=True).first.click()
+    page.locator(".drawer .row").first.wait_for()
+    assert here.axe() == []
+    page.keyboard.press("Escape")
+    page.goto(f"{here.address}/#batch")
+    page.locator("main.batch").wait_for()
+    assert here.axe() == []
 
 
 def test_a_token_is_asked_for(visit: Visit, model: Miras, tmp_path: Path) -> None:
@@ -629,23 +637,26 @@ def test_screenshots(browser: Any, tmp_path: Path) -> None:
         here.page.set_default_timeout(180_000)
         here.page.locator(".sample").first.wait_for()
         picture(here.page, "start")
-        here.sample("Eileen")
-        for text in ("Where is the person?", "Without her hair.", "Also the helmet."):
+        here.sample("Falcon")
+        for text in ("Where is the rocket?", "Also the tower.", "Without the sky."):
             here.say(text)
         here.page.mouse.move(900, 20)
         here.page.wait_for_timeout(400)
         picture(here.page, "conversation")
+        here.page.emulate_media(color_scheme="dark")
         here.page.locator(".stage").focus()
         here.page.keyboard.press("p")
-        here.page.mouse.click(*here.spot(256, 200))
+        here.page.select_option("[aria-label='Region to change']", "1")
+        here.page.mouse.click(*here.spot(302, 170))
         here.page.wait_for_timeout(300)
         here.settle()
-        here.page.emulate_media(color_scheme="dark")
         here.page.wait_for_timeout(400)
-        picture(here.page, "points-dark")
+        picture(here.page, "points")
         here.page.keyboard.press("v")
-        here.page.keyboard.press("3")
+        here.page.goto(f"{site.address}/#")
         here.page.set_viewport_size({"width": 390, "height": 844})
+        here.sample("Eileen")
+        here.say("Select her face.")
         here.page.wait_for_timeout(400)
         picture(here.page, "phone")
         assert here.faults == [] and here.outside == []

@@ -57,7 +57,7 @@ function entry(turn: Turn, last: boolean): HTMLElement {
     h("p", { class: "facts" }, ...(turn.kind === "refinement" ? [] : names(turn)),
       h("span", { class: "fact time", title: wait >= 0.05 ? `${took(wait)} of waiting before` : "Time of this turn" }, took(total)),
       turn.unsure && h("span", { class: "fact warn" }, "unsure")),
-    last && doubts(turn)));
+    last && turn.kind === "exchange" && doubts(turn)));
   return item;
 }
 

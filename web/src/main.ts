@@ -138,6 +138,7 @@ function key(event: KeyboardEvent): void {
     wield({ tool: chosen[0] });
     stage.focus();
   } else if (event.key === "/" || event.key === "t") document.getElementById("message")?.focus();
+  else if (event.key === "Escape") wield({ tool: "pick" });
   else if (event.key === "x") wield({ sign: state.sign ? 0 : 1 });
   else if (event.key === "[" || event.key === "]") wield({ pen: Math.min(96, Math.max(2, state.pen + (event.key === "]" ? 3 : -3))) });
   else if (event.key === "+" || event.key === "=") zoom(1.25);

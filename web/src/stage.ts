@@ -78,7 +78,7 @@ function place(): void {
   pattern.setAttribute("patternTransform", `scale(${(check / 16).toFixed(4)})`);
   stage.classList.toggle("pixels", view.scale > 4);
   const data = state.conversation?.photo;
-  const wanted = data && (view.scale > 1600 / Math.max(data.width, data.height, 1600) ? data.image_url : data.preview_url);
+  const wanted = data && (view.scale * devicePixelRatio > 1600 / Math.max(data.width, data.height, 1600) ? data.image_url : data.preview_url);
   if (wanted && showing !== wanted) {
     showing = wanted;
     for (const one of [photo, cut]) one.setAttribute("href", wanted);
@@ -173,7 +173,7 @@ function tag(regions: Region[], signs: Map<number, boolean>): void {
 
 export function startStage(): void {
   let last = "";
-  on(["view", "conversation", "pending"], () => {
+  on(["view", "conversation"], () => {
     const id = state.conversation?.photo.id ?? "";
     if (id !== last) {
       last = id;
