@@ -405,16 +405,24 @@ def test_a_question_that_was_cut_off_can_be_asked_again(visit: Visit, site: Site
     page.locator(".turn.open").wait_for()
     assert "cut off" in page.locator(".turn.open").inner_text()
     page.unroute("**/ask")
-
-    def ask_anew(route: Any) -> None:  # the server never saw the question that was cut off
-        headers = {**route.request.headers, "content-type": "application/json"}
-        address = route.request.url.replace("/retry", "/ask")
-        route.continue_(url=address, headers=headers, post_data='{"text": "Also the spoon."}')
-
-    page.route("**/retry", ask_anew)
     page.get_by_role("button", name="Ask again").click()
     page.locator(".turn[data-turn='2']").wait_for()
     assert here.formula() == "1 + 2"
+
+
+def test_stop_keeps_the_question(visit: Visit) -> None:
+    here = visit()
+    page = here.page
+    here.sample()
+    page.route("**/ask", lambda route: None)  # nothing comes
+    page.fill("#message", "Where is the cup?")
+    page.keyboard.press("Enter")
+    page.get_by_label("Stop").click()
+    page.locator(".turn.open", has_text="Where is the cup?").wait_for()
+    page.unroute("**/ask")
+    page.get_by_role("button", name="Change it").click()
+    page.locator(".turn.open").wait_for(state="detached")
+    assert page.input_value("#message") == "Where is the cup?"
 
 
 def test_two_people_at_once(visit: Visit) -> None:

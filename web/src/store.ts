@@ -1,5 +1,5 @@
 // What the page knows, and what may be done. Panels read `state` and hear of changes by topic; only this file changes it.
-import { Refused, api, ask } from "./api";
+import { type Listener, Refused, api, ask } from "./api";
 import { announce } from "./dom";
 import { signs } from "./expression";
 import { clearProblems, notice, problem } from "./notices";
@@ -150,11 +150,15 @@ export async function say(text: string | null): Promise<boolean> {
   let begun = false;
   const here = (): boolean => state.conversation?.id === talk.id;
   try {
-    const turn = await ask(talk.id, text, {
+    const listener: Listener = {
       queue: (position) => { begun = true; pending.position = position; if (position > 0) announce(`${position} before you`); changed("pending"); },
       text: (words) => { begun = true; pending.pieces.push({ text: words, region: null }); changed("pending"); },
       region: (region) => { begun = true; settle(pending, region); changed("pending", "view"); },
-    }, pending.stop.signal);
+    };
+    const turn = await ask(talk.id, text, listener, pending.stop.signal).catch((error: unknown) => {
+      if (text !== null || begun || !isConflict(error)) throw error;
+      return ask(talk.id, pending.text, listener, pending.stop.signal); // the server never saw the question
+    });
     if (state.pending === pending) state.pending = null;
     if (here()) took(talk, turn);
     return true;
@@ -175,6 +179,8 @@ export async function say(text: string | null): Promise<boolean> {
     changed("pending", "conversation", "view", "busy");
   }
 }
+
+const isConflict = (error: unknown): boolean => error instanceof Refused && error.problem.status === 409;
 
 /** The name that was just written becomes the region's. */
 function settle(pending: Pending, region: Region): void {
@@ -232,7 +238,9 @@ async function anew(work: (talk: Conversation) => Promise<unknown>, said: string
 }
 
 export const undo = (): Promise<void> => anew((talk) => api.undo(talk.id), "Undone.");
-export const drop = (): Promise<void> => anew((talk) => api.drop(talk.id), "The question is dropped.");
+export const drop = (): Promise<void> => anew((talk) => api.drop(talk.id).catch((error: unknown) => {
+  if (!isConflict(error)) throw error; // a question that the server never saw is dropped already
+}), "The question is dropped.");
 export const take = (region: number, phrase: string): Promise<void> =>
   anew((talk) => api.alternative(talk.id, region, phrase), `Taken as ${phrase}.`);
 
