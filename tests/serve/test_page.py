@@ -583,6 +583,7 @@ def test_accessible(visit: Visit, scheme: str, width: int) -> None:
     page.locator("[popovertarget]").click()
     assert here.axe() == []
     page.keyboard.press("Escape")
+    page.locator("#export-menu").wait_for(state="hidden")
     page.get_by_label("Keys and help (?)").click()
     assert here.axe() == []
     page.keyboard.press("Escape")

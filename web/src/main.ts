@@ -133,12 +133,12 @@ function key(event: KeyboardEvent): void {
   if (typing || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (event.key === "?") return help();
   if (!state.conversation) return;
+  if (event.key === "Escape") return document.querySelector(":popover-open") ? undefined : wield({ tool: "pick" }); // Escape closes a menu first
   const chosen = TOOLS.find(([, , , letter]) => letter === event.key.toLowerCase());
   if (chosen) {
     wield({ tool: chosen[0] });
     stage.focus();
   } else if (event.key === "/" || event.key === "t") document.getElementById("message")?.focus();
-  else if (event.key === "Escape") wield({ tool: "pick" });
   else if (event.key === "x") wield({ sign: state.sign ? 0 : 1 });
   else if (event.key === "[" || event.key === "]") wield({ pen: Math.min(96, Math.max(2, state.pen + (event.key === "]" ? 3 : -3))) });
   else if (event.key === "+" || event.key === "=") zoom(1.25);

@@ -58,14 +58,15 @@ export function zoom(factor: number, spot?: Spot): void {
 export const shift = (dx: number, dy: number): void => move(pan(view, dx, dy, size(), room()));
 export const current = (): View => view;
 
-/** What a bar on the stage takes of it, so that no photo lies under one. */
+/** What a bar on the stage takes of it, so that the photo does not lie under one. */
 function heightOf(bar: string): number {
   const one = stage.parentElement?.querySelector<HTMLElement>(bar);
+  if (room().height < 380) return 8; // a phone on its side: the photo may lie under the bars
   return one && getComputedStyle(one.closest(".bars")!).position === "absolute" ? one.offsetHeight + 22 : 16;
 }
 
 export function whole(): void {
-  view = fit(size(), room(), { side: 16, top: heightOf(".bars.upper"), bottom: heightOf(".bars.lower .row") });
+  view = fit(size(), room(), { side: 16, top: heightOf(".bars.upper"), bottom: heightOf(".bars.lower .line") });
   fitted = true;
   place();
 }

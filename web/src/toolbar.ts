@@ -67,6 +67,6 @@ const zooms = (): HTMLElement => h("div", { class: "bar zooms", role: "group", "
 export function toolbars(): Element[] {
   return [
     h("div", { class: "bars upper" }, settings(), looks()),
-    h("div", { class: "bars lower" }, h("div", { class: "row" }, picker(), zooms())),
+    h("div", { class: "bars lower" }, h("div", { class: "line" }, picker(), zooms())),
   ];
 }
