@@ -97,7 +97,7 @@ class Page:
         self.faults: list[str] = []
         self.outside: list[str] = []
         self.page = context.new_page()
-        self.page.set_default_timeout(20_000)
+        self.page.set_default_timeout(60_000)
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", lambda line: line.type == "error" and self.faults.append(line.text))
         self.page.on("request", self._watch)
