@@ -39,7 +39,8 @@ def test_operations(client: TestClient, jpeg: bytes) -> None:
     assert broken.status_code == 400 and broken.json()["type"] == "urn:miras:problem:malformed"
 
 
-def test_without_a_page_it_says_so_in_one_line(client: TestClient) -> None:
+def test_without_a_page_it_says_so_in_one_line(start: Start, tmp_path: Path) -> None:
+    client = start(tmp_path / "static")
     for path in ("/", "/index.html", "/assets/app.js"):
         answer = client.get(path)
         assert answer.status_code == 404 and answer.text.count("\n") == 1
