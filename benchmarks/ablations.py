@@ -24,8 +24,10 @@ from typing import Any
 import numpy as np
 
 from miras.model.miras import Miras
-from miras.train import corpus, validation
-from miras.train import recipe as recipes
+from miras.train.data import corpus
+from miras.train.loop import validation
+from miras.train.recipe import recipe as recipes
+from miras.train.recipe import schema
 
 RECIPES = (
     "mini", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-alignment", "no-history", "lisa-style",
@@ -92,7 +94,7 @@ def stage1(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
     return trained("stage1", changes, seed, out / "stage1", given.data)
 
 
-def chain(name: str) -> tuple[recipes.Recipe, ...]:
+def chain(name: str) -> tuple[schema.Recipe, ...]:
     """Both stages of a row of the table, with its views."""
     base, config = (name, VIEWS) if name != RANDOM else ("mini", {**VIEWS, "zero_fusion": False})
     return recipes.load(base, [f"stage1:start.config={json.dumps(config)}"]).recipes
@@ -116,7 +118,7 @@ def trained(stage: str, changes: list[str], seed: int, out: Path, data: list[Pat
 def phrases(model: Path, data: list[Path]) -> Figures:
     """Mean IoU of the phrases of every validation photo."""
     loaded = Miras.from_pretrained(model)
-    photos = corpus.read(data, recipes.Data()).kept
+    photos = corpus.read(data, schema.Data()).kept
     return {corpus.key(photo): validation.phrases(loaded, [photo])["giou"] for photo in photos}
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.polynomial import Polynomial
 
-from miras.eval import statistics
+from miras.eval.metrics import statistics
 
 FEW = 20
 Q = Polynomial([0, 1])

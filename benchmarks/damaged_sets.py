@@ -23,9 +23,9 @@ import numpy as np
 from PIL import Image
 
 from miras.core.masks import decode_rle, encode_rle
-from miras.data.formats import write_records
+from miras.data.formats.records import write_records
+from miras.data.io.single import single
 from miras.data.record import Record
-from miras.data.single import single
 
 SIZE = (24, 32)
 STEMS = ("kettle", "wagon", "orchard")

@@ -5,7 +5,7 @@
 For each thing that covers 1 to 90% of a photo (no persons: ImageNet has no such class) the area under the curve of
 its heat map against its mask, on a grid of 64 x 64; over all names on all photos, that of the strongest cells and of
 the whole photo as evidence that it is there. Without --model: the map fitted to names alone
-(`train.imagenet.learn_names`).
+(`train.stages.imagenet.learn_names`).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from miras.chat.load import find
 from miras.core.masks import decode_rle
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto
-from miras.data.read import read
+from miras.data.formats.annotated import read
 from miras.model.miras import Miras
 from miras.model.presets import configuration
-from miras.train import imagenet, stage1
+from miras.train.stages import imagenet, stage1
 
 GRID = 64
 

@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from miras.data import knowledge
+from miras.data.language import knowledge
 
 MOST = 200
 """Classes that a word may cover: "artifact" says nothing."""

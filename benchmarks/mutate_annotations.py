@@ -40,11 +40,11 @@ import damage
 import damaged_sets
 
 from miras.core.errors import InputError
-from miras.data import read as annotated
-from miras.data.formats import guess_format, read_records
-from miras.data.left_out import LeftOut
+from miras.data.formats import annotated
+from miras.data.formats.records import guess_format, read_records
+from miras.data.inspect.validate import validate
+from miras.data.io.left_out import LeftOut
 from miras.data.record import Record, regions_of
-from miras.data.validate import validate
 
 SECONDS = 30
 AGAIN = 0.3

@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 from results_tables import KEPT, SMALL, write
 
-from miras.eval import samples, statistics
-from miras.eval.samples import Row
+from miras.eval.metrics import statistics
+from miras.eval.runs import samples
+from miras.eval.runs.samples import Row
 
 DRAWS = 4000
 SYSTEMS = {
@@ -153,7 +154,7 @@ def histories(own: Path, gold: Path) -> dict[str, Any]:
 
 def objects_of(data: Path) -> dict[tuple[str, str], float]:
     """How many things of each photo are annotated."""
-    from miras.data.read import read_sources
+    from miras.data.formats.annotated import read_sources
 
     return {(photo.source, photo.id): float(len(photo.annotations)) for photo in read_sources(data)}
 

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from miras.annotate.prist_open import Plan, draft
-from miras.annotate.scale import mapped
-from miras.data.dialogues import askable
-from miras.data.read import read_sources
+from miras.core.parallel.processes import mapped
+from miras.data.dialogues.sampler import askable
+from miras.data.formats.annotated import read_sources
 
 PHOTOS = 400
 

@@ -19,9 +19,12 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from miras.train import corpus, recipe, run, student
-from miras.train.photos import Item
-from miras.train.targets import moved
+from miras.train import run
+from miras.train.data import corpus
+from miras.train.data.photos import Item
+from miras.train.data.targets import moved
+from miras.train.recipe import recipe
+from miras.train.stages import student
 
 PEAK = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100-SXM4-80GB": 312e12}
 """Dense bf16 operations a second, from the makers' data sheets."""

@@ -28,11 +28,11 @@ from PIL import Image, ImageFilter
 
 from miras.cli import main as door
 from miras.core.masks import encode_rle
-from miras.core.parallel import cores
-from miras.data import decoded
-from miras.data.formats import write_records
+from miras.core.parallel.threads import cores
+from miras.data.formats.records import write_records
+from miras.data.inspect import decoded
+from miras.data.io.single import single
 from miras.data.record import Record
-from miras.data.single import single
 
 BASES = 24
 """Different pictures; every photo is a crop of one of them."""

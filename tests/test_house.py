@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -16,18 +18,22 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "miras"
 HEAVY = ("torch", "transformers", "peft", "safetensors", "gguf")
 SEVERAL = {
-    "annotate/test_live.py": ("annotate/openai_teacher.py",),
-    "data/test_reasons.py": ("data/knowledge.py",),
-    "data/test_damaged.py": ("data/formats.py",),
-    "chat/test_devices.py": ("chat/load.py", "chat/past.py", "model/miras.py", "model/llama.py"),
-    "chat/test_padded.py": ("chat/decoding.py", "core/grammar.py", "model/instruction.py"),
+    "annotate/teacher/test_live.py": ("annotate/teacher/openai.py",),
+    "data/language/test_reasons.py": ("data/language/knowledge.py",),
+    "data/formats/test_damaged.py": ("data/formats/records.py",),
+    "chat/test_devices.py": ("chat/load.py", "chat/generation/past.py", "model/miras.py", "model/llama.py"),
+    "chat/test_padded.py": ("chat/generation/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
-    "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluate.py"),
-    "train/test_distributed.py": ("train/sharding.py", "train/trainer.py"),
-    "train/test_pointing.py": ("train/dialogue_batch.py", "train/stage2.py"),
-    "train/test_stages.py": ("train/stage1.py", "train/stage2.py", "train/dialogue_batch.py"),
+    "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluation/evaluate.py"),
+    "serve/test_page.py": ("serve/app.py", "serve/static/index.html"),
+    "serve/test_page_files.py": ("serve/static/sources.sha256",),
+    "train/loop/test_distributed.py": ("train/loop/sharding.py", "train/loop/trainer.py"),
+    "train/stages/test_pointing.py": ("train/data/dialogue_batch.py", "train/stages/stage2.py"),
+    "train/stages/test_stages.py": ("train/stages/stage1.py", "train/stages/stage2.py", "train/data/dialogue_batch.py"),
 }
 """Test files that cover several modules at once; every other one is named after its module."""
+MOST_LINES, MOST_MODULES = 350, 18
+"""Of a file; of a folder, sub-packages apart."""
 MOST_WEIGHTS = 40_000_000
 """Bytes of weights that may ship, all files together."""
 
@@ -62,7 +68,7 @@ def python(code: str) -> str:
     [
         "import miras; dir(miras)",
         "import miras.core.masks, miras.core.photo, miras.core.grammar, miras.core.selection",
-        "import miras.data.read, miras.data.dialogues, miras.data.split",
+        "import miras.data.formats.annotated, miras.data.dialogues.sampler, miras.data.photos.split",
         "import contextlib, io, sys\n"
         "from miras.cli.main import main\n"
         "sys.argv = ['miras', '--help']\n"
@@ -163,8 +169,53 @@ def test_the_tests_mirror_the_source() -> None:
 
 
 def test_every_room_has_tests() -> None:
-    rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
-    assert rooms == {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    tested = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+    rooms = [path.parent.relative_to(SOURCE) for path in SOURCE.glob("*/**/__init__.py")]
+    assert [room for room in rooms if not any(room == place or room in place.parents for place in tested)] == []
+
+
+# The size of things
+
+
+def test_no_file_is_long() -> None:
+    lines = {path.relative_to(SOURCE): len(path.read_text().splitlines()) for path in SOURCE.rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+
+
+def test_no_folder_is_crowded() -> None:
+    modules = Counter(path.parent for path in SOURCE.rglob("*.py") if path.name != "__init__.py")
+    assert {folder.relative_to(SOURCE): count for folder, count in modules.items() if count > MOST_MODULES} == {}
+
+
+def test_every_package_says_what_it_is_for() -> None:
+    packages = {path.parent for path in SOURCE.rglob("*.py")}
+    assert [folder for folder in packages if not (folder / "__init__.py").is_file()] == []
+    assert [
+        folder for folder in packages if ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) is None
+    ] == []
+
+
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+"""Of the import linter."""
+
+
+def test_the_contracts_cover_every_room() -> None:
+    """A room with sub-packages has an exhaustive order of its own, and no circle is allowed anywhere."""
+    ordered = {name for each in CONTRACTS if each.get("exhaustive") for name in each["containers"]}
+    rooms = {f"miras.{path.parents[1].name}" for path in SOURCE.glob("*/*/__init__.py")}
+    assert rooms - ordered == set()
+    assert [each["ancestors"] for each in CONTRACTS if each["type"] == "acyclic_siblings"] == [["miras"]]
+    assert not any("ignore_imports" in each or "depth" in each for each in CONTRACTS)
+
+
+def test_paths_that_documents_give_to_import() -> None:
+    """Every `from miras... import ...` of a document works as it stands."""
+    found = {
+        line for path in documents() for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+        for line in re.findall(r"^(?:from miras[\w.]* import [\w, ]+|import miras[\w.]*)$", block, re.MULTILINE)
+    }  # fmt: skip
+    assert len(found) >= 4
+    python("\n".join(sorted(found)) + "\nfrom miras.data.parquet import read, write")
 
 
 # Documents
@@ -214,7 +265,7 @@ def test_documents_that_code_names_are_there() -> None:
         for path in files() if path.suffix in (".py", ".yaml", ".toml", ".md", "") and path != Path(__file__)
         for name in re.findall(r"(?<![\w./-])docs/[\w./-]+\.md", path.read_text(errors="replace"))
     }  # fmt: skip
-    assert ("src/miras/train/verdict.py", "docs/decisions/0007-look-before-refusing.md") in {
+    assert ("src/miras/train/calibrate/verdict.py", "docs/decisions/0007-look-before-refusing.md") in {
         (str(path), name) for path, name in named
     }
     assert {(path, name) for path, name in named if not (ROOT / name).is_file()} == set()

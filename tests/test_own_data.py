@@ -25,8 +25,8 @@ from PIL import Image
 
 from miras.cli import train as train_command
 from miras.cli.main import app, call
-from miras.data.formats import read_records, write_records
-from miras.train.augment import Strength
+from miras.data.formats.records import read_records, write_records
+from miras.train.data.augment import Strength
 from tests.own_photos import write
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from miras.annotate.teacher import Request
-from miras.core.answers import Answer, Estimate, Usage
+from miras.annotate.teacher.protocol import Request
+from miras.core.llm.answers import Answer, Estimate, Usage
 from miras.core.masks import encode_rle
 
 NAMES = ("red mug", "handle of the red mug", "spoon", "saucer")
@@ -134,7 +134,7 @@ def digest(path: Path) -> str:
 if __name__ == "__main__":  # the run that the kill test starts and kills: SOURCE OUT LOG SECONDS CONCURRENCY
     import sys
 
-    from miras.annotate.pipeline import annotate_file
+    from miras.annotate.teacher.pipeline import annotate_file
 
     source, out, log, seconds, window = sys.argv[1:]
     annotate_file(Path(source), Path(out), Fake(log=Path(log), seconds=float(seconds)), window=int(window))

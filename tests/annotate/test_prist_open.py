@@ -13,9 +13,9 @@ from PIL import Image
 from miras.annotate import prist_open
 from miras.annotate.prist_open import Plan, _names, build, draft
 from miras.core.errors import InputError
-from miras.data import parquet
-from miras.data.read import read_sources
-from miras.data.validate import validate
+from miras.data.formats import parquet
+from miras.data.formats.annotated import read_sources
+from miras.data.inspect.validate import validate
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from miras.chat.decoding import check_reply
+from miras.chat.generation.decoding import check_reply
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.core.grammar import ADD, OBJ, SEG, SPECIAL_TOKENS

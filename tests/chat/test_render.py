@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miras.chat.render import PALETTE, colour_of, heart, line_width, overlay, plain, shorten, shown
+from miras.chat.render import heart, line_width, overlay, plain, shorten, shown
 from miras.core.errors import InputError
+from miras.core.palette import PALETTE
 from miras.core.types import Mask, Operator, Region
 
 GREY = 128
@@ -84,11 +85,6 @@ def test_a_selection_of_no_region_is_shown_too() -> None:
 def test_masks_of_another_size_are_refused() -> None:
     with pytest.raises(InputError, match="resize"):
         overlay(photo(40, 60), [region(1, np.ones((60, 40), bool))])
-
-
-def test_colours_are_the_region_s_own() -> None:
-    assert len(set(PALETTE)) == len(PALETTE)
-    assert [colour_of(number) for number in (1, 2, len(PALETTE) + 1)] == [PALETTE[0], PALETTE[1], PALETTE[0]]
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (64, 64), (64, 2000), (2000, 64), (900, 1300)])

@@ -59,6 +59,12 @@ def test_a_restored_session_goes_on_the_same(talked: ChatSession, model: Miras) 
     np.testing.assert_array_equal(twin.regions[0].mask, talked.regions[0].mask)
 
 
+@pytest.mark.parametrize("since", [0, 1, 2, 3])
+def test_the_last_events_alone(talked: ChatSession, since: int) -> None:
+    whole, rest = json.loads(talked.to_json()), json.loads(talked.to_json(since=since))
+    assert rest == {**whole, "events": whole["events"][since:]} and len(whole["events"]) == 3
+
+
 def test_pointed_regions_survive(model: Miras, photo: NDArray[np.uint8]) -> None:
     session = ChatSession(model, photo)
     session.refine(box=(2, 2, 20, 20))

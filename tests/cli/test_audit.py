@@ -13,7 +13,7 @@ import pytest
 from miras.cli import main
 from miras.cli.audit import audit_app
 from miras.core.masks import encode_rle
-from miras.data.jsonl import write_jsonl
+from miras.data.formats.jsonl import write_jsonl
 from miras.data.record import Record
 
 COUNT = 8
@@ -96,7 +96,7 @@ def test_draw_fill_report(call, capsys, dataset, tmp_path):
 
 def test_faulty_rows_are_named_and_the_exit_code_tells(call, capsys, dataset, tmp_path):
     sheet = tmp_path / "ann.csv"
-    from miras.annotate.audit import code_of
+    from miras.annotate.audit.sheets import code_of
 
     head = "item,mask_fit,answer_correct,needs_reasoning,fluency"
     sheet.write_text(f"{head}\n{code_of('r1')},1,2,3,4\n{code_of('r2')},1,2,3,40\ni0000000000,1,1,1,1\n")

@@ -6,7 +6,7 @@ import json
 
 from miras.cli import main
 from tests.cli.test_main import TINY
-from tests.eval.test_instructpart import make_folder
+from tests.eval.tasks.test_instructpart import make_folder
 
 
 def last(capsys) -> dict:

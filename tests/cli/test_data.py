@@ -12,10 +12,10 @@ from PIL import Image
 from miras.cli import main
 from miras.cli.data import data_app
 from miras.core.photo import read_photo
-from miras.data.formats import FORMATS, read_records, write_records
+from miras.data.formats.records import FORMATS, read_records, write_records
+from tests.data.formats.test_labelme import SQUARE, shape
+from tests.data.formats.test_labelme import write as labelled
 from tests.data.made import SIZE, coco, masks_of, note, photo, singles, talk
-from tests.data.test_labelme import SQUARE, shape
-from tests.data.test_labelme import write as labelled
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_stats(call, capsys, tmp_path, folder):
 
 
 def test_show(call, capsys, tmp_path, folder):
-    pytest.importorskip("miras.data.sheet")
+    pytest.importorskip("miras.data.inspect.sheet")
     assert call("show", folder, tmp_path / "sheets", "--limit", "5") == 0
     files = capsys.readouterr().out.split()
     assert files and all(Path(file).is_file() for file in files)

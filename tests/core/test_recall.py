@@ -1,4 +1,4 @@
-"""Conversations written for models that point, and for those that draw anew; see `tests/data/test_recalls.py` too."""
+"""Conversations written for models that point, and for those that draw anew; see `test_recalls.py` too."""
 
 from __future__ import annotations
 

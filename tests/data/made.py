@@ -12,8 +12,8 @@ from PIL import Image
 
 from miras.core.masks import encode_rle
 from miras.core.types import Conversation, Example, Mark, Name, Operator, Region, Turn, Words
+from miras.data.io.single import single
 from miras.data.record import Record, record_of, regions_of
-from miras.data.single import single
 
 SIZE = (24, 32)
 

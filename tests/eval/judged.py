@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 from miras.core.masks import encode_rle
-from miras.eval import samples
-from miras.eval.judge_questions import CRITERIA, Judge, judges_of
-from miras.eval.samples import Row
-from tests.eval.test_samples import row
+from miras.eval.judge.questions import Judge, judges_of
+from miras.eval.rating.criteria import CRITERIA
+from miras.eval.runs import samples
+from miras.eval.runs.samples import Row
+from tests.eval.runs.test_samples import row
 from tests.servers import Fault, completion
 
 SIZE = (40, 60)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from miras.train import recipe as recipes
 from miras.train import run
-from miras.train.corpus import Corpus
-from tests.train.test_augment import sample
+from miras.train.data.corpus import Corpus
+from miras.train.recipe import recipe as recipes
+from miras.train.recipe import schema
+from tests.train.data.test_augment import sample
 
 SMALL = (
     "start.preset=miras-tiny", "steps=6", "checkpoint_every=2", "log_every=1", "batch.photos=2", "batch.coarse=0",
@@ -33,7 +34,7 @@ def corpus(folder: Path, count: int = 4) -> Corpus:
     return Corpus(photos, {}, photos[:2], photos[:2])
 
 
-def recipe(name: str = "stage1", *changes: str) -> recipes.Recipe:
+def recipe(name: str = "stage1", *changes: str) -> schema.Recipe:
     """A recipe of the project, made small."""
     return recipes.load(name, [*SMALL, *changes]).recipes[0]
 

@@ -19,20 +19,24 @@ from typing import Any
 
 import numpy as np
 
-from miras.annotate import grounded, written_talk
-from miras.annotate.grounded_talk import dialogue, shared_nodes
-from miras.annotate.review import Review
-from miras.annotate.scale import mapped
+from miras.annotate.grounded import tree
+from miras.annotate.grounded.talk import dialogue, shared_nodes
+from miras.annotate.review.dataset import Review
+from miras.annotate.written import talk
 from miras.core.errors import InputError
+from miras.core.parallel.processes import mapped
 from miras.core.types import AnnotatedPhoto, Example
-from miras.data import card, dialogues, knowledge, parquet, plots, stats
-from miras.data.dialogues import askable
-from miras.data.identity import FileNames
-from miras.data.phrasing import pick
-from miras.data.read import read_sources
+from miras.data.dialogues import sampler
+from miras.data.dialogues.sampler import askable
+from miras.data.dialogues.scene import Scene
+from miras.data.formats import parquet
+from miras.data.formats.annotated import read_sources
+from miras.data.inspect import card, plots, stats
+from miras.data.language import knowledge
+from miras.data.language.phrasing import pick
+from miras.data.photos.identity import FileNames
+from miras.data.photos.split import recipe_sides
 from miras.data.record import Record, record_of
-from miras.data.scene import Scene
-from miras.data.split import recipe_sides
 
 SPLIT_OF_SIDE = {"train": "train", "calibration": "val", "val": "test"}
 PER_PHOTO: Mapping[str, int] = {
@@ -94,8 +98,8 @@ class Plan:
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.kinds) - set(KINDS)):
             raise InputError(f"kinds of {', '.join(KINDS)}", ", ".join(unknown))
-        if outside := sorted(set(self.hops) - set(range(1, grounded.MOST_HOPS + 1))):
-            raise InputError(f"hops from 1 to {grounded.MOST_HOPS}", ", ".join(map(str, outside)))
+        if outside := sorted(set(self.hops) - set(range(1, tree.MOST_HOPS + 1))):
+            raise InputError(f"hops from 1 to {tree.MOST_HOPS}", ", ".join(map(str, outside)))
         if min([*self.kinds.values(), *self.hops.values()], default=-1) < 0 or not sum(self.kinds.values()):
             raise InputError("weights of kinds and hops from 0, not all 0", f"{dict(self.kinds)}, {dict(self.hops)}")
 
@@ -176,7 +180,7 @@ def draft(
     written = folder / "written" / f"{name}.jpg"
     if _share(plan, "text", photo, rng):
         written.parent.mkdir(parents=True, exist_ok=True)
-        examples += written_talk.build(photo, written, rng, heldout=_heldout(split, rng)) or []
+        examples += talk.build(photo, written, rng, heldout=_heldout(split, rng)) or []
     return [
         record_of(
             example, id=f"{name}-{number:02d}", image_id=f"{photo.source}/{photo.id}",
@@ -192,14 +196,14 @@ def _licences(found: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _progressive(scene: Scene, plan: Plan, rng: np.random.Generator, split: str) -> list[Example]:
     """Paths of one reasoning tree, no two alike, and their dialogues."""
-    targets, paths = grounded.elements(scene), list[grounded.Path]()
+    targets, paths = tree.elements(scene), list[tree.Path]()
     weights = [1.0 if target.sort != "whole" else 0.3 for target in targets]
     wanted = _share(plan, "progressive", scene.photo, rng)
     for _ in range(wanted * _TRIES):
         if len(paths) == wanted or not targets:
             break
         hops = pick(rng, list(plan.hops), list(plan.hops.values()))
-        found = grounded.path(scene, pick(rng, targets, weights), hops, rng)
+        found = tree.path(scene, pick(rng, targets, weights), hops, rng)
         if found is not None and all([s.key for s in found] != [s.key for s in other] for other in paths):
             paths.append(found)
     examples = [dialogue(scene, path, rng, heldout=_heldout(split, rng)) for path in paths]
@@ -213,7 +217,7 @@ def _others(photo: AnnotatedPhoto, plan: Plan, rng: np.random.Generator, split: 
     found = []
     for kind in ("shift", "refer", "edit", "absent"):
         for _ in range(_share(plan, kind, photo, rng)):
-            example = dialogues.sample(photo, rng, turns=TURNS, kinds={kind: 1.0}, heldout=_heldout(split, rng))
+            example = sampler.sample(photo, rng, turns=TURNS, kinds={kind: 1.0}, heldout=_heldout(split, rng))
             if example.kind == kind and len(example.conversation.turns) >= 2 * TURNS[0]:
                 found.append(example)
     return found

@@ -7,10 +7,8 @@ mask back exactly. Knows no session and no model.
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miras.core.errors import InputError
+from miras.core.files import write_whole
 from miras.core.masks import area, as_mask, box_of, encode_rle, mask_to_polygons, ring_area
 from miras.core.types import Mask
 
@@ -69,20 +68,6 @@ def write(folder: Path, items: Sequence[Item], size: Size, image: str, formats: 
     if "svg" in formats:
         contents[f"{stem}.svg"] = svg(items, size).encode("utf-8")
     return [write_whole(folder / name, content) for name, content in contents.items()]
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all, folders made as needed. Raises InputError when it cannot be."""
-    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging.write_bytes(content)
-        staging.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            staging.unlink()
-        raise InputError(f"room to write {path}", error.strerror or str(error), "give another folder") from error
-    return path
 
 
 def png(mask: NDArray[np.bool_]) -> bytes:

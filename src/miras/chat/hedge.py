@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import TypeVar
 
 from miras.core.types import Operator, Region
-from miras.data.words import definite
+from miras.data.language.words import definite
 
 T = TypeVar("T")
 _SELECTING = (Operator.REPLACE, Operator.ADD)

@@ -19,7 +19,8 @@ from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
 from miras.model.llama import fastest_dtype
-from miras.model.miras import WEIGHTS, Miras
+from miras.model.miras import Miras
+from miras.model.saved import WEIGHTS
 
 DEFAULT = "miras-mini"
 WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"

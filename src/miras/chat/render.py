@@ -19,29 +19,19 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from miras.core.errors import InputError
 from miras.core.masks import as_mask, box_of
+from miras.core.palette import PALETTE, Colour, colour_of
 from miras.core.selection import signs
 from miras.core.types import Mask, Operator, Region
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
-Colour = tuple[int, int, int]
 Window = tuple[int, int, int, int]
 """XYXY in whole pixels, half-open."""
-PALETTE: tuple[Colour, ...] = (
-    (64, 156, 255), (255, 149, 0), (0, 184, 132), (230, 96, 168), (240, 220, 50), (222, 82, 40), (150, 120, 240),
-    (120, 205, 240),
-)  # fmt: skip
-"""After Okabe and Ito (told apart by people with any kind of colour vision), brightened for photos."""
 WHITE: Colour = (255, 255, 255)
 INK: Colour = (18, 20, 24)
 TINT = 0.42
 DIM = 0.66
 """What is left of the light where nothing is selected."""
-
-
-def colour_of(region_id: int) -> Colour:
-    """The colour of a region: the same in every picture of a conversation."""
-    return PALETTE[(region_id - 1) % len(PALETTE)]
 
 
 def overlay(

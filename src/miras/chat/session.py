@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from miras.chat import export, store
 from miras.chat.busy import Busy, alone
 from miras.chat.context import Context, Run
-from miras.chat.decoding import ReplyRules, check_reply
-from miras.chat.engine import Engine, Evidence, Job
+from miras.chat.generation.decoding import ReplyRules, check_reply
+from miras.chat.generation.engine import Engine, Evidence, Job
 from miras.chat.hedge import spoken
 from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
 from miras.chat.reply import Reply, reply_of
@@ -226,10 +226,10 @@ class ChatSession:
 
     # Keeping
 
-    def to_json(self) -> str:
-        """The whole session as JSON text; see `chat.store`."""
-        facts, prefix = store.facts(self.model), self._context.prefix
-        return store.dump(self._events, self.photo, self.path, facts, asdict(self.options), prefix)
+    def to_json(self, since: int = 0) -> str:
+        """The whole session as JSON text; see `chat.store`. since: events to leave out, for who has those already."""
+        facts, prefix, options = store.facts(self.model), self._context.prefix, asdict(self.options)
+        return store.dump(self._events[since:], self.photo, self.path, facts, options, prefix)
 
     @classmethod
     def from_json(cls, model: Miras, text: str, photo: Any = None) -> ChatSession:

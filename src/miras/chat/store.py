@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from miras.chat.decoding import check_reply
+from miras.chat.generation.decoding import check_reply
 from miras.chat.state import Event, Exchange
 from miras.core.errors import InputError
 from miras.core.grammar import MASK, REF, SEG, Encoder, parse_reply

@@ -81,9 +81,9 @@ def run(
     if limit is not None and limit < 1:
         raise InputError("--limit of at least 1", str(limit))
     try:
-        from miras.annotate.pipeline import annotate_file, rehearse
-        from miras.annotate.spread import annotate_over
-        from miras.annotate.teacher import teacher_of
+        from miras.annotate.teacher.pipeline import annotate_file, rehearse
+        from miras.annotate.teacher.protocol import teacher_of
+        from miras.annotate.teacher.spread import annotate_over
     except ModuleNotFoundError as error:
         raise InputError(f"the package {error.name}", "none", "pip install 'miras[annotate]'") from error
     faults: list[str] = []

@@ -30,9 +30,9 @@ def draw(
 
     OUT gets a CSV sheet and a Label Studio task list for each rater, the pictures, and the rubric as README.md.
     """
-    from miras.annotate.audit import code_of, write_sheets
-    from miras.annotate.audit import draw as sample_of
-    from miras.data.formats import guess_format, read_records
+    from miras.annotate.audit.sheets import code_of, write_sheets
+    from miras.annotate.audit.sheets import draw as sample_of
+    from miras.data.formats.records import guess_format, read_records
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError("a new or empty folder for the sheets", str(out), "filled sheets are never written over")
@@ -62,10 +62,10 @@ def report(
 
     --out: a folder for report.md and report.json. --n: draws of the bootstrap. --worst: how many items are named.
     """
-    from miras.annotate.audit import code_of
-    from miras.annotate.audit_read import read_sheets
-    from miras.annotate.audit_report import markdown, summarise
-    from miras.data.formats import guess_format, read_records
+    from miras.annotate.audit.read import read_sheets
+    from miras.annotate.audit.report import markdown, summarise
+    from miras.annotate.audit.sheets import code_of
+    from miras.data.formats.records import guess_format, read_records
 
     for name, value in (("--n", n), ("--worst", worst)):
         if value < 1:
@@ -100,7 +100,7 @@ def _complain(faults: list[str]) -> None:
 
 def _table(summary: dict[str, object]) -> str:
     """The scales, a row each."""
-    from miras.annotate.audit_report import FIGURES, figure_text
+    from miras.annotate.audit.report import FIGURES, figure_text
 
     scales = summary["scales"]
     assert isinstance(scales, dict)

@@ -45,9 +45,9 @@ def run(
 ) -> int:  # fmt: skip
     """Exit code 0; 1 when records of the sources were left out."""
     from miras.annotate import prist_open
-    from miras.annotate.embedding import Sentences
-    from miras.annotate.review import Review
-    from miras.data.stats import table
+    from miras.annotate.review.dataset import Review
+    from miras.annotate.review.embedding import Sentences
+    from miras.data.inspect.stats import table
 
     plan = prist_open.Plan(
         seed,

@@ -17,10 +17,10 @@ from cyclopts import Parameter
 
 from miras.cli.output import emit, say
 from miras.core.errors import InputError
-from miras.data.left_out import LeftOut
+from miras.data.io.left_out import LeftOut
 
 if TYPE_CHECKING:
-    from miras.data.checks import OnFault
+    from miras.data.io.checks import OnFault
     from miras.data.record import Record
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ def convert(
     Masks are written in one run-length code; photos are copied without their metadata. Faulty records are left out,
     each named on standard error. Whatever is left out, and what the format cannot hold, is counted.
     """
-    from miras.data.formats import write_records
+    from miras.data.formats.records import write_records
 
     heard = _heard()
     read = _records(src, from_, heard, split, instruction)
@@ -90,8 +90,8 @@ def validate(
 
     Photos of one split that are copies of others in another split, under other names, are noted: no fault.
     """
-    from miras.data.contents import File, Parted
-    from miras.data.validate import validate as faults_of
+    from miras.data.inspect.validate import validate as faults_of
+    from miras.data.photos.contents import File, Parted
 
     told: list[str] = []
     parted, photos = Parted(), set[str]()
@@ -136,14 +136,14 @@ def stats(
     page: Annotated[Path | None, Parameter(help="Also a page of plots, .html or .png.")] = None,
 ) -> int:  # fmt: skip
     """Counts, lengths, sizes of targets, kinds, hops and duplicates of PATH."""
-    from miras.data.stats import statistics, table
+    from miras.data.inspect.stats import statistics, table
 
     heard = _heard()
     result = statistics(_counted(_records(path, format, heard, split), "counting"))
     if not result["conversations"]:
         raise heard.explained(InputError(f"conversations in {path}", "none"))
     if page is not None:
-        from miras.data import plots
+        from miras.data.inspect import plots
 
         plots.page(result, page)
     if json:
@@ -162,7 +162,7 @@ def show(
     """Draw conversations of PATH, with their masks, as contact sheets in the folder OUT."""
     if limit < 1:
         raise InputError("--limit of at least 1", str(limit))
-    from miras.data.sheet import contact_sheet
+    from miras.data.inspect.sheet import contact_sheet
 
     heard = _heard()
     records = _counted(_records(path, format, heard, split), "drawing")
@@ -188,8 +188,8 @@ def _tell(heard: LeftOut, faults: bool = True) -> None:
 
 def _canonical(records: Iterable[Record], heard: LeftOut, jobs: int, ray: bool) -> Iterator[Record]:
     """Records without a fault, CHUNK at a time so that memory stays bounded."""
-    from miras.annotate.scale import mapped
-    from miras.data.validate import canonical
+    from miras.core.parallel.processes import mapped
+    from miras.data.inspect.validate import canonical
 
     source = iter(records)
     while chunk := list(islice(source, CHUNK)):
@@ -205,7 +205,7 @@ def _records(
     path: Path, format: str | None, on_fault: OnFault, split: str | None, instruction: int = 0
 ) -> Iterator[Record]:  # fmt: skip
     """The records of a path, of one split where it is named. Raises InputError at once for what cannot be read."""
-    from miras.data.formats import guess_format, read_records
+    from miras.data.formats.records import guess_format, read_records
     from miras.data.record import SPLITS
 
     if split is not None and split not in SPLITS:

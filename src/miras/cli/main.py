@@ -18,12 +18,12 @@ from miras import __version__
 from miras.cli.annotate import annotate
 from miras.cli.audit import audit_app
 from miras.cli.build import build
-from miras.cli.compare import compare
 from miras.cli.data import data_app
-from miras.cli.evaluate import evaluate
-from miras.cli.judge import judge
+from miras.cli.evaluation.compare import compare
+from miras.cli.evaluation.evaluate import evaluate
+from miras.cli.evaluation.judge import judge
+from miras.cli.evaluation.people import people_app
 from miras.cli.output import BAD_INPUT, HERE, Computing, complain, quiet, say
-from miras.cli.people import people_app
 from miras.core.errors import MirasError
 
 app = cyclopts.App(
@@ -98,6 +98,30 @@ def train(
 
 
 @app.command
+def serve(
+    *, host: str = "127.0.0.1", port: int = 8000, data: Path | None = None, token_file: Path | None = None,
+    allow_host: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    allow_origin: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    retention_days: int | None = None, memory: int = 2048, queue: int = 64,
+    log_content: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", on: Computing = HERE,
+) -> int:  # fmt: skip
+    """Conversations about photos over HTTP: the page, and the API that docs/api.md describes.
+
+    --host: another address than the loopback one needs a token. --token-file: tokens, one a line; MIRAS_TOKEN is
+    another one. --data: where conversations are kept, ~/.local/share/miras by default. --allow-host: further names of
+    this server. --allow-origin: pages of other origins that may ask. --retention-days: conversations that were not used
+    for so long are deleted. --memory: MB for sessions that are kept ready. --queue: turns that may wait.
+    --log-content: write messages and replies into the log.
+    """
+    from miras.cli.serve import run
+
+    return run(
+        host=host, port=port, data=data, token_file=token_file, allow_host=allow_host, allow_origin=allow_origin,
+        retention_days=retention_days, memory=memory, queue=queue, log_content=log_content, model=model, on=on,
+    )  # fmt: skip
+
+
+@app.command
 def doctor(*, preset: str = "miras-mini", json: Json = False, on: Computing = HERE) -> int:
     """What is installed, which weights are there, and a self-test."""
     from miras.cli.doctor import run
@@ -122,7 +146,7 @@ def turns(
 @bench_app.command
 def metrics(*, pairs: int = 10_000, json: Json = False, seed: Seed = 0) -> int:
     """Counts of many mask pairs, ours and a numpy loop on full masks, and whether they are equal."""
-    from miras.cli.bench_metrics import run
+    from miras.cli.evaluation.bench_metrics import run
 
     return run(pairs=pairs, as_json=json, seed=seed)
 

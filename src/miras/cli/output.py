@@ -104,7 +104,7 @@ def folder(path: Path) -> Path:
 
 def write(path: Path, content: bytes) -> Path:
     """A file, whole or not at all. Raises InputError when it cannot be written."""
-    from miras.chat.export import write_whole
+    from miras.core.files import write_whole
 
     try:
         return write_whole(path, content)

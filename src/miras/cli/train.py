@@ -17,7 +17,7 @@ from miras.core.errors import InputError
 
 if TYPE_CHECKING:
     from miras.data.record import Record
-    from miras.train.recipe import Recipe
+    from miras.train.recipe.schema import Recipe
 
 NEEDED = {"pydantic": "pydantic", "accelerate": "accelerate", "tensorboard": "tensorboard"}
 FAULTS = "faults.txt"
@@ -40,7 +40,7 @@ def run(
     missing = [name for name, module in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise InputError("the packages of training", f"no {', '.join(missing)}", "pip install 'miras[train]'")
-    from miras.train import recipe as recipes
+    from miras.train.recipe import recipe as recipes
 
     chain = recipes.load(recipe, changes)
     if show:
@@ -57,7 +57,7 @@ def run(
     if int(os.environ.get("RANK", "0")) == 0:
         say(f"weights: {result['model']}; talk with them: miras chat PHOTO --model {result['model']}")
         if kept:
-            from miras.data.jsonl import write_jsonl
+            from miras.data.formats.jsonl import write_jsonl
 
             result["kept"] = str(target / KEPT)
             write_jsonl(kept, target / KEPT)
@@ -71,7 +71,7 @@ def _kept_out(recipe: Recipe, paths: Sequence[Path], out: Path) -> list[Record]:
     """What a run keeps out of photos that it splits itself; nothing where the split can be told otherwise."""
     if recipe.data.split != "share":
         return []
-    from miras.train import corpus
+    from miras.train.data import corpus, held_out
 
     given, first = [Path(p) for p in recipe.data.paths] or list(paths), os.environ.get("RANK", "0") == "0"
-    return list(corpus.held_out(corpus.read(given, recipe.data, out / FAULTS, decode=first)))
+    return list(held_out.held_out(corpus.read(given, recipe.data, out / FAULTS, decode=first)))

@@ -186,7 +186,7 @@ class AnnotatedPhoto:
     is not among the annotations is really absent; empty when the dataset labels only some things.
     uncounted: labels of which more is in sight than the annotations show (a crowd, what a crop cut off), so that
     nothing is counted or compared among them.
-    set_name: of a training set that does not label all it shows (`data.coverage`); "" for every other photo.
+    set_name: of a training set that does not label all it shows (`data.language.coverage`); "" for every other photo.
     content: the photo's file where it is embedded in its dataset; the path is only its name then.
     split: train, val or test where the dataset says so, else "".
     """

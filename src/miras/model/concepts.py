@@ -2,8 +2,8 @@
 
 In: the language model's states of a phrase, the classifier's features of a photo. Out: a vector for the phrase, which
 stands beside the rows of the classifier's last layer, its map over the photo, and facts about whether it is there. A
-linear map of low rank, fitted to the names of the classes (`train.imagenet`), then trained. Sources: DeViSE (Frome et
-al. 2013) for the map from words, CAM (Zhou et al. 2016) for the map over the photo.
+linear map of low rank, fitted to the names of the classes (`train.stages.imagenet`), then trained. Sources: DeViSE
+(Frome et al. 2013) for the map from words, CAM (Zhou et al. 2016) for the map over the photo.
 R phrases, S span tokens, E = layers * D, F features of the classifier, h w cells, N = h * w + 1 (the whole photo last).
 """
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, DynamicCache, PreTrainedModel
 
-from miras.core.errors import InputError, WeightsError
+from miras.core.errors import WeightsError
 from miras.core.grammar import IMAGE, NOT, REF, SPECIAL_TOKENS, Encoder
 from miras.core.types import Box, Mask
 from miras.model.backbones import has_imagenet, load_imagenet
@@ -33,31 +32,25 @@ from miras.model.language import LanguageTokenizer, load_language
 from miras.model.llama import fastest_dtype
 from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
-from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, TOP_LEFT, MaskDecoder, without_specks
+from miras.model.saved import CONTINUATIONS, WEIGHTS, half, read_config
+from miras.model.segmentation import (
+    BOTTOM_RIGHT,
+    INSIDE,
+    OUTSIDE,
+    TOP_LEFT,
+    MaskDecoder,
+    MaskPrediction,
+    without_specks,
+)
 from miras.model.tagging import Tagger, tags
 from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
-from miras.model.visual_parsing import VisualParsing, box_to_view, logits_to_photo, mask_to_view, points_to_view
+from miras.model.visual_parsing import VisualParsing, box_to_view, mask_to_view, points_to_view
 
-WEIGHTS = "model.safetensors"
-CONTINUATIONS = "continuations.json"
 LANGUAGE_PREFIX = "instruction.language_model."
 PUBLISHED = ("image_encoder.semantic_tower.", "image_encoder.semantic_head.")
 """Parameters that a model with `semantic_head` takes from ImageNet's weights each time."""
 MEANING = {REF: " same", NOT: " except"}
 """Words that later special tokens begin as."""
-
-
-@dataclass(frozen=True)
-class MaskPrediction:
-    """logits_Mhw: at stride 4 of the detail view, > 0 = inside. iou_M: predicted IoU, 0..1. Both on the CPU."""
-
-    logits_Mhw: Tensor
-    iou_M: Tensor
-    best: int
-
-    def mask(self, size: tuple[int, int], index: int | None = None) -> Mask:
-        """Candidate `index` (default: the best) as (H, W) bool of the photo."""
-        return logits_to_photo(self.logits_Mhw[self.best if index is None else index], size)
 
 
 class Miras(PreTrainedModel):
@@ -293,7 +286,7 @@ class Miras(PreTrainedModel):
 
     def saved_state(self) -> dict[str, Tensor]:
         """What `save_pretrained` writes: `own_state_dict` in half precision."""
-        return {name: _half(name, value) for name, value in self.own_state_dict().items()}
+        return {name: half(name, value) for name, value in self.own_state_dict().items()}
 
     def save_pretrained(  # type: ignore[override]
         self, save_directory: str | os.PathLike[str], **kwargs: Any
@@ -336,31 +329,6 @@ class Miras(PreTrainedModel):
             rows = json.loads((folder / CONTINUATIONS).read_text())
             model.continuations = {tuple(context): tuple(map(tuple, following)) for context, following in rows}
         return model.eval()
-
-
-def read_config(folder: Path) -> MirasConfig:
-    """`config.json` of a saved model. Raises WeightsError when it is none, or of another version."""
-    try:
-        values = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"config.json in {folder}", str(error), "give the folder of a saved model") from error
-    if values.get("model_type") != MirasConfig.model_type:
-        raise WeightsError("a miras model", f"model_type {values.get('model_type')!r}", "give another folder")
-    version, own = values.get("weights_version"), MirasConfig().weights_version
-    if version != own:
-        raise WeightsError(f"weights version {own}", f"version {version}", "update miras, or train again: miras train")
-    try:
-        return MirasConfig.from_dict(values)
-    except InputError as error:
-        raise WeightsError(
-            "a configuration that this version of miras knows", error.got, "update miras, or mend config.json"
-        ) from error
-
-
-def _half(name: str, value: Tensor) -> Tensor:
-    """Half precision where it is enough: batch-norm statistics stay as they are."""
-    keep = not value.is_floating_point() or "running_" in name
-    return value.detach().contiguous() if keep else value.detach().half().contiguous()
 
 
 def _points(

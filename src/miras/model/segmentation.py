@@ -1,20 +1,24 @@
 """Segmentation Output: prompts and image features become masks with a predicted IoU.
 
 In: prompt embeddings, features of the photo (computed once), optional points, box and dense prompt.
-Out: mask logits at stride 4 of the detail view and predicted IoU, per candidate. Source: the two-way
-decoder of segment-anything (Kirillov et al. 2023), small, with skip connections as in SAM 2.
+Out: mask logits at stride 4 of the detail view and predicted IoU, per candidate; masks of the photo. Source: the
+two-way decoder of segment-anything (Kirillov et al. 2023), small, with skip connections as in SAM 2.
 R regions, P prompts, Q points, M candidates, C width.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
+from miras.core.types import Mask
 from miras.model.config import MirasConfig
 from miras.model.layers import Attention, LayerNorm2d, Mlp, sine_grid, sine_points
+from miras.model.visual_parsing import logits_to_photo
 
 OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING = range(5)
 """Labels of points; a box is two of them; padding is ignored."""
@@ -33,6 +37,19 @@ def without_specks(logits_hw: Tensor) -> Tensor:
     evidence = ndimage.sum_labels(values, pieces, np.arange(1, count + 1))
     weak = np.isin(pieces, np.flatnonzero(evidence < SPECK * evidence.max()) + 1)
     return torch.where(torch.from_numpy(weak), -logits_hw, logits_hw)
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """logits_Mhw: at stride 4 of the detail view, > 0 = inside. iou_M: predicted IoU, 0..1. Both on the CPU."""
+
+    logits_Mhw: Tensor
+    iou_M: Tensor
+    best: int
+
+    def mask(self, size: tuple[int, int], index: int | None = None) -> Mask:
+        """Candidate `index` (default: the best) as (H, W) bool of the photo."""
+        return logits_to_photo(self.logits_Mhw[self.best if index is None else index], size)
 
 
 class TwoWayBlock(nn.Module):

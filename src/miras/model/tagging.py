@@ -1,8 +1,8 @@
 """Tags: what a photo seems to show, by name, before anything is asked.
 
 In: features of the towers, pooled over the photo. Out: the likeliest names. A logistic regression on each name (a
-linear probe), fitted by `train.tagging`. Source: image tags as guidance of a language model, Tag2Text (Huang et al.
-2023). B photos, F pooled features, T names.
+linear probe), fitted by `train.stages.tagging`. Source: image tags as guidance of a language model, Tag2Text
+(Huang et al. 2023). B photos, F pooled features, T names.
 """
 
 from __future__ import annotations

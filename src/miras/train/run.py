@@ -27,17 +27,18 @@ from miras.model import reading
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
 from miras.model.visual_parsing import VisualParsing
-from miras.train import card, sharding, stage1, tagging, validation
-from miras.train import corpus as corpora
-from miras.train.blend import blend
-from miras.train.callbacks import Average, Progress, Validation
-from miras.train.corpus import Corpus
-from miras.train.dialogue_batch import History, Tag, dialogue_batch
-from miras.train.finish import finish
-from miras.train.photos import SHARES, Item, Items
-from miras.train.recipe import Chain, Recipe
-from miras.train.student import Student, build, is_half, parts, rate_of
-from miras.train.trainer import MODEL, MirasTrainer, Validate, arguments, place
+from miras.train.calibrate.finish import finish
+from miras.train.data import corpus as corpora
+from miras.train.data.corpus import Corpus
+from miras.train.data.dialogue_batch import History, Tag, dialogue_batch
+from miras.train.data.photos import SHARES, Item, Items
+from miras.train.loop import card, sharding, validation
+from miras.train.loop.blend import blend
+from miras.train.loop.callbacks import Average, Progress, Validation
+from miras.train.loop.trainer import MODEL, MirasTrainer, Validate, arguments, place
+from miras.train.recipe.schema import Chain, Recipe
+from miras.train.stages import stage1, tagging
+from miras.train.stages.student import Student, build, is_half, parts, rate_of
 
 TAGS = "tags.safetensors"
 """The fits of the tagger, in the run's folder."""

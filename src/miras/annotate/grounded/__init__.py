@@ -1,0 +1,1 @@
+"""The three steps without a language model: from masks that people drew and a knowledge base."""

@@ -1,0 +1,1 @@
+"""The three steps answered by a language model: elements, reasoning, dialogues; nothing is paid twice."""

@@ -1,0 +1,1 @@
+"""How a reply comes to be: the cache, which token may come next, speculative drafts, names, masks."""

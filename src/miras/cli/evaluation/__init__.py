@@ -1,0 +1,1 @@
+"""Commands that measure: runs, comparisons, judges, studies with people, metrics alone."""

@@ -1,0 +1,47 @@
+"""Files that are written whole or not at all.
+
+In: a path, and whatever writes a file. Out: the file in its place when the writing went well; else what was there
+before, and nothing beside it. Knows no format.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from miras.core.errors import InputError
+
+
+@contextlib.contextmanager
+def staged(path: Path) -> Iterator[Path]:
+    """Where to write what shall lie at `path`: a hidden neighbour, put in place at the end of the block, or taken away.
+
+    Folders are made as needed. Raises what the block raises, and OSError.
+    """
+    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield staging
+        staging.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            staging.unlink()
+
+
+@contextlib.contextmanager
+def whole(path: Path, cure: str = "free room or give another place", expected: str = "") -> Iterator[Path]:
+    """The same for what a person asked for: an OSError becomes an InputError. expected: by default "to write PATH"."""
+    try:
+        with staged(path) as staging:
+            yield staging
+    except OSError as error:
+        raise InputError(expected or f"to write {path}", error.strerror or str(error), cure) from error
+
+
+def write_whole(path: Path, content: bytes, cure: str = "give another folder", expected: str = "") -> Path:
+    """Bytes as a file, as `whole` does; returns its path. expected: by default "room to write PATH"."""
+    with whole(path, cure, expected or f"room to write {path}") as staging:
+        staging.write_bytes(content)
+    return path

@@ -1,0 +1,1 @@
+"""One function over many items, in order: in threads, in processes, over Ray."""

@@ -1,0 +1,1 @@
+"""COCO and what stands on its instances: read whole, read as a stream, written; RefCOCO."""

@@ -1,0 +1,1 @@
+"""Records looked at while they pass by: faults, figures, plots, sheets, the card."""

@@ -1,0 +1,1 @@
+"""Figures of masks and words, and how sure they are. No model, no file."""

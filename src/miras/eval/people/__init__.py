@@ -1,0 +1,1 @@
+"""A blinded study with people: design, sheets, answers, figures, report."""

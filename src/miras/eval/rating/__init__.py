@@ -1,0 +1,1 @@
+"""What judges and people rate alike: conversations of a run, criteria, scores, their figures."""

@@ -1,0 +1,99 @@
+"""Which system is measured: from what a person writes behind `--model` to a `Conversant`.
+
+In: a spec: a name or folder of weights, `predictions:FOLDER`, `openai:MODEL`, `floor:NAME`; options. Out: the system,
+ready to be asked. Knows no dataset and no figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from miras.chat.load import DEFAULT, WEIGHTS_FOLDER, Loaded
+from miras.chat.load import load as load_weights
+from miras.core.errors import InputError
+from miras.core.llm.endpoint import settings_from
+from miras.eval.protocol import Conversant, Ours
+from miras.eval.systems import floors
+from miras.eval.systems.predictions import Predictions
+from miras.eval.systems.vision import Endpoint, Vision
+from miras.model import presets
+
+FOLDER, ENDPOINT, FLOOR = "predictions:", "openai:", floors.PREFIX
+PREFIXES = (FOLDER, ENDPOINT, FLOOR)
+KNOWN = f"a name or folder of weights, {FOLDER}FOLDER, {ENDPOINT}MODEL, " + ", ".join(
+    f"{FLOOR}{name}" for name in floors.NAMES
+)
+"""Every spec, in words."""
+JOURNAL = "answers.jsonl"
+"""File in the folder of a run that holds every paid answer."""
+Loader = Callable[[str, int | None], Loaded]
+
+
+def open_system(
+    spec: str, *, decoder: str = DEFAULT, threads: int | None = None, seed: int = 0, others: Collection[str] = (),
+    journal: Path | None = None, endpoint: Mapping[str, Any] | None = None,
+    environment: Mapping[str, str] | None = None, loader: Loader = load_weights,
+) -> Conversant:  # fmt: skip
+    """The system of a spec; `close` it when the run is over.
+
+    decoder: weights behind `openai:` (masks from its boxes), `floor:gold-box` and `floor:phrase`. threads: of torch.
+    others: ids that the data has beside those asked, see `Predictions`. journal: file of paid answers, its folder is
+    made. endpoint: options of `core.llm.endpoint.Settings`, base_url among them; the key comes from OPENAI_API_KEY in
+    environment (None = the process's) alone. loader: loads weights by name. Raises InputError for an unknown spec, with
+    those that come near, and all that the systems themselves raise.
+    """
+    kind = check(spec)
+    rest = spec.removeprefix(kind)
+    if not kind:
+        return Ours(loader(spec, threads), seed=seed)
+    if kind == FOLDER:
+        return Predictions(Path(rest), others=others)
+    if kind == FLOOR:
+        return floors.floor(rest, lambda: loader(decoder, threads), seed=seed)
+    settings = settings_from(environment, option=f"--model {ENDPOINT}MODEL", model=rest, **(endpoint or {}))
+    asked = Endpoint(settings)
+    loaded = loader(decoder, threads)
+    if journal is not None:
+        try:
+            journal.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"to write {journal.parent}", error.strerror or str(error), "give another --out"
+            ) from error
+    return Vision(asked, loaded, label=spec, seed=seed, journal=journal)
+
+
+def check(spec: str) -> str:
+    """The prefix of a spec, "" for weights. Raises InputError for one that cannot be meant; loads nothing."""
+    kind = next((prefix for prefix in PREFIXES if spec.startswith(prefix)), "")
+    rest = spec.removeprefix(kind)
+    if kind == FLOOR and rest not in floors.NAMES:
+        raise _unknown(spec, [FLOOR + name for name in floors.NAMES])
+    if kind and not rest.strip():
+        raise InputError(f"{kind}{'MODEL' if kind == ENDPOINT else 'FOLDER'}", repr(spec))
+    if not kind and not _weights(spec):
+        raise _unknown(spec, [*presets.names(), *(FLOOR + name for name in floors.NAMES)])
+    return kind
+
+
+def close(system: Conversant) -> None:
+    """End what a system holds open: connections, a journal. Most hold nothing."""
+    if isinstance(system, Vision):
+        system.close()
+
+
+def _weights(spec: str) -> bool:
+    """Whether loading may find weights; a path that leads nowhere is left to it, its complaint is better."""
+    places = (WEIGHTS_FOLDER / spec, Path(spec))
+    return bool(spec) and (spec in presets.names() or "/" in spec or any(place.is_dir() for place in places))
+
+
+def _unknown(spec: str, names: list[str]) -> InputError:
+    """With the names that come near; of a prefix that is none, the prefix."""
+    head, colon, _ = spec.partition(":")
+    near = [*get_close_matches(spec, names, 2, 0.5), *(get_close_matches(f"{head}:", PREFIXES, 1) if colon else ())]
+    asked = f"did you mean {' or '.join(map(repr, dict.fromkeys(near)))}? " if near else ""
+    return InputError("a system to measure", repr(spec), f"{asked}known: {KNOWN}")

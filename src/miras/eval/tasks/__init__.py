@@ -1,0 +1,1 @@
+"""Questions with right answers of our own making: parts, dialogues, names, behaviour."""

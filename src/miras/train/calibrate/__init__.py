@@ -1,0 +1,1 @@
+"""What is fitted after the last stage, on photos that were not trained on."""

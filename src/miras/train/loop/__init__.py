@@ -1,0 +1,1 @@
+"""How it is learnt: steps, averages, checkpoints, several processes, validation."""

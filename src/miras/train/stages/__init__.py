@@ -1,0 +1,1 @@
+"""What is learnt: the two stages, their losses, the module that is trained."""

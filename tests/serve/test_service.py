@@ -1,0 +1,102 @@
+"""What the service keeps true when things go wrong: a full queue, a stop, another model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from miras.chat.load import Loaded
+from miras.serve.settings import Limits
+from tests.serve.conftest import API, Start, ask, conversation, events_of, stop, whole
+
+TEXTS = ["Where is the cup?", "Also the spoon.", "Now the table."]
+
+
+def test_a_full_queue_says_when_to_come_back(start: Start, jpeg: bytes) -> None:
+    client = start(limits=Limits(queue=1))
+    service = client.app.state.service  # type: ignore[attr-defined]
+    talks = [conversation(client, jpeg) for _ in range(3)]
+    gate, running = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        running.set()
+        gate.wait(300)
+
+    service.worker.when_idle("hold", hold)  # the model's thread is busy
+    assert running.wait(300)
+    answers: dict[int, Any] = {}
+
+    def send(n: int) -> None:
+        answers[n] = client.post(f"{API}/conversations/{talks[n]}/ask", json={"text": TEXTS[0]})
+
+    thread = threading.Thread(target=send, args=(0,))
+    thread.start()
+    until(lambda: service.worker.length == 1)
+    busy = client.post(f"{API}/conversations/{talks[0]}/undo")
+    assert busy.status_code == 409 and "not done" in busy.json()["got"]
+    assert whole(client, talks[0])["state"] == "running"
+    send(1)
+    gate.set()
+    thread.join(300)
+    assert answers[1].status_code == 429 and int(answers[1].headers["retry-after"]) >= 1
+    assert whole(client, talks[1])["open"] is None
+    assert events_of(answers[0].text)[-1][0] == "reply"
+
+
+def test_a_stop_leaves_questions_open_and_a_start_finds_them(start: Start, jpeg: bytes) -> None:
+    client = start()
+    service = client.app.state.service  # type: ignore[attr-defined]
+    talk = conversation(client, jpeg)
+    first = ask(client, talk, TEXTS[0])
+    gate, running = threading.Event(), threading.Event()
+    service.worker.when_idle("hold", lambda: (running.set(), gate.wait(300)))
+    assert running.wait(300)
+    answers: list[Any] = []
+    thread = threading.Thread(
+        target=lambda: answers.append(client.post(f"{API}/conversations/{talk}/ask", json={"text": TEXTS[1]}))
+    )
+    thread.start()
+    until(lambda: service.worker.length == 1)
+    service.worker.drain()
+    thread.join(300)
+    answer = answers[0]  # told in its stream, or before it when it was not in the queue yet
+    problem = answer.json() if answer.status_code == 503 else dict(events_of(answer.text))["error"]
+    assert problem["status"] == 503 and problem["type"].endswith(":stopping")
+    assert client.get(f"{API}/ready").status_code == 503
+    gate.set()
+    stop(client)
+    again = start()
+    view = whole(again, talk)
+    assert view["state"] == "open" and view["open"]["text"] == TEXTS[1] and view["history"] == [first]
+    turn = events_of(again.post(f"{API}/conversations/{talk}/retry").text)[-1][1]
+    assert turn["user"] == TEXTS[1] and whole(again, talk)["open"] is None
+    service = again.app.state.service  # type: ignore[attr-defined]
+    service.records.begin(talk, TEXTS[2])
+    dropped = again.delete(f"{API}/conversations/{talk}/open").json()
+    assert dropped["open"] is None and dropped["turns"] == 2
+
+
+def test_a_conversation_of_another_model_can_still_be_read(
+    start: Start, loaded: Loaded, jpeg: bytes, tmp_path: Path
+) -> None:
+    client = start()
+    talk = conversation(client, jpeg)
+    turn = ask(client, talk, TEXTS[0])
+    service = client.app.state.service  # type: ignore[attr-defined]
+    with service.database.write() as db:
+        db.execute('UPDATE conversations SET head=replace(head, \'"language": "tiny"\', \'"language": "other"\')')
+    service.sessions.drop(talk)
+    answer = client.post(f"{API}/conversations/{talk}/ask", json={"text": TEXTS[1]})
+    name, problem = events_of(answer.text)[-1]
+    assert name == "error" and problem["status"] == 409 and "of this model" in problem["expected"]
+    view = whole(client, talk)
+    assert view["history"] == [turn] and view["state"] == "open"
+
+
+def until(true: Any, seconds: float = 300.0) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -1,0 +1,25 @@
+// The page is served by miras itself: relative addresses, one script, one sheet, nothing inline, nothing from outside.
+import { defineConfig } from "vite";
+import { stamp } from "./stamp.mjs";
+
+export default defineConfig({
+  base: "./",
+  build: {
+    outDir: "../src/miras/serve/static",
+    emptyOutDir: true,
+    target: "es2022",
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+  },
+  plugins: [
+    {
+      name: "stamp",
+      generateBundle() {
+        this.emitFile({ type: "asset", fileName: "sources.sha256", source: stamp(import.meta.dirname) });
+      },
+    },
+  ],
+  server: { proxy: { "/api": "http://127.0.0.1:8000" } },
+  test: { include: ["test/**/*.test.ts"], environment: "node" },
+} as never);
