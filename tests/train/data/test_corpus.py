@@ -131,6 +131,21 @@ def test_conversations_go_with_their_photo(photos: Path, talks: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("given", "trained"), [("", True), ("train", True), ("val", False), ("test", False)])
+def test_what_a_dataset_keeps_out_is_not_trained_on_under_another_name(
+    given: str, trained: bool, photos: Path, tmp_path: Path
+) -> None:
+    rows = [record for record in read_records(photos, "labelme") if record["focus"] == "cup"]
+    copied = tmp_path / "copied" / "coffee.jpg"
+    copied.parent.mkdir()
+    with Image.open(rows[0]["image"]) as picture:
+        picture.save(copied, quality=80)
+    told = [{**talk(row), "image": str(copied), "source": "other", "split": given} for row in rows]
+    write_jsonl(told, tmp_path / "told.jsonl")
+    found = corpus.read([photos, tmp_path / "told.jsonl"], Data())
+    assert (copied in {photo.path for photo in found.photos}) == trained == bool(found.records)
+
+
 def test_conversations_alone_are_validated_with_what_they_show(talks: Path) -> None:
     found = corpus.read([talks], SHARE)
     assert [[note.phrase for note in photo.annotations] for photo in found.kept] == [["nose of the cat"]]

@@ -253,6 +253,7 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data, lef
     if data.split == "recipe":
         sides = recipe_sides(photos)
         train, calibration, kept = sides["train"], sides["calibration"], sides["val"]
+        train = [p for p in train if not _is_held_out(p, by_photo.get(key(p), ()))]
     elif data.split == "share":
         train, kept, calibration = _shared(photos, data.val)
     else:
@@ -269,6 +270,12 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data, lef
     shown = [photo for photo in kept if photo.annotations]
     recorded = [row for photo in calibration for row in by_photo.get(key(photo), ())]
     return Corpus(train, talks, shown, [p for p in calibration if askable(p)], held, recorded)
+
+
+def _is_held_out(photo: AnnotatedPhoto, records: Sequence[Record]) -> bool:
+    """Whether the data itself keeps the photo out of training. A dataset's copy of a photo may have other bytes (its
+    metadata is taken off), so that the recipe's own split does not know it again."""
+    return any(given not in ("", "train") for given in (photo.split, *(row["split"] for row in records)))
 
 
 def _shared(
