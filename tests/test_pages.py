@@ -105,12 +105,19 @@ def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     table = readme[readme.index("<!-- figures") : readme.index("<!-- /figures -->")]
     results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    for name in ("results/ours", "instructpart-human", "instructpart-phrase"):
+    for name in ("instructpart-human", "instructpart-phrase"):
         found = figures(name)
         pair = f"gIoU {found['giou']:.1f}, cIoU {found['ciou']:.1f}"
         assert pair in table, f"{name}: {pair}"
         rest = f"{pair}, P50 {found['p50']:.1f}, no mask {100 * found['no_mask_rate']:.1f}%"
-        assert name == "results/ours" or rest in results, rest
+        assert rest in results, rest
+    asked = figures("phrases")["phrases"]
+    there = asked["there"]
+    assert f"gIoU {there['things']['giou']:.1f}, {100 * there['things']['refused']:.0f}% refused" in table
+    assert "; ".join(f"{there[sort]['giou']:.1f}" for sort in ("stuff", "garments", "parts")) in table
+    for group, key in ((there["things"], "giou"), (asked["absent"]["all"], "refused")):
+        scale = 1 if key == "giou" else 100
+        assert f"{scale * group[key]:.1f}" in results
     talks, bench = figures("dialogues"), figures("turns")
     turns = bench["turns"]
     spans = [(min(values), max(values)) for values in (
