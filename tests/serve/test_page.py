@@ -647,7 +647,7 @@ def test_screenshots(browser: Any, tmp_path: Path) -> None:
         here.page.locator(".sample").first.wait_for()
         picture(here.page, "start")
         here.sample("Falcon")
-        for text in ("Where is the rocket?", "Also the tower.", "Without the sky."):
+        for text in ("Where is the sky?", "Now the rocket.", "Everything except the sky."):
             here.say(text)
         here.page.mouse.move(900, 20)
         here.page.wait_for_timeout(400)
