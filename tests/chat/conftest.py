@@ -13,6 +13,7 @@ from miras.chat.session import ChatSession
 from miras.core.grammar import SPECIAL_TOKENS
 from miras.model import presets
 from miras.model.miras import Miras
+from tests.centred import centred
 
 Says = Callable[..., tuple[int, ...]]
 
@@ -27,11 +28,7 @@ def model() -> Miras:
     """Random weights; mask logits are centred, so that masks are neither empty nor full."""
     tiny = presets.build("miras-tiny", seed=0)
 
-    def centre(_: torch.nn.Module, __: object, output: tuple[torch.Tensor, torch.Tensor]) -> object:
-        logits_RMhw, iou_RM = output
-        return logits_RMhw - logits_RMhw.mean((2, 3), keepdim=True), iou_RM
-
-    tiny.decoder.register_forward_hook(centre)
+    centred(tiny)
     return tiny
 
 

@@ -9,6 +9,7 @@ from miras.core.grammar import SPECIAL_TOKENS
 from miras.model import presets
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
+from tests.centred import centred
 
 OBJ, SEG, REF, ADD, CUT, UNDO, NOT = ("[OBJ]", "[SEG]", "[REF]", "[ADD]", "[CUT]", "[UNDO]", "[NOT]")
 
@@ -20,11 +21,7 @@ def made(**changes: object) -> Miras:
         torch.manual_seed(0)
         tiny = Miras(MirasConfig(**config))
 
-    def centre(_: torch.nn.Module, __: object, output: tuple[torch.Tensor, torch.Tensor]) -> object:
-        logits_RMhw, iou_RM = output
-        return logits_RMhw - logits_RMhw.mean((2, 3), keepdim=True), iou_RM
-
-    tiny.decoder.register_forward_hook(centre)
+    centred(tiny)
     return tiny
 
 

@@ -26,6 +26,7 @@ from miras.model import presets
 from miras.model.miras import Miras
 from miras.serve.app import create
 from miras.serve.settings import Settings
+from tests.centred import centred
 
 API = "/api/v1"
 Start = Callable[..., TestClient]
@@ -51,11 +52,7 @@ def model() -> Miras:
     """Random weights that like to name things and never refuse; masks are neither empty nor full."""
     tiny = presets.build("miras-tiny", seed=0)
 
-    def centre(_: torch.nn.Module, __: object, output: tuple[torch.Tensor, torch.Tensor]) -> object:
-        logits_RMhw, iou_RM = output
-        return logits_RMhw - logits_RMhw.mean((2, 3), keepdim=True), iou_RM
-
-    tiny.decoder.register_forward_hook(centre)
+    centred(tiny)
     with torch.no_grad():
         for token, bias in (("[OBJ]", 4.0), ("[SEG]", 4.0), ("[ADD]", 2.5), ("[CUT]", 2.0), ("[UNDO]", -4.0)):
             tiny.instruction.special_bias[SPECIAL_TOKENS.index(token)] = bias
