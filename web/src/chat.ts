@@ -7,12 +7,12 @@ import { drop, fork, look, on, regionNamed, say, shown, state, stop, take } from
 import type { Piece, Region, Selection, Turn } from "./types";
 
 const TRY: Record<string, string[]> = {
-  coffee: ["Where is the cup?", "Select the spoon.", "Everything but the saucer."],
-  chelsea: ["Where is the cat?", "Select its nose.", "The eyes, please."],
-  astronaut: ["Where is the person?", "Select the helmet.", "Where is the flag?"],
-  rocket: ["Where is the rocket?", "Select the sky.", "The tower beside it."],
+  coffee: ["Where is the cup?", "Everything but the cup.", "Where is the table?"],
+  chelsea: ["Where is the cat?", "The eyes, please.", "The background."],
+  astronaut: ["Where is the person?", "Select her hair.", "Select her face."],
+  rocket: ["Select the sky.", "Where is the rocket?", "Everything but the sky."],
 };
-const ANY = ["What is in this photo?", "Select the person.", "Everything but the background."];
+const ANY = ["Where is the person?", "Select the sky.", "The background."];
 
 const log = h("ol", { class: "log", "aria-label": "Conversation", tabindex: 0 });
 const selection = h("div", { class: "selection", role: "group", "aria-label": "Selection" });
