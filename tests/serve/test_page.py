@@ -242,7 +242,8 @@ def test_a_conversation_from_upload_to_reload(visit: Visit, photo_path: Path, tm
     assert (here.turns(), here.formula()) == (2, "1 + 2")
     here.say("Is there a zebra?")
     assert page.locator(".log .answer").last.inner_text() == "There is no zebra here."
-    page.goto(first)
+    page.goto(first)  # the fork, of three turns, stands there until the first conversation has come
+    page.locator(".turn[data-turn='3']").wait_for(state="detached")
     page.locator(".turn[data-turn='2']").wait_for()
     assert here.turns() == 2
 
