@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from miras.chat import forks, store
+from miras.chat import forks
+from miras.chat.native.record import digest
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
@@ -69,7 +70,7 @@ def load(
     folder = find(name)
     precision = fastest_dtype(place) if precision is None else precision
     model = presets.build(name) if folder is None else Miras.from_pretrained(folder, language_dtype=precision)
-    model.weights = store.digest(model.saved_state() if folder is None else load_file(folder / WEIGHTS))
+    model.weights = digest(model.saved_state() if folder is None else load_file(folder / WEIGHTS))
     if place.type != "cpu":
         model.to(place)  # type: ignore[arg-type]
     model.instruction.answer_fast(model.config.max_tokens, precision)

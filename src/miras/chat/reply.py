@@ -5,6 +5,7 @@ In: an event and the state after it. Out: `Reply`, and the turn object that the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,20 +65,25 @@ class Reply:
         }
 
 
-def reply_of(event: Event, after: State, size: tuple[int, int], mask_id: int, unsure_below: float = 0.0) -> Reply:
-    """The reply that an event gave. after: the state it led to. size: (H, W) of the photo. unsure_below: score."""
+def reply_of(
+    event: Event, after: State, size: tuple[int, int], spoken: Callable[[Exchange], tuple[int, ...]],
+    unsure_below: float = 0.0,
+) -> Reply:  # fmt: skip
+    """The reply that an event gave. after: the state it led to. size: (H, W) of the photo. spoken: the ids that were
+    generated for an exchange, mask slots left out. unsure_below: score."""
     change = event.change
     selection = after.selection(size)
     if isinstance(change, Region):
         return Reply("", "", (change,), selection, timings=event.timings, new_tokens=event.new_tokens)
     known = {region.id: region for region in after.regions}
     named = tuple(known[number] for number in dict.fromkeys(change.reply.names))
-    return _of_exchange(event, change, named, selection, mask_id, unsure_below)
+    return _of_exchange(event, change, named, selection, spoken(change), unsure_below)
 
 
 def _of_exchange(
-    event: Event, exchange: Exchange, named: tuple[Region, ...], selection: Selection, mask_id: int, below: float
-) -> Reply:
+    event: Event, exchange: Exchange, named: tuple[Region, ...], selection: Selection, ids: tuple[int, ...],
+    below: float,
+) -> Reply:  # fmt: skip
     reply = exchange.reply
     first_region = min((region.id for region in reply.regions), default=max((r.id for r in named), default=0) + 1)
     return Reply(
@@ -89,7 +95,7 @@ def _of_exchange(
         certainty=event.certainty,
         timings=event.timings,
         new_tokens=event.new_tokens,
-        ids=tuple(i for i in exchange.reply_ids if i != mask_id),
+        ids=ids,
         recalled=tuple(dict.fromkeys(reply.recalled)),
         roles=_roles(reply, named),
         unsure=bool(unsure(reply.regions, below)),

@@ -52,7 +52,7 @@ class _Forced:
 
     def ask(self, text):
         grammar = self._session.model.grammar
-        ids = self._session._context.reply(self._gold)
+        ids = self._session.backend.context.reply(self._gold)
         return self._session.ask(text, forced=[i for i in ids if i != grammar.id("<mask>")])
 
 
