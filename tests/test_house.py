@@ -25,7 +25,10 @@ SEVERAL = {
     "chat/test_padded.py": ("chat/generation/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluation/evaluate.py"),
-    "serve/test_page.py": ("serve/app.py", "serve/static/index.html"),
+    **{
+        f"serve/page/test_{topic}.py": ("serve/app.py", "serve/static/index.html")
+        for topic in ("by_hand", "conversation", "exports", "photos", "screenshots", "shape")
+    },
     "serve/test_page_files.py": ("serve/static/sources.sha256",),
     "train/loop/test_distributed.py": ("train/loop/sharding.py", "train/loop/trainer.py"),
     "train/stages/test_pointing.py": ("train/data/dialogue_batch.py", "train/stages/stage2.py"),
