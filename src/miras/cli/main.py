@@ -24,6 +24,7 @@ from miras.cli.evaluation.evaluate import evaluate
 from miras.cli.evaluation.judge import judge
 from miras.cli.evaluation.people import people_app
 from miras.cli.output import BAD_INPUT, HERE, Computing, complain, quiet, say
+from miras.cli.predict import predict
 from miras.core.errors import MirasError
 
 app = cyclopts.App(
@@ -36,6 +37,7 @@ data_app.command(build)
 app.command(data_app)
 app.command(audit_app)
 app.command(annotate)
+app.command(predict)
 app.command(evaluate, name="eval")
 app.command(compare)
 app.command(judge)

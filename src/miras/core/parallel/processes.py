@@ -22,21 +22,24 @@ CHUNK = 8
 
 
 def mapped(
-    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1, ray: bool = False
+    function: Callable[[Item], Result], items: Sequence[Item], *, jobs: int = 1, ray: bool = False, chunk: int = CHUNK
 ) -> Iterator[Result]:
-    """function(item) for every item, in order. jobs: processes (with Ray: workers at a time)."""
+    """function(item) for every item, in order. jobs: processes (with Ray: workers at a time). chunk: items that go
+    together; 1 where each of them takes long."""
     if jobs < 1:
         raise InputError("--jobs of at least 1", str(jobs))
     if ray:
-        yield from _over_ray(function, items, jobs)
+        yield from _over_ray(function, items, jobs, chunk)
     elif jobs == 1:
         yield from map(function, items)
     else:
         with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(function, items, chunksize=CHUNK)
+            yield from pool.map(function, items, chunksize=chunk)
 
 
-def _over_ray(function: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
+def _over_ray(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int, chunk: int = CHUNK
+) -> Iterator[Result]:
     """Results travel pickled, so that Arrow need not understand them."""
     ray_ready(max(jobs, 1))
     import ray.data
@@ -51,7 +54,7 @@ def _over_ray(function: Callable[[Item], Result], items: Sequence[Item], jobs: i
         return {"number": row["number"], "result": pickle.dumps(done)}
 
     rows = [{"number": n, "item": pickle.dumps(item)} for n, item in enumerate(items)]
-    blocks = max(1, min(len(rows), -(-len(rows) // CHUNK)))
+    blocks = max(1, min(len(rows), -(-len(rows) // chunk)))
     data = ray.data.from_items(rows, override_num_blocks=blocks).map(run)
     yield from (pickle.loads(row) for row in _ordered(data.iter_rows()))
 
