@@ -179,10 +179,9 @@ def compose(
 
 
 def _segmenter(spec: str, device: str, dtype: str | None) -> Segmenter:
-    from miras.segmenters.registry import segmenter_of  # type: ignore[import-not-found,unused-ignore]
+    from miras.segmenters.registry import segmenter_of
 
-    found: Segmenter = segmenter_of(spec, device=device, dtype=None if device == "cpu" else dtype)
-    return found
+    return segmenter_of(spec, device=device, dtype=None if device == "cpu" else dtype)
 
 
 def talker_of(
@@ -202,7 +201,7 @@ def talker_of(
         return Asked(f"openai:{model}", asking, family_of(model), settings.max_side, settings.quality)
     if kind == "hf":
         from miras.chat.composed.local import Local
-        from miras.chat.load import device_of, dtype_of
+        from miras.model.loading.place import device_of, dtype_of
 
         local = Local(rest, device_of(device), dtype_of(dtype))
         return Asked(f"hf:{rest}", Asking(local, book), family_of(rest))
