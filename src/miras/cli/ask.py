@@ -9,19 +9,19 @@ import json
 from pathlib import Path
 from typing import Any
 
-from miras.cli.output import BAD_INPUT, Computing, complain, emit, folder, load, write
+from miras.cli.output import ALONE, BAD_INPUT, Computing, Pair, complain, emit, folder, load, write
 from miras.core.errors import MirasError
 from miras.core.types import Region
 
 
 def run(
     image: str, texts: list[str], *, url: bool, out: Path | None, as_json: bool, model: str, on: Computing,
-    seed: int,
+    seed: int, pair: Pair = ALONE,
 ) -> int:  # fmt: skip
     """Exit code 0, or 2 when a turn failed; the other turns run all the same."""
     photo = given_photo(image, url, out)
     where = None if out is None else folder(out)
-    loaded = load(model, on)
+    loaded = load(model, on, pair)
     session = loaded.chat(photo, seed=seed)
     turns: list[dict[str, Any]] = []
     code = 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from miras.cli.ask import given_photo, overlay_png, region_line
-from miras.cli.output import Computing, complain, folder, load, say, write
+from miras.cli.output import ALONE, Computing, Pair, complain, folder, load, say, write
 from miras.core.errors import InputError, MirasError
 
 TALLEST = 200
@@ -30,11 +30,13 @@ HELP = """Talk, or:
   /help, /quit"""
 
 
-def run(image: str, *, url: bool, out: Path, preview: bool, model: str, on: Computing, seed: int) -> int:
+def run(
+    image: str, *, url: bool, out: Path, preview: bool, model: str, on: Computing, seed: int, pair: Pair = ALONE
+) -> int:  # fmt: skip
     """Exit code 0 at the end of input or /quit."""
     photo = given_photo(image, url, out)
     folder(out)
-    loaded = load(model, on)
+    loaded = load(model, on, pair)
     talk = Talk(loaded.chat(photo, seed=seed), out, preview)
     if sys.stdin.isatty():
         height, width = talk.session.size

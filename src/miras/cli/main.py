@@ -23,7 +23,7 @@ from miras.cli.evaluation.compare import compare
 from miras.cli.evaluation.evaluate import evaluate
 from miras.cli.evaluation.judge import judge
 from miras.cli.evaluation.people import people_app
-from miras.cli.output import BAD_INPUT, HERE, Computing, complain, quiet, say
+from miras.cli.output import ALONE, BAD_INPUT, HERE, Computing, Pair, complain, quiet, say
 from miras.core.errors import MirasError
 
 app = cyclopts.App(
@@ -43,7 +43,7 @@ app.command(people_app)
 bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
 app.command(bench_app)
 
-Model = Annotated[str, Parameter(help="A name (miras-mini) or the folder of a trained model.")]
+Model = Annotated[str, Parameter(help="A name (miras-mini), the folder of a trained model, or composed.")]
 Seed = Annotated[int, Parameter(help="Seed of everything random.")]
 Url = Annotated[bool, Parameter(negative="", help="IMAGE is an address (http, https), which is fetched.")]
 Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
@@ -52,7 +52,8 @@ Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the
 @app.command
 def ask(
     image: str, texts: Annotated[list[str], Parameter(help="One message a turn.")], /, *, url: Url = False,
-    out: Path | None = None, json: Json = False, model: Model = "miras-mini", on: Computing = HERE, seed: Seed = 0,
+    out: Path | None = None, json: Json = False, model: Model = "miras-mini", pair: Pair = ALONE, on: Computing = HERE,
+    seed: Seed = 0,
 ) -> int:  # fmt: skip
     """A scripted conversation about IMAGE: one TEXT a turn.
 
@@ -60,14 +61,14 @@ def ask(
     """
     from miras.cli.ask import run
 
-    return run(image, texts, url=url, out=out, as_json=json, model=model, on=on, seed=seed)
+    return run(image, texts, url=url, out=out, as_json=json, model=model, pair=pair, on=on, seed=seed)
 
 
 @app.command
 def chat(
     image: str, /, *, url: Url = False, out: Path = Path("out/chat"),
-    preview: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", on: Computing = HERE,
-    seed: Seed = 0,
+    preview: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", pair: Pair = ALONE,
+    on: Computing = HERE, seed: Seed = 0,
 ) -> int:  # fmt: skip
     """The same, interactive. /help lists what can be done besides talking.
 
@@ -76,7 +77,7 @@ def chat(
     """
     from miras.cli.chat import run
 
-    return run(image, url=url, out=out, preview=preview, model=model, on=on, seed=seed)
+    return run(image, url=url, out=out, preview=preview, model=model, pair=pair, on=on, seed=seed)
 
 
 @app.command
@@ -103,7 +104,8 @@ def serve(
     allow_host: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     allow_origin: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     retention_days: int | None = None, memory: int = 2048, queue: int = 64,
-    log_content: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", on: Computing = HERE,
+    log_content: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", pair: Pair = ALONE,
+    on: Computing = HERE,
 ) -> int:  # fmt: skip
     """Conversations about photos over HTTP: the page, and the API that docs/api.md describes.
 
@@ -117,7 +119,8 @@ def serve(
 
     return run(
         host=host, port=port, data=data, token_file=token_file, allow_host=allow_host, allow_origin=allow_origin,
-        retention_days=retention_days, memory=memory, queue=queue, log_content=log_content, model=model, on=on,
+        retention_days=retention_days, memory=memory, queue=queue, log_content=log_content, model=model, pair=pair,
+        on=on,
     )  # fmt: skip
 
 

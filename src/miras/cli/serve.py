@@ -9,13 +9,14 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from miras.cli.output import Computing, load, say
+from miras.cli.output import ALONE, Computing, Pair, load, say
 from miras.core.errors import InputError
 
 
 def run(
     *, host: str, port: int, data: Path | None, token_file: Path | None, allow_host: list[str], allow_origin: list[str],
     retention_days: int | None, memory: int, queue: int, log_content: bool, model: str, on: Computing,
+    pair: Pair = ALONE,
 ) -> int:  # fmt: skip
     """Exit code 0 when it was told to stop."""
     if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]:
@@ -28,7 +29,7 @@ def run(
         retention_days, memory * 2**20, log_content, Limits(queue=queue),
     )  # fmt: skip
     with bound(settings) as listening:
-        loaded = load(model, on)
+        loaded = load(model, on, pair)
         say(
             f"miras: {loaded.name} at {address_of(settings, listening)}, conversations in {settings.data}; Ctrl-C stops"
         )

@@ -65,11 +65,13 @@ def test_predictions(loader, tmp_path):
         ("floor:", "floor:gold-box"),
         ("prediction:folder", "did you mean 'predictions:'"),
         ("opnai:gpt", "did you mean 'openai:'"),
-        ("zebra", "known: a name or folder of weights, predictions:FOLDER, openai:MODEL, floor:ellipse"),
+        ("zebra", "known: a name or folder of weights, predictions:FOLDER, openai:MODEL, composed, floor:ellipse"),
         ("", "known:"),
         ("predictions:", "predictions:FOLDER"),
         ("openai: ", "openai:MODEL"),
         ("predictions:/no/where", "neither"),
+        ("composed", "a talker for a composed model"),
+        ("composed:qwen", "--talker and --segmenter"),
     ],
 )
 def test_a_spec_that_is_none(loader, spec, says):
@@ -106,7 +108,7 @@ def test_an_endpoint(loader, tmp_path, photo_path):
     """The key goes to the server and nowhere else."""
     pytest.importorskip("openai")
     options: dict[str, Any] = {"temperature": None, "timeout": 5.0, "retries": 0}
-    answer = '{"text": "No.", "found": false, "operation": "none", "regions": []}'
+    answer = '{"text": "No.", "steps": [{"do": "refuse", "regions": []}]}'
     with serve(say(answer)) as server:
         system = registry.open_system(
             "openai:see-1", decoder="dec", seed=3, loader=loader, journal=tmp_path / "run" / registry.JOURNAL,
@@ -119,6 +121,15 @@ def test_an_endpoint(loader, tmp_path, photo_path):
     assert server.asked[0]["model"] == "see-1" and "temperature" not in server.asked[0]
     kept = (tmp_path / "run" / registry.JOURNAL).read_text()
     assert "k-secret" not in kept + str(system.facts()) and "No." in kept
+
+
+def test_a_pair(loader, tmp_path, photo_path):
+    (tmp_path / "script").write_text('{"text": "No.", "steps": [{"do": "refuse", "regions": []}]}')
+    pair = {"talker": f"scripted:{tmp_path / 'script'}", "segmenter": "miras-tiny", "look": False, "preset": None}
+    system = registry.open_system("composed", loader=loader, pair=pair, seed=2)
+    assert isinstance(system, Vision) and system.name.startswith("composed:scripted:") and loader.asked == []
+    assert system.start(photo_path).ask("the dog").refused and system.facts()["looks"] is False
+    registry.close(system)
 
 
 def test_a_journal_where_nothing_can_be_written(loader, tmp_path):

@@ -16,6 +16,8 @@ from miras.core.masks import box_of
 from miras.core.types import Mark, Name, Operator, Region, Turn
 
 MOST_STEPS, MOST_REGIONS, MOST_POINTS = 8, 30, 8
+LONGEST_NAME = 200
+"""Characters."""
 DOES = ("replace", "add", "cut", "all_but", "undo", "refuse")
 """What a step may do."""
 OPERATORS = {
@@ -101,8 +103,8 @@ class Rules:
             x1, y1, x2, y2 = self.grid.sides(box)
             if not (x1 < x2 <= self.grid.width and y1 < y2 <= self.grid.height):
                 yield f"{where}.box: x1 must be less than x2, y1 less than y2, all in the picture (got {box})"
-        if not region["phrase"].strip():
-            yield f"{where}.phrase: a new region needs a name"
+        if not 0 < len(region["phrase"].strip()) <= LONGEST_NAME:
+            yield f"{where}.phrase: a new region needs a name of at most {LONGEST_NAME} characters"
         ways = {
             "phrase": bool(region["phrase"].strip()), "box": bool(box),
             "points": any(point["inside"] for point in region["points"]),

@@ -82,13 +82,15 @@ class ComposedBackend:
     tags: tuple[str, ...] = ()
     evidence = None
     recalls = True
+    unsure_below = 0.0
+    """Scores of segmenters stand for different things: no one number says when to hedge."""
 
     def __init__(
         self, model: Any, photo: NDArray[np.uint8], drawing: Drawing, talker: Talker, opening: str, *,
-        looks: bool, unsure_below: float, encode_seconds: float,
+        looks: bool, encode_seconds: float,
     ) -> None:  # fmt: skip
         self.model, self.drawing, self.talker, self.opening = model, drawing, talker, opening
-        self.encode_seconds, self.unsure_below, self._looks = encode_seconds, unsure_below, looks
+        self.encode_seconds, self._looks = encode_seconds, looks
         self._page = Page(photo)
 
     @cached_property

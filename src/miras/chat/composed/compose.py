@@ -39,8 +39,6 @@ TALKERS = "openai:MODEL@URL, hf:REPO, miras-mini, scripted:FILE"
 """Every kind, in words."""
 TOKENS = 1024
 """Tokens of an answer, where nothing else is said."""
-UNSURE = 0.5
-"""Score of a segmenter below which a region is told with a hedge."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +127,14 @@ class Composed:
         drawing = Drawing(self.segmenter, photo)
         talker, opening = self.talker.open(photo, options, frozenset(self.segmenter.prompts))
         return ComposedBackend(
-            self, photo, drawing, talker, opening, looks=self.looks, unsure_below=UNSURE,
-            encode_seconds=time.perf_counter() - start,
+            self, photo, drawing, talker, opening, looks=self.looks, encode_seconds=time.perf_counter() - start
+
         )  # fmt: skip
+
+    @property
+    def sampling(self) -> str:
+        """Model, picture size and sampling of a talker that answers questions; its name for ours."""
+        return self.talker.asking.name if isinstance(self.talker, Asked) else self.talker.spec
 
     def spent(self) -> dict[str, Any]:
         """Tokens, cost, questions and calls of the talker since it was opened, or of its journal; empty for ours."""

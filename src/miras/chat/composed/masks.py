@@ -56,7 +56,8 @@ class Drawing:
             box = box_of(want.mask)
         prompt = self._prompt(want.phrase, want.points, box, want.mask if "phrase" not in prompts else None)
         found_masks = self.segmenter.segment(self._encoding, prompt)
-        if found_masks.presence is not None and found_masks.presence < THERE and box is None and want.points is None:
+        told_where = box is not None or want.points is not None or want.mask is not None
+        if found_masks.presence is not None and found_masks.presence < THERE and not told_where:
             return []
         drawn = self._chosen(found_masks, box, want.points)
         if box is not None and prompt.box is None:

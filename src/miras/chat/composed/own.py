@@ -49,7 +49,8 @@ class OwnTalk:
             except StopIteration as done:
                 event: Event = done.value
                 break
-        return Plan(self._pieces(event), Spent(1, 0, event.new_tokens))
+        written = len(event.change.reply_ids)  # type: ignore[union-attr]
+        return Plan(self._pieces(event), Spent(1, max(0, event.new_tokens - written), written))
 
     def look(self, phrase: str, mask: Mask) -> None:
         """It cannot."""

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from miras.cli.evaluation.recorded import Asked, Held, Split, hold, write_questions
-from miras.cli.output import HERE, Computing, emit, load, progress, table
+from miras.cli.output import ALONE, COMPOSED, HERE, Computing, Pair, emit, load, progress, table
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data.io.left_out import LeftOut
@@ -47,7 +47,7 @@ def evaluate(
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
     = False,
     model: Annotated[str, Parameter(help="Name (miras-mini) or folder of weights, predictions:FOLDER, openai:MODEL, "
-                                    "floor:NAME.")] = "miras-mini",
+                                    "composed, floor:NAME.")] = "miras-mini",
     decoder: Annotated[str, Parameter(help="Weights behind openai:MODEL and some floor:NAME.")] = "miras-mini",
     questions: Annotated[Path | None, Parameter(help="Ask nothing; write there what other software is to answer.")]
     = None,
@@ -64,6 +64,7 @@ def evaluate(
     timeout: Annotated[float | None, Parameter(help="Seconds for one call (120).")] = None,
     price_in: Annotated[float | None, Parameter(help="Price of a million tokens read.")] = None,
     price_out: Annotated[float | None, Parameter(help="The same, of tokens written.")] = None,
+    pair: Pair = ALONE,
     on: Computing = HERE,
     seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
 ) -> int:  # fmt: skip
@@ -80,7 +81,7 @@ def evaluate(
         "base_url": base_url, "max_side": max_side, "temperature": temperature, "max_tokens": max_tokens, "rpm": rpm,
         "tpm": tpm, "retries": retries, "timeout": timeout, "price_in": price_in, "price_out": price_out,
     }  # fmt: skip
-    asked = Asked(model, decoder, on, seed, endpoint, ray, jobs)
+    asked = Asked(COMPOSED if pair.preset else model, decoder, on, seed, endpoint, ray, jobs, pair)
     held = Held(path, format, split, limit, instruction, history, out)
     return run(
         held, asked, count=dialogues, heldout=heldout, recalls=recalls, samples=samples, questions=questions,

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from miras.cli.output import Computing, load, progress, say
+from miras.cli.output import ALONE, COMPOSED, Computing, Pair, load, progress, say
 from miras.core.errors import InputError
 from miras.data.io.left_out import LeftOut
 
@@ -49,11 +49,12 @@ class Asked:
     endpoint: Mapping[str, Any]
     ray: bool = False
     jobs: int | None = None
+    pair: Pair = ALONE
 
     @property
     def by_prefix(self) -> bool:
         """Whether the spec names something else than weights."""
-        return self.model.startswith(("predictions:", "openai:", "floor:"))
+        return self.model.startswith(("predictions:", "openai:", "floor:", COMPOSED))
 
 
 def hold(held: Held, asked: Asked) -> dict[str, Any]:
@@ -62,6 +63,8 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
     from miras.eval.systems import registry
 
     registry.check(asked.model)
+    if asked.pair.given and asked.model != COMPOSED:
+        raise InputError("--model composed beside --talker, --segmenter, --look", f"--model {asked.model}")
     every, left = _read(held)
     records = every if held.format == PHRASES else _of_side(every, held.split)
     instruction = {"instruction": held.instruction} if held.format == "instructpart" else {}
@@ -77,6 +80,7 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
             asked.model, decoder=asked.decoder, threads=asked.on.threads, seed=asked.seed, endpoint=asked.endpoint,
             others={record["id"] for record in every}, journal=out / registry.JOURNAL,
             loader=lambda name, _: load(name, asked.on),
+            pair={**vars(asked.pair), "device": asked.on.device, "dtype": asked.on.dtype},
         )  # fmt: skip
         try:
             result = evaluate(
@@ -122,7 +126,7 @@ def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
     from miras.eval.runs.scale import over_ray
     from miras.eval.systems.registry import open_system
 
-    if asked.model.startswith(("predictions:", "openai:")):
+    if asked.model.startswith(("predictions:", "openai:", COMPOSED)):
         raise InputError("weights or floor:NAME behind --model, for --ray", asked.model, "leave --ray out")
     if asked.on.device != "cpu":
         raise InputError("--device cpu, for --ray", asked.on.device, "leave --ray out")

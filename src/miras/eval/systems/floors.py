@@ -27,8 +27,8 @@ from miras.core.selection import Steps, advance
 from miras.core.types import Conversation, Mask, Operator, Region, Turn
 from miras.data.record import Record, turn_of
 from miras.eval.protocol import Answer, Conversant, History, Ours, OurTalk, operator_of, operator_wanted
+from miras.eval.systems.decoder import Decoder, OurDecoder
 from miras.eval.systems.untaught import BLUR, SIDE, ellipse, salient, whole
-from miras.eval.systems.vision import Decoder, OurDecoder
 
 PREFIX = "floor:"
 MASKS: dict[str, Callable[[NDArray[np.uint8]], Mask]] = {"ellipse": ellipse, "photo": whole, "salient": salient}
