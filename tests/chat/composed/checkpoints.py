@@ -1,12 +1,12 @@
-"""Tiny random vision-language models in exactly the hub's formats: config, sharded weights, preprocessor, tokenizer, chat
-template.
+"""Tiny random vision-language models in exactly the hub's formats: config, sharded weights, preprocessor, tokenizer.
 
-In: a folder. Out: the same folder, as `Qwen/Qwen3-VL-4B-Instruct` and its like lie there. The tokenizer knows every byte, so
-that any text goes through it and back.
+In: a folder. Out: the same folder, as `Qwen/Qwen3-VL-4B-Instruct` and its like lie there, chat template and all. The
+tokenizer knows every byte, so that any text goes through it and back.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-from transformers.models.gpt2.tokenization_gpt2 import bytes_to_unicode
 
 TEXT = {
     "vocab_size": 320, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -29,7 +28,7 @@ TEMPLATE = (
 
 def tokenizer(image: str, named: dict[str, str]) -> PreTrainedTokenizerFast:
     """Every byte is a token. image: what stands for a picture in the chat template. named: further special tokens."""
-    letters = [bytes_to_unicode()[byte] for byte in range(256)]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     core = Tokenizer(models.BPE({letter: number for number, letter in enumerate(letters)}, []))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     core.decoder = decoders.ByteLevel()
@@ -43,7 +42,9 @@ def tokenizer(image: str, named: dict[str, str]) -> PreTrainedTokenizerFast:
     return made
 
 
-def _saved(folder: Path, kind: Any, config: Any, pictures: Any, words: PreTrainedTokenizerFast) -> Path:
+def _saved(
+    folder: Path, kind: Any, config: Any, pictures: Any, words: PreTrainedTokenizerFast, **processor: Any
+) -> Path:
     torch.manual_seed(5)
     model = kind(config).eval()
     model.generation_config.eos_token_id = words.convert_tokens_to_ids("<|im_end|>")
@@ -51,6 +52,8 @@ def _saved(folder: Path, kind: Any, config: Any, pictures: Any, words: PreTraine
     model.save_pretrained(folder, max_shard_size="60KB")
     pictures.save_pretrained(folder)
     words.save_pretrained(folder)
+    if processor:
+        (folder / "processor_config.json").write_text(json.dumps(processor))
     return folder
 
 
@@ -122,7 +125,8 @@ def internvl(folder: Path) -> Path:
         image_token_id=words.convert_tokens_to_ids("<IMG_CONTEXT>"),
     )  # fmt: skip
     pictures = GotOcr2ImageProcessorPil(crop_to_patches=True, max_patches=2, size={"height": 28, "width": 28})
-    return _saved(folder, InternVLForConditionalGeneration, config, pictures, words)
+    about = {"processor_class": "InternVLProcessor", "image_seq_length": 4}
+    return _saved(folder, InternVLForConditionalGeneration, config, pictures, words, **about)
 
 
 def onevision(folder: Path) -> Path:
@@ -143,7 +147,9 @@ def onevision(folder: Path) -> Path:
         video_token_index=words.convert_tokens_to_ids("<video>"), vision_feature_select_strategy="full",
     )  # fmt: skip
     pictures = LlavaOnevisionImageProcessorPil(size={"height": 28, "width": 28}, image_grid_pinpoints=pinpoints)
-    return _saved(folder, LlavaOnevisionForConditionalGeneration, config, pictures, words)
+    about = {"processor_class": "LlavaOnevisionProcessor", "num_image_tokens": 4,
+             "vision_feature_select_strategy": "full"}  # fmt: skip
+    return _saved(folder, LlavaOnevisionForConditionalGeneration, config, pictures, words, **about)
 
 
 def smolvlm(folder: Path) -> Path:
@@ -159,7 +165,8 @@ def smolvlm(folder: Path) -> Path:
         image_token_id=words.convert_tokens_to_ids("<image>"),
     )  # fmt: skip
     pictures = SmolVLMImageProcessorPil(size={"longest_edge": 56}, max_image_size={"longest_edge": 28})
-    return _saved(folder, SmolVLMForConditionalGeneration, config, pictures, words)
+    about = {"processor_class": "SmolVLMProcessor", "image_seq_len": 4}
+    return _saved(folder, SmolVLMForConditionalGeneration, config, pictures, words, **about)
 
 
 MODELS: dict[str, Callable[[Path], Path]] = {

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import inspect
 import io
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -75,12 +77,13 @@ class Local:
     def _inputs(self, question: Question) -> Any:
         """Ids and pixels of a conversation."""
         told, pictures = _told(question)
-        try:
-            text = self._processor.apply_chat_template(told, add_generation_prompt=True, tokenize=False)
-        except ValueError as error:
-            cure = "use an instruct model"
-            raise InputError(f"a chat template in {self.name}", str(error).splitlines()[0], cure) from error
-        return self._processor(text=[text], images=pictures, return_tensors="pt")
+        template = getattr(self._processor, "chat_template", None) or self._tokenizer.chat_template
+        if template is None:
+            raise InputError(f"a chat template in {self.name}", "none", "use an instruct model")
+        text = self._tokenizer.apply_chat_template(
+            told, chat_template=template, add_generation_prompt=True, tokenize=False
+        )  # fmt: skip
+        return self._processor(text=[text], images=pictures or None, return_tensors="pt")
 
 
 def _told(question: Question) -> tuple[list[dict[str, Any]], list[Image.Image]]:
@@ -147,18 +150,17 @@ def _processor(where: str | Path) -> Any:
             return super().check_argument_for_proper_class(name, argument)
 
     NoVideo.__name__ = whole.__name__
-    pictures, tokenizer = AutoImageProcessor.from_pretrained(where), AutoTokenizer.from_pretrained(where)
-    template = _template(where)
-    extra = {} if template is None else {"chat_template": template}
-    return NoVideo(image_processor=pictures, tokenizer=tokenizer, video_processor=None, **extra)
-
-
-def _template(where: str | Path) -> str | None:
-    """The chat template beside the weights, where it is a file of its own."""
-    from transformers.utils import hub
-
-    found = hub.cached_file(str(where), "chat_template.jinja", _raise_exceptions_for_missing_entries=False)
-    return None if found is None else Path(found).read_text(encoding="utf-8")
+    home = sys.modules[whole.__module__]
+    if getattr(home, "num2words", str) is None:  # SmolVLM writes numbers out for videos alone
+        home.num2words = str  # type: ignore[attr-defined]
+    parts = {
+        "image_processor": AutoImageProcessor.from_pretrained(where),
+        "tokenizer": AutoTokenizer.from_pretrained(where), "video_processor": None,
+    }  # fmt: skip
+    told, _ = whole.get_processor_dict(str(where))
+    takes = inspect.signature(whole.__init__).parameters
+    options = {name: value for name, value in told.items() if name in takes and name not in parts}
+    return NoVideo(**parts, **options)
 
 
 def _too_large(model: Any, what: str, kind: type[Any] = WeightsError) -> Any:
