@@ -127,6 +127,9 @@ def test_faults_are_said_and_the_exit_code_is_one(capsys, data):
         (["--model", "floor:elipse"], "did you mean 'floor:ellipse'"),
         (["--model", "predictions:nowhere"], "nowhere"),
         (["--model", "openai:m", "--base-url", "host/v1"], "--base-url"),
+        (["--model", "composed"], "a talker for a composed model"),
+        (["--model", "miras-tiny", "--talker", "miras-tiny"], "--model composed beside --talker"),
+        (["--preset", "best"], "a preset: "),
         (["--model", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--ray"], "leave --ray out"),
         (["--model", "floor:photo", "--format", "dialogues"], "--format dialogues"),
         (["--jobs", "2"], "--ray beside --jobs"),
@@ -213,8 +216,8 @@ def test_a_vision_model_behind_an_address(capsys, data, tmp_path, monkeypatch):
     """Every answer is in the run's folder: the second time nothing is paid."""
     pytest.importorskip("openai")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-key")
-    box = {"phrase": "it", "box": [0, 0, 500, 500], "points": []}
-    content = json.dumps({"text": "There.", "found": True, "operation": "replace", "regions": [box]})
+    box = {"id": 0, "phrase": "it", "box": [0, 0, 500, 500], "points": []}
+    content = json.dumps({"text": "There.", "steps": [{"do": "replace", "regions": [box]}]})
     out = tmp_path / "run"
     arguments = ["eval", str(data), "--split", "val", "--json", "--model", "openai:see", "--decoder", "miras-tiny",
                  "--threads", "1", "--out", str(out), "--price-in", "1", "--price-out", "2"]  # fmt: skip
@@ -230,6 +233,19 @@ def test_a_vision_model_behind_an_address(capsys, data, tmp_path, monkeypatch):
         assert main.call([*arguments, "--base-url", server.url]) == 0
         assert last(capsys)["giou"] == result["giou"] and len(server.asked) == asked
     assert all("sk-secret" not in file.read_text() for file in out.iterdir())
+
+
+def test_a_pair_is_measured_with_one_command(capsys, data, tmp_path):
+    box = {"id": 0, "phrase": "it", "box": [0, 0, 500, 500], "points": []}
+    script = tmp_path / "script.jsonl"
+    script.write_text("\n".join([json.dumps({"text": "There.", "steps": [{"do": "replace", "regions": [box]}]})] * 9))
+    arguments = ["eval", str(data), "--split", "val", "--json", "--model", "composed", "--talker", f"scripted:{script}",
+                 "--segmenter", "miras-tiny", "--threads", "1"]  # fmt: skip
+    assert main.call([*arguments, "--no-look"]) == 0
+    result = last(capsys)
+    assert result["model"].startswith("composed:scripted:") and result["turns"] == 5
+    assert result["faults"]["system"] == 0 and result["facts"]["looks"] is False
+    assert result["spent"]["questions"] == 6 and result["spent"]["calls"] == 5
 
 
 def test_a_server_that_is_not_there_is_one_line(capsys, data):
