@@ -27,9 +27,10 @@ from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, ge
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, Exchange, State, replay
 from miras.core.errors import InputError, NothingToUndo
+from miras.core.former import former_names
 from miras.core.grammar import MASK, TEMPLATES, parse_reply
-from miras.core.inscriptions import Inscription
 from miras.core.photo import read_photo
+from miras.core.text_regions import TextRegion
 from miras.core.types import Name, Region, Selection, Turn
 from miras.model.miras import Miras
 
@@ -37,6 +38,7 @@ POINTING = "Select what I point at."
 POINTED = "what you point at"
 
 
+@former_names(tell="append_exchange", inscriptions="text_regions")
 class ChatSession:
     """A conversation about one photo.
 
@@ -92,14 +94,13 @@ class ChatSession:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Names of what the photo seems to show, the likeliest first: guesses that the language model reads before
-        anything is asked. Empty for a model without a tagger."""
+        """Guesses at what the photo shows, the likeliest first, for the language model; empty without a tagger."""
         return self._engine.tags
 
     @property
-    def inscriptions(self) -> tuple[Inscription, ...]:
+    def text_regions(self) -> tuple[TextRegion, ...]:
         """The lines of text that are written in the photo, in reading order; read when this is first asked for."""
-        return self._engine.page.inscriptions
+        return self._engine.page.text_regions
 
     @property
     def history(self) -> tuple[Reply, ...]:
@@ -126,8 +127,7 @@ class ChatSession:
     def ask(self, text: str, *, forced: Sequence[int] | None = None) -> Reply:
         """One message, one reply. Raises InputError for an empty or too long message, and while another is answered.
 
-        forced: ids of the reply (mask slots and end of turn left out) to say instead of the model's
-        own choice; the masks are the model's.
+        forced: ids of the reply (without mask slots and end of turn) to say instead of the model's own choice.
         """
         *_, reply = self._begun(text, forced)
         assert isinstance(reply, Reply), "a stream ends with its reply"
@@ -194,8 +194,8 @@ class ChatSession:
         return self._commit(engine, new, self._state.window)
 
     @alone
-    def tell(self, user: str, reply: Turn) -> Reply:
-        """An exchange with a reply that is known already, as if it had been said (gold history).
+    def append_exchange(self, user: str, reply: Turn) -> Reply:
+        """An exchange with a reply that is known already, as if it had been said (teacher forcing, gold history).
 
         The regions of the reply need the next free ids, in order; it may name earlier ones again where the model can
         point at them (config.points). Raises InputError.
@@ -271,7 +271,7 @@ class ChatSession:
         """The lines of text as regions; their ids, 0 and below, are no one's to ask for."""
         return tuple(
             Region(-number, line.title, line.mask(self.size), -1, score=line.confidence)
-            for number, line in enumerate(self.inscriptions)
+            for number, line in enumerate(self.text_regions)
         )
 
     def _same(self, state: State) -> None:
