@@ -9,7 +9,7 @@ from typing import Any
 
 import cyclopts
 import pytest
-from miras.eval.rating.talks import read_runs
+from miras.eval.rating.transcripts import read_runs
 
 from miras.cli import main
 from miras.cli.evaluation.people import people_app
