@@ -29,9 +29,8 @@ from miras.core.photo import read_photo
 from miras.core.types import Region, Rle
 from miras.eval.people.design import KEY, Card, Design
 from miras.eval.people.questions import SIDES, Question, questions_of
-from miras.eval.rating import talks as judge_talks
 from miras.eval.rating.sheets import COLUMNS
-from miras.eval.rating.talks import Talk
+from miras.eval.rating.transcripts import Transcript, changes, meant_by
 from miras.eval.runs import summary
 
 SHEETS = "sheets"
@@ -102,9 +101,9 @@ def page(plan: Design, rater: str, cards: Sequence[Card]) -> str:
 
 
 def _card(plan: Design, card: Card, number: int, count: int, questions: Sequence[Question], pictures: Pictures) -> str:
-    talks = [plan.talks[code, card.record] for code in card.shown]
-    photo = pictures.place(talks[0].rows[0].image, None)
-    turns = "\n".join(_turns(talks, pictures))
+    transcripts = [plan.transcripts[code, card.record] for code in card.shown]
+    photo = pictures.place(transcripts[0].rows[0].image, None)
+    turns = "\n".join(_turns(transcripts, pictures))
     asked = "\n".join(_question(card.id, question) for question in questions)
     return (
         f'<section class="card" data-card="{card.id}" aria-labelledby="h-{card.id}" hidden>\n'
@@ -115,15 +114,15 @@ def _card(plan: Design, card: Card, number: int, count: int, questions: Sequence
     )
 
 
-def _turns(talks: Sequence[Talk], pictures: Pictures) -> Iterator[str]:
+def _turns(transcripts: Sequence[Transcript], pictures: Pictures) -> Iterator[str]:
     """A block for each message: what was said, what was meant, what each system answered."""
-    drawn = [{row.turn for row in talk.drawn} for talk in talks]
-    for exchange in zip(*(judge_talks.changes(talk.rows) for talk in talks), strict=True):
+    drawn = [{row.turn for row in transcript.drawn} for transcript in transcripts]
+    for exchange in zip(*(changes(transcript.rows) for transcript in transcripts), strict=True):
         row = exchange[0][0]
-        meant = judge_talks.meant_by(row)
+        meant = meant_by(row)
         answers = []
         for place, (own, changed) in enumerate(exchange):
-            side = ("Left", "Right")[place] if len(talks) > 1 else ""
+            side = ("Left", "Right")[place] if len(transcripts) > 1 else ""
             if not own.has_mask:
                 seen = '<p class="none">Nothing is selected.</p>'
             elif not changed:

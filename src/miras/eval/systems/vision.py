@@ -1,6 +1,6 @@
 """A vision model behind an OpenAI-compatible endpoint: it answers with boxes and points, our decoder makes the masks.
 
-In: a photo and messages; whoever answers calls (`core.llm.completions`), a decoder. Out: a `Conversant`. The photo and
+In: a photo and messages; whoever answers calls (`core.llm.completions`), a decoder. Out: a `System`. The photo and
 the whole conversation so far stand in every call. The model keeps no count of the selection: its operations are carried
 out by `core.selection`. An answer that does not fit is sent back twice; then it is a fault of the system (IoU 0).
 Every paid answer is in a journal where there is one. Knows no key, no HTTP and no weights.
@@ -190,13 +190,13 @@ class Vision:
         return {"endpoint": self._asked.name, "prompt": read_prompt("miras.eval.systems", "vision").version,
                 "decoder": self._decoder.name, "hand": "words, points, cut at the box", "grid": GRID}  # fmt: skip
 
-    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> VisionTalk:
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> VisionDialogue:
         """A new conversation; the photo of the one before is not encoded again."""
         if self._opening is None or self._opening[0] != photo:
             pixels = read_photo(photo)
             digest = digest_of([list(pixels.shape), pixels.tobytes().hex()])
             self._opening = (photo, Opened(pixels, digest, OurDecoder(self._decoder.chat(pixels, seed=self.seed))))
-        return VisionTalk(self, self._opening[1])
+        return VisionDialogue(self, self._opening[1])
 
     def answer(self, messages: tuple[Message, ...], opened: Opened) -> dict[str, Any]:
         """The answer to the last message, checked. Raises NoAnswer when none fits, EndpointDown."""
@@ -228,7 +228,7 @@ class Opened:
     decoder: Decoder
 
 
-class VisionTalk:
+class VisionDialogue:
     """One conversation with it."""
 
     def __init__(
@@ -254,13 +254,13 @@ class VisionTalk:
             sum(scores) / len(scores) if scores else None, time.perf_counter() - start,
         )  # fmt: skip
 
-    def tell(self, user: str, gold: Turn) -> None:
+    def append_exchange(self, user: str, gold: Turn) -> None:
         """The data's reply stands as if the model had given it: the boxes of its masks, no points."""
         self._keep(self._with(user), value_of(gold), advance(self._steps, gold), gold)
 
-    def fork(self) -> VisionTalk:
+    def fork(self) -> VisionDialogue:
         """A conversation with the same past."""
-        return VisionTalk(self._vision, self._opened, self._messages, self._steps, self._regions)
+        return VisionDialogue(self._vision, self._opened, self._messages, self._steps, self._regions)
 
     def _with(self, text: str) -> tuple[Message, ...]:
         system, user = read_prompt("miras.eval.systems", "vision").messages(message=text)

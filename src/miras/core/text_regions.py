@@ -31,7 +31,7 @@ _WRITING = re.compile(r"^(?:the\s+)?(?:text|writing|lettering|letters|words?|ins
 
 
 @dataclass(frozen=True, slots=True)
-class Inscription:
+class TextRegion:
     """A line of written text. quad: corners (x, y) in photo pixels, from where the text begins above, clockwise as it
     reads; tight around the letters. confidence: of the reader, 0..1."""
 
@@ -60,7 +60,7 @@ class Inscription:
         upper_left, upper_right, lower_right, lower_left = np.asarray(self.quad)
         return float(np.linalg.norm(lower_left - upper_left) + np.linalg.norm(lower_right - upper_right)) / 2
 
-    def part(self, start: int, end: int) -> Inscription:
+    def part(self, start: int, end: int) -> TextRegion:
         """The characters `start` to `end` (not included), each taken as equally wide."""
         corners = np.asarray(self.quad)
         upper, lower = (corners[0], corners[1]), (corners[3], corners[2])
@@ -81,14 +81,14 @@ def is_about_writing(phrase: str) -> bool:
     return quoted(phrase) is not None or _WRITING.match(phrase) is not None
 
 
-def find(text: str, lines: Sequence[Inscription]) -> tuple[Inscription, ...]:
+def find(text: str, lines: Sequence[TextRegion]) -> tuple[TextRegion, ...]:
     """The lines, or parts of lines, that say `text`: the most alike; of several as alike the fewest, then the largest.
 
     Case, spaces and punctuation do not count. Empty when nothing is LIKE enough.
     """
     wanted = plain(text)
     best: tuple[float, int, float] = (LIKE if len(wanted) >= LEAST else 1.0, -LINES - 1, 0.0)
-    found: tuple[Inscription, ...] = ()
+    found: tuple[TextRegion, ...] = ()
     for said, candidate in _candidates(lines):
         match = SequenceMatcher(None, wanted, said, autojunk=False)
         if not wanted or match.real_quick_ratio() < best[0] or match.quick_ratio() < best[0]:
@@ -99,7 +99,7 @@ def find(text: str, lines: Sequence[Inscription]) -> tuple[Inscription, ...]:
     return found
 
 
-def _candidates(lines: Sequence[Inscription]) -> Iterator[tuple[str, tuple[Inscription, ...]]]:
+def _candidates(lines: Sequence[TextRegion]) -> Iterator[tuple[str, tuple[TextRegion, ...]]]:
     """Runs of words of each line, and runs of lines, with what they say."""
     for line in lines:
         words = [match.span() for match in re.finditer(r"\S+", line.text)]

@@ -1,4 +1,4 @@
-"""Five numbers fitted after stage 2: the verdict, select or refuse, and the scale of the score.
+"""Refusal calibration: five numbers fitted after stage 2, when to refuse, and the scale of the score.
 
 In: a trained model and annotated photos that it has not seen: on photos of the training the presence
 head is surer than elsewhere (docs/decisions/0007-look-before-refusing.md). Out: its `verdict`: bias, weight of what
@@ -54,7 +54,7 @@ def collect(
     """What `count` sampled dialogues show; scores also from half as many conversations drawn from `recorded`.
 
     manner: of the sampled ones. The history is the data's own; turns that ask for no region are left out. Recorded
-    conversations are kept from the verdict: with them it refused more of what is there
+    conversations do not calibrate refusals: with them it refused more of what is there
     (docs/decisions/0007-look-before-refusing.md).
     """
     rows, there, scored = [], [], []
@@ -79,7 +79,7 @@ def collect(
             if asked and evidence is not None and evidence.presence is not None:
                 rows.append([evidence.presence, evidence.refusal])
                 there.append(float(not refused))
-            session.tell(user.text, gold)
+            session.append_exchange(user.text, gold)
     return Evidence(
         torch.tensor(rows, dtype=torch.float64).reshape(-1, 2), torch.tensor(there, dtype=torch.float64),
         torch.tensor(scored, dtype=torch.float64).reshape(-1, 3),

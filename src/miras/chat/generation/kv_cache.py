@@ -20,11 +20,11 @@ from transformers.cache_utils import DynamicLayer
 
 from miras.chat.context import Run
 from miras.chat.generation.decoding import ReplyRules
-from miras.chat.generation.lookahead import Guess, Phrase, guesses
+from miras.chat.generation.speculation import DraftToken, Phrase, draft_tokens
 from miras.core.errors import InputError
 from miras.core.grammar import MASK, OBJ, REF, SEG
-from miras.core.inscriptions import plain
 from miras.core.recall import ranks
+from miras.core.text_regions import plain
 from miras.core.types import Region
 from miras.model.miras import Miras
 from miras.model.visual_encoders import ImageFeatures
@@ -45,16 +45,16 @@ class Slot:
 
 
 @dataclass(frozen=True, eq=False)
-class Ahead:
+class Drafted:
     """A guess in the cache: the logits after it and its states."""
 
-    guess: Guess
+    draft: DraftToken
     logits_V: Tensor
     hidden_1E: Tensor
 
 
-class Past:
-    """The cache of one photo's conversation. lookahead: check guessed ids in one pass (`chat.generation.lookahead`).
+class KVCache:
+    """The cache of one photo's conversation. lookahead: check guessed ids in one pass (`chat.generation.speculation`).
     forgetful: run everything again for each id (for the benchmark). processed_tokens: run since it was set to 0,
     wrong guesses not counted.
 
@@ -68,15 +68,15 @@ class Past:
         self.cache = DynamicCache()
         self.lookahead, self.forgetful = True, False
         self.processed_tokens = 0
-        self._ahead: list[Ahead] = []
+        self._drafted: list[Drafted] = []
         self._taken: list[int] = []
         self._misread_1E: Tensor | None = None
 
-    def fork(self) -> Past:
+    def fork(self) -> KVCache:
         """An independent one with the same content, counter at zero."""
-        self.settle()
+        self.commit()
         twin = copy.copy(self)
-        twin.ids, twin.slots, twin._ahead, twin._taken = list(self.ids), list(self.slots), [], []
+        twin.ids, twin.slots, twin._drafted, twin._taken = list(self.ids), list(self.slots), [], []
         twin.cache = copy.copy(self.cache)
         twin.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
         twin.processed_tokens = 0
@@ -158,24 +158,24 @@ class Past:
 
         rules: what follows is guessed and run in the same pass; it waits in `_ahead`.
         """
-        guessed = [] if rules is None else self._guess(ids, rules)
+        drafted = [] if rules is None else self._draft(ids, rules)
         known: list[int] = []
         if self.forgetful:
             known, first, self.cache = self.ids, True, DynamicCache()
             slots = [*(slot.tokens_KD for slot in self.slots), *slots]
-        ids_BL = self._ids([*known, *ids, *(guess.token_id for guess in guessed)])
+        ids_BL = self._ids([*known, *ids, *(draft.token_id for draft in drafted)])
         embeds = self.model.embed(
             ids_BL, self.features.visual_BND if first else None, torch.cat(list(slots)) if slots else None
         )
         said = self.model.comprehend(
-            embeds, self.cache, predicted=1 + len(guessed), parents=[guess.parent for guess in guessed]
+            embeds, self.cache, predicted=1 + len(drafted), parents=[draft.parent for draft in drafted]
         )
         logits_LV, hidden_LE = said.logits_BLV[0], said.hidden_BLE[0, len(known) :]
         if first and (at := self.model.misread([*known, *ids])) is not None:
             self._misread_1E = said.hidden_BLE[0, at][None].clone()
         self.ids += ids
         self.processed_tokens += len(known) + len(ids)
-        self._ahead = [Ahead(g, logits_LV[1 + n], hidden_LE[len(ids) + n][None]) for n, g in enumerate(guessed)]
+        self._drafted = [Drafted(g, logits_LV[1 + n], hidden_LE[len(ids) + n][None]) for n, g in enumerate(drafted)]
         return logits_LV[0], hidden_LE[: len(ids)]
 
     def read(self, span_SE: Tensor) -> Tensor:
@@ -183,61 +183,61 @@ class Past:
         return span_SE.clone() if self._misread_1E is None else self._misread_1E
 
     @torch.inference_mode()
-    def say(self, token_id: int, rules: ReplyRules) -> tuple[Tensor, Tensor]:
+    def step(self, token_id: int, rules: ReplyRules) -> tuple[Tensor, Tensor]:
         """Logits (V,) after an id and its states (1, E): from what was run ahead, or from a new pass."""
-        wanted = Guess(token_id, self._taken[-1] if self._taken else -1)
-        for number, ahead in enumerate(self._ahead):
-            if ahead.guess == wanted:
+        wanted = DraftToken(token_id, self._taken[-1] if self._taken else -1)
+        for number, drafted in enumerate(self._drafted):
+            if drafted.draft == wanted:
                 self._taken.append(number)
                 self.ids.append(token_id)
                 self.processed_tokens += 1
-                return ahead.logits_V, ahead.hidden_1E
-        self.settle()
+                return drafted.logits_V, drafted.hidden_1E
+        self.commit()
         return self._feed([token_id], (), None if token_id in rules.ends else rules)
 
     @torch.inference_mode()
-    def look(self, tree: Sequence[Guess]) -> Tensor:
+    def verify(self, tree: Sequence[DraftToken]) -> Tensor:
         """Run a tree of ids ahead of what was said, instead of any guesses. Logits (N, V) after each.
 
         What is then said along the tree costs no other pass.
         """
-        self.settle()
-        embeds = self.model.embed(self._ids([guess.token_id for guess in tree]), None, None)
-        said = self.model.comprehend(embeds, self.cache, predicted=len(tree), parents=[guess.parent for guess in tree])
+        self.commit()
+        embeds = self.model.embed(self._ids([draft.token_id for draft in tree]), None, None)
+        said = self.model.comprehend(embeds, self.cache, predicted=len(tree), parents=[draft.parent for draft in tree])
         logits_NV, hidden_NE = said.logits_BLV[0], said.hidden_BLE[0]
-        self._ahead = [Ahead(guess, logits_NV[n], hidden_NE[n][None]) for n, guess in enumerate(tree)]
+        self._drafted = [Drafted(draft, logits_NV[n], hidden_NE[n][None]) for n, draft in enumerate(tree)]
         return logits_NV
 
     def _ids(self, ids: Sequence[int]) -> Tensor:
         """As (1, L), where the model is."""
         return torch.tensor([[*ids]], dtype=torch.long, device=self.features.visual_BND.device)
 
-    def _guess(self, ids: Sequence[int], rules: ReplyRules) -> list[Guess]:
+    def _draft(self, ids: Sequence[int], rules: ReplyRules) -> list[DraftToken]:
         if not self.lookahead:
             return []
         never = {*rules.never, rules.end} | (set() if rules.refuse else {rules.rej})
-        return guesses([*self.ids, *ids], Phrase(rules.obj, rules.seg, rules.ref), never, self.model.continuations)
+        return draft_tokens([*self.ids, *ids], Phrase(rules.obj, rules.seg, rules.ref), never, self.model.continuations)
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """Leave in the cache what was guessed rightly, and nothing else."""
-        if not self._ahead:
+        if not self._drafted:
             return
-        wrong = len(self._ahead) - len(self._taken)
+        wrong = len(self._drafted) - len(self._taken)
         if self._taken == list(range(len(self._taken))):
             if wrong:
                 self.cache.crop(-wrong)
         else:
-            first = self.cache.get_seq_length() - len(self._ahead)
+            first = self.cache.get_seq_length() - len(self._drafted)
             rows = torch.tensor([*range(first), *(first + number for number in self._taken)])
             for layer in cast(list[DynamicLayer], self.cache.layers):
                 assert layer.keys is not None and layer.values is not None
                 rows = rows.to(layer.keys.device)
                 layer.keys, layer.values = layer.keys[:, :, rows], layer.values[:, :, rows]
-        self._ahead, self._taken = [], []
+        self._drafted, self._taken = [], []
 
     def rewind(self, start: int) -> None:
         """Take everything from a position on out of the cache."""
-        self.settle()
+        self.commit()
         if len(self.ids) > start:
             self.cache.crop(start - len(self.ids))
         del self.ids[start:]
@@ -251,7 +251,7 @@ class Past:
 
         span: None for one that is meant again; words: states from `[OBJ]` on, as they are.
         """
-        self.settle()
+        self.commit()
         start = len(self.ids)
         logits_V, hidden_LE = self._feed([self.grammar.id(MASK)] * self.grammar.mask_tokens, [tokens_KD], rules)
         self.slots.append(Slot(start, region, tokens_KD, span_SE, words_SE, hidden_LE[-1].clone()))

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miras.core.inscriptions import LEAST, Inscription, find, is_about_writing, quoted
+from miras.core.text_regions import LEAST, TextRegion, find, is_about_writing, quoted
 
 
-def line(text: str, x: float = 0, y: float = 0, width: float = 100, height: float = 10) -> Inscription:
-    return Inscription(text, ((x, y), (x + width, y), (x + width, y + height), (x, y + height)), 0.9)
+def line(text: str, x: float = 0, y: float = 0, width: float = 100, height: float = 10) -> TextRegion:
+    return TextRegion(text, ((x, y), (x + width, y), (x + width, y + height), (x, y + height)), 0.9)
 
 
 WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=LEAST, max_size=9)
@@ -81,7 +81,7 @@ def test_parts_of_turned_lines_lie_within_them(angle: float, start: int, end: in
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     corners = np.array([[0, 0], [80, 0], [80, 10], [0, 10]]) @ turn + 100
     quad = tuple((float(x), float(y)) for x, y in corners)
-    whole = Inscription("abcdefgh", quad, 1.0)  # type: ignore[arg-type]
+    whole = TextRegion("abcdefgh", quad, 1.0)  # type: ignore[arg-type]
     part = whole.part(start, end)
     assert part.area == pytest.approx(whole.area * (end - start) / 8, rel=1e-6)
     assert part.height == pytest.approx(whole.height) == pytest.approx(10)

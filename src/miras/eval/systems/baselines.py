@@ -1,6 +1,6 @@
 """Reference systems: what a figure is worth is seen beside what needs no understanding, and beside what is told all.
 
-In: a photo; for two of them our model; for the upper one the data itself. Out: a `Conversant` each, by `floor`.
+In: a photo; for two of them our model; for the upper one the data itself. Out: a `System` each, by `baseline`.
 Lower: `ellipse`, `photo`, `salient` (no learned weights; every answer replaces the selection, none refuses, none says a
 word) and `phrase` (our model without a past). Upper: `gold-box` (our decoder, told phrase and box of every region that
 the data's reply names). Every parameter stands in the docstring of its function or class. Knows no figure and no file
@@ -26,11 +26,11 @@ from miras.core.recall import anew
 from miras.core.selection import Steps, advance
 from miras.core.types import Conversation, Mask, Operator, Region, Turn
 from miras.data.record import Record, turn_of
-from miras.eval.protocol import Answer, Conversant, History, Ours, OurTalk, operator_of, operator_wanted
+from miras.eval.protocol import Answer, History, Ours, SessionDialogue, System, operator_of, operator_wanted
+from miras.eval.systems.specs import BASELINE
 from miras.eval.systems.untaught import BLUR, SIDE, ellipse, salient, whole
 from miras.eval.systems.vision import Decoder, OurDecoder
 
-PREFIX = "floor:"
 MASKS: dict[str, Callable[[NDArray[np.uint8]], Mask]] = {"ellipse": ellipse, "photo": whole, "salient": salient}
 NEED_MODEL = ("phrase", "gold-box")
 NAMES = (*MASKS, *NEED_MODEL)
@@ -41,8 +41,8 @@ _TELLS: dict[str, dict[str, Any]] = {
 }
 
 
-def floor(name: str, model: Callable[[], Loaded], *, seed: int = 0) -> Conversant:
-    """A reference by its name without "floor:", one of `NAMES`. Raises InputError.
+def baseline(name: str, model: Callable[[], Loaded], *, seed: int = 0) -> System:
+    """A reference by its name without "baseline:", one of `NAMES`. Raises InputError.
 
     model: gives our model; called for those in `NEED_MODEL` alone.
     """
@@ -66,21 +66,21 @@ class Fixed:
 
     @property
     def name(self) -> str:
-        """`floor:` and its kind."""
-        return PREFIX + self._kind
+        """`baseline:` and its kind."""
+        return BASELINE + self._kind
 
     def facts(self) -> dict[str, Any]:
         """Its parameters."""
         return dict(_TELLS[self._kind])
 
-    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> FixedTalk:
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> FixedDialogue:
         """A conversation; the mask of the photo before is not made again."""
         if self._made is None or self._made[0] != photo:
             self._made = (photo, MASKS[self._kind](read_photo(photo)))
-        return FixedTalk(self._made[1])
+        return FixedDialogue(self._made[1])
 
 
-class FixedTalk:
+class FixedDialogue:
     """Every answer replaces the selection by the same mask; no word, no score."""
 
     def __init__(self, mask: Mask, said: int = 0) -> None:
@@ -91,13 +91,13 @@ class FixedTalk:
         self._said += 1
         return Answer("", self._mask, (Region(self._said, "", self._mask, 2 * self._said - 1),), Operator.REPLACE)
 
-    def tell(self, user: str, gold: Turn) -> None:
+    def append_exchange(self, user: str, gold: Turn) -> None:
         """Nothing is kept of it but that it was said."""
         self._said += 1
 
-    def fork(self) -> FixedTalk:
+    def fork(self) -> FixedDialogue:
         """The same once more."""
-        return FixedTalk(self._mask, self._said)
+        return FixedDialogue(self._mask, self._said)
 
 
 # Our model, knowing less or more than in use
@@ -115,8 +115,8 @@ class Phrase:
 
     @property
     def name(self) -> str:
-        """`floor:phrase`."""
-        return f"{PREFIX}phrase"
+        """`baseline:phrase`."""
+        return f"{BASELINE}phrase"
 
     @property
     def trained_on(self) -> str:
@@ -127,15 +127,15 @@ class Phrase:
         """Name and digest of our model."""
         return {"model": self._ours.name, **self._ours.facts()}
 
-    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> PhraseTalk:
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> PhraseDialogue:
         """A conversation without a past, now and later."""
-        return PhraseTalk(self._ours.start(photo))
+        return PhraseDialogue(self._ours.start(photo))
 
 
-class PhraseTalk:
+class PhraseDialogue:
     """Forks of a session in which nothing was said. fresh: that session."""
 
-    def __init__(self, fresh: OurTalk) -> None:
+    def __init__(self, fresh: SessionDialogue) -> None:
         self._fresh = fresh
 
     def ask(self, text: str) -> Answer:
@@ -143,12 +143,12 @@ class PhraseTalk:
         answer = self._fresh.fork().ask(text)
         return replace(answer, operator=Operator.REPLACE) if answer.regions else answer
 
-    def tell(self, user: str, gold: Turn) -> None:
+    def append_exchange(self, user: str, gold: Turn) -> None:
         """Not heard."""
 
-    def fork(self) -> PhraseTalk:
+    def fork(self) -> PhraseDialogue:
         """The same once more."""
-        return PhraseTalk(self._fresh)
+        return PhraseDialogue(self._fresh)
 
 
 class GoldBox:
@@ -171,8 +171,8 @@ class GoldBox:
 
     @property
     def name(self) -> str:
-        """`floor:gold-box`."""
-        return f"{PREFIX}gold-box"
+        """`baseline:gold-box`."""
+        return f"{BASELINE}gold-box"
 
     @property
     def trained_on(self) -> str:
@@ -188,7 +188,7 @@ class GoldBox:
         self._records |= {record["id"]: record for record in chosen}
         return {"from": "phrases and boxes of the data's own masks", "records": len(chosen)}
 
-    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> GoldBoxTalk:
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> GoldBoxDialogue:
         """A conversation about a record that was prepared. Raises InputError for any other."""
         known = self._records.get(record)
         if known is None:
@@ -199,10 +199,10 @@ class GoldBox:
         replies = anew(Conversation(tuple(said))).turns
         if history == "alone":
             replies = (replies[-1],)
-        return GoldBoxTalk(self._opening[1], replies)
+        return GoldBoxDialogue(self._opening[1], replies)
 
 
-class GoldBoxTalk:
+class GoldBoxDialogue:
     """The data's replies, their masks made by the decoder. replies: one for each message to come."""
 
     def __init__(self, decoder: Decoder, replies: tuple[Turn, ...], said: int = 0, steps: Steps = ()) -> None:
@@ -225,13 +225,13 @@ class GoldBoxTalk:
             sum(scores) / len(scores) if scores else None, time.perf_counter() - start,
         )  # fmt: skip
 
-    def tell(self, user: str, gold: Turn) -> None:
+    def append_exchange(self, user: str, gold: Turn) -> None:
         """What the data's reply selects is selected."""
         self._said, self._steps = self._said + 1, advance(self._steps, gold)
 
-    def fork(self) -> GoldBoxTalk:
+    def fork(self) -> GoldBoxDialogue:
         """A conversation with the same past."""
-        return GoldBoxTalk(self._decoder, self._replies, self._said, self._steps)
+        return GoldBoxDialogue(self._decoder, self._replies, self._said, self._steps)
 
     def _made(self, region: Region) -> Region:
         box = box_of(region.mask)

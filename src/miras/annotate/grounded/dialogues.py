@@ -39,16 +39,16 @@ def dialogue(scene: Scene, path: Path, rng: np.random.Generator, heldout: bool =
     hops: exchanges before the closing one. meta: "path" (keys from the root), "moves" (index of the assistant turn
     -> step), "functional" (indices of the user turns that ask without naming), "part", "score" of the question.
     """
-    talk = _Talk(scene, rng, heldout)
+    builder = _Builder(scene, rng, heldout)
     for step in path:
-        talk.take(step)
+        builder.take(step)
     target = path[-1].target
     assert target is not None
     asked = next(step for step in reversed(path) if step.question is not None)
     entry = entry_of(scene, target)
     return Example(
         image=scene.photo.path,
-        conversation=Conversation(tuple(talk.turns)),
+        conversation=Conversation(tuple(builder.turns)),
         focus=target.phrase,
         kind="progressive",
         hops=len(path) - 1,
@@ -71,7 +71,7 @@ def shared_nodes(paths: list[Path]) -> list[int]:
     ]
 
 
-class _Talk:
+class _Builder:
     """The dialogue while it grows. last: what "it" means now."""
 
     def __init__(self, scene: Scene, rng: np.random.Generator, heldout: bool) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 LONGEST_MATCH = 3
-GUESSED = 8
+DRAFTED = 8
 """Ids guessed at most; checking them costs little more than one id, for the weights are read once."""
 UNLIKELY = 0.05
 """Chance below which a guess is not worth its pass."""
@@ -29,7 +29,7 @@ many prompts and so say nothing about what is asked for."""
 
 
 @dataclass(frozen=True)
-class Guess:
+class DraftToken:
     """An id that may follow guess number `parent`, or what is said already (-1)."""
 
     token_id: int
@@ -50,16 +50,16 @@ class Phrase:
         return self.closes, self.recalls
 
 
-def guesses(
-    ids: Sequence[int], phrase: Phrase, never: Collection[int], known: Continuations | None = None, most: int = GUESSED
-) -> list[Guess]:
+def draft_tokens(
+    ids: Sequence[int], phrase: Phrase, never: Collection[int], known: Continuations | None = None, most: int = DRAFTED
+) -> list[DraftToken]:
     """The likeliest continuations, likeliest first, each after its parent.
 
     None goes on after `phrase.ends` (the mask comes first) or with an id of `never`. What follows is what
     is `known` to follow the newest ids, the longest order of them; and what followed the last time they
     stood in this order. A phrase may begin with any rare word of the newest message.
     """
-    told, found = list(ids), list[Guess]()
+    told, found = list(ids), list[DraftToken]()
     waiting: list[tuple[float, int, int, tuple[int, ...]]] = []
     count = 0
 
@@ -73,7 +73,7 @@ def guesses(
     open_after(-1, (), 1.0)
     while waiting and len(found) < most:
         chance, _, parent, path = heapq.heappop(waiting)
-        found.append(Guess(path[-1], parent))
+        found.append(DraftToken(path[-1], parent))
         if path[-1] not in phrase.ends:
             open_after(len(found) - 1, path, -chance)
     return found

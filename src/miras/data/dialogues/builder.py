@@ -33,7 +33,7 @@ _FIRST_NAMED = ("ask", "next", "again", "narrow", "other", "one", "keep", "recal
 _MOST_CHAT = 2
 
 
-class Talk:
+class DialogueBuilder:
     """The state. turns, moves: what was said and done. steps: selections; members: the annotations
     in each of them. named: targets so far, the newest last; order: as they were first named; taken: those that were
     cut. focus, hops: of the last exchange, of the whole. points: what is meant again is pointed at, and there are

@@ -1,7 +1,8 @@
 """The conversations of a run, as a judge gets them: in words, and as photos with the selections outlined.
 
-In: the folder of a run (samples.jsonl). Out: `Talk` values; their text; the pictures to draw for them. What cannot be
-judged (faults of the data, a conversation that was cut off) is left out and named. Knows no judge and no score.
+In: the folder of a run (samples.jsonl). Out: `Transcript` values; their text; the pictures to draw for them. What
+cannot be judged (faults of the data, a conversation that was cut off) is left out and named. Knows no judge and
+no score.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DRAWING = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Talk:
+class Transcript:
     """One conversation of run "A" or "B": its rows in order, own history."""
 
     run: str
@@ -65,7 +66,7 @@ class Run:
     folder: Path
     model: str
     digest: str
-    talks: tuple[Talk, ...]
+    transcripts: tuple[Transcript, ...]
     left_out: tuple[str, ...]
 
 
@@ -101,7 +102,7 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
         raise InputError("one run, or two to compare", str(len(folders)))
     runs = [_read_run(name, folder) for name, folder in zip(NAMES, folders, strict=False)]
     if len(runs) == 2:
-        first, second = ({talk.record: talk for talk in run.talks} for run in runs)
+        first, second = ({transcript.record: transcript for transcript in run.transcripts} for run in runs)
         if not set(first) & set(second):
             raise InputError("two runs of the same data", "no conversation in common", "evaluate both on one dataset")
         for record in sorted(set(first) & set(second)):
@@ -116,19 +117,19 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
 
 def _read_run(name: str, folder: Path) -> Run:
     rows = samples.read(folder / samples.FILE)
-    talks: list[Talk] = []
+    transcripts: list[Transcript] = []
     left_out: list[str] = []
     for record, held in _by_record(rows):
         fault = _fault(held)
         if fault:
             left_out.append(f"{name}: {record}: {fault}")
         else:
-            talks.append(Talk(name, tuple(held)))
-    if not talks:
+            transcripts.append(Transcript(name, tuple(held)))
+    if not transcripts:
         raise InputError(f"conversations to judge in {folder}", f"none of {len(left_out)}", "; ".join(left_out[:3]))
-    models = sorted({talk.rows[0].model for talk in talks})
+    models = sorted({transcript.rows[0].model for transcript in transcripts})
     digest = hashlib.sha256("".join(map(samples.line, rows)).encode()).hexdigest()[:16]
-    return Run(name, folder, ", ".join(models), digest, tuple(talks), tuple(left_out))
+    return Run(name, folder, ", ".join(models), digest, tuple(transcripts), tuple(left_out))
 
 
 def _by_record(rows: Sequence[Row]) -> Iterator[tuple[str, list[Row]]]:
@@ -158,15 +159,15 @@ def _fault(rows: Sequence[Row]) -> str:
 # In words
 
 
-def text_of(talk: Talk, first_picture: int | None) -> str:
+def text_of(transcript: Transcript, first_picture: int | None) -> str:
     """The conversation, a block a turn, with what was selected and what the data's author meant.
 
     first_picture: number of the picture of its first drawn turn; None = no pictures: selections are told in words,
     with how far they meet what is meant.
     """
-    drawn = [row.turn for row in talk.drawn]
+    drawn = [row.turn for row in transcript.drawn]
     blocks = []
-    for row, changed in changes(talk.rows):
+    for row, changed in changes(transcript.rows):
         if not row.has_mask:
             selected = "nothing"
         elif not changed:
@@ -186,12 +187,12 @@ def text_of(talk: Talk, first_picture: int | None) -> str:
     return "\n".join(blocks)
 
 
-def seen_text(talks: Sequence[Talk], pictures: Sequence[Picture]) -> str:
+def seen_text(transcripts: Sequence[Transcript], pictures: Sequence[Picture]) -> str:
     """What the judge sees of the photo: which picture is what; or, without pictures, what is known of it."""
     meant = "What was meant, as the author of the conversation noted it, was not told to the assistant."
     if not pictures:
-        height, width = talks[0].rows[0].size
-        names = dict.fromkeys(row.phrase for talk in talks for row in talk.rows if row.phrase)
+        height, width = transcripts[0].rows[0].size
+        names = dict.fromkeys(row.phrase for transcript in transcripts for row in transcript.rows if row.phrase)
         known = f"Sure to be in it: {'; '.join(map(_line, names))}." if names else "Nothing else is known of it."
         return (
             f"You cannot see the photo. It is {width} x {height} pixels (width x height). {known} Selections are given "
@@ -202,14 +203,14 @@ def seen_text(talks: Sequence[Talk], pictures: Sequence[Picture]) -> str:
     return "\n".join([*lines, " ".join(filter(None, (drawn, meant)))])
 
 
-def pictures_of(talks: Sequence[Talk]) -> tuple[Picture, ...]:
+def pictures_of(transcripts: Sequence[Transcript]) -> tuple[Picture, ...]:
     """The photo, then each drawn turn of the talks in their order. Raises InputError for a missing photo."""
-    path = Path(talks[0].rows[0].image)
+    path = Path(transcripts[0].rows[0].image)
     digest = _digest(path)
     found = [Picture(path, digest, "the photo")]
-    for number, talk in enumerate(talks):
-        whose = f" of the {('first', 'second')[number]} conversation" if len(talks) > 1 else ""
-        for row in talk.drawn:
+    for number, transcript in enumerate(transcripts):
+        whose = f" of the {('first', 'second')[number]} conversation" if len(transcripts) > 1 else ""
+        for row in transcript.drawn:
             rle: Rle = row.rle or {"counts": ""}
             label = f"selected after turn {row.turn}{whose}"
             found.append(Picture(path, digest, label, str(rle["counts"]), row.size))

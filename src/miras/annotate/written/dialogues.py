@@ -17,7 +17,7 @@ from PIL import Image
 
 from miras.annotate.review.language import says
 from miras.annotate.written.designs import knowledge
-from miras.annotate.written.printing import Inscription, Written, write_on
+from miras.annotate.written.printing import PrintedRegion, Written, write_on
 from miras.core.errors import InputError
 from miras.core.masks import area, box_of, union
 from miras.core.photo import read_photo
@@ -51,14 +51,16 @@ _NEVER_ON_SIGNS = ("phone", "price", "logo")
 
 @dataclass(frozen=True, eq=False)
 class _Target:
-    """Something that can be selected. phrase: as a reply names it. line: the inscription it is or belongs to."""
+    """Something that can be selected. phrase: as a reply names it. line: the printed line it is or belongs to."""
 
     phrase: str
     mask: Mask
-    line: Inscription | None = None
+    line: PrintedRegion | None = None
 
 
-def talk(written: Written, annotated: AnnotatedPhoto, rng: np.random.Generator, heldout: bool | None = None) -> Example:
+def dialogue(
+    written: Written, annotated: AnnotatedPhoto, rng: np.random.Generator, heldout: bool | None = None
+) -> Example:
     """One conversation about one artwork of the photo, ending in one line, word or emblem of it.
 
     image is the annotated photo's path: whoever saves the written photo puts its own (see `build`). heldout: only
@@ -68,23 +70,23 @@ def talk(written: Written, annotated: AnnotatedPhoto, rng: np.random.Generator, 
     it does), "functional" (indices of the user turns that name nothing of their answer), "inscriptions" (kind, text).
     """
     number = int(rng.integers(len(written.artworks)))
-    talk = _Talk(written, number, rng, written.heldout if heldout is None else heldout)
-    sort, target = talk.choose()
-    for step in _steps(talk, sort):
-        talk.take(step, target)
+    builder = _Builder(written, number, rng, written.heldout if heldout is None else heldout)
+    sort, target = builder.choose()
+    for step in _steps(builder, sort):
+        builder.take(step, target)
     line = target.line
     return Example(
         image=annotated.path,
-        conversation=Conversation(tuple(talk.turns)),
+        conversation=Conversation(tuple(builder.turns)),
         focus=target.phrase,
         kind="text",
-        hops=talk.hops,
+        hops=builder.hops,
         source=annotated.source,
         meta={
-            "photo": annotated.id, "heldout": talk.heldout, "surface": talk.artwork.phrase,
-            "design": talk.artwork.design, "text": line.text if line else "", "target": sort, "moves": talk.moves,
-            "functional": talk.functional,
-            "inscriptions": [{"kind": i.kind, "text": i.text} for i in written.inscriptions],
+            "photo": annotated.id, "heldout": builder.heldout, "surface": builder.artwork.phrase,
+            "design": builder.artwork.design, "text": line.text if line else "", "target": sort, "moves": builder.moves,
+            "functional": builder.functional,
+            "inscriptions": [{"kind": i.kind, "text": i.text} for i in written.regions],
         },
     )  # fmt: skip
 
@@ -106,7 +108,7 @@ def build(
     wanted = 1 + int(rng.random() < 0.5) + int(rng.random() < 0.3)
     examples: dict[tuple[str, ...], Example] = {}
     for _ in range(wanted):
-        example = replace(talk(written, photo, rng, heldout), image=out_image)
+        example = replace(dialogue(written, photo, rng, heldout), image=out_image)
         examples.setdefault(tuple(turn.text.lower() for turn in example.conversation.turns[::2]), example)
     file = io.BytesIO()
     options = {"quality": QUALITY, "subsampling": 0} if format == "JPEG" else {}
@@ -116,31 +118,31 @@ def build(
     return list(examples.values())
 
 
-def _steps(talk: _Talk, sort: str) -> list[str]:
+def _steps(builder: _Builder, sort: str) -> list[str]:
     """The steps of a conversation: an opening, what lies between, the last step, a closing; 2 to 4 of them."""
-    chance, alone = talk.chance, len(talk.lines) == 1 and not talk.logos
+    chance, alone = builder.chance, len(builder.lines) == 1 and not builder.logos
     opening = ["find_named"]
-    if talk.asks_surface and chance(0.6):
+    if builder.asks_surface and chance(0.6):
         opening = ["surface", "find_on"] if chance(0.6) else ["surface"]
-    if alone and sort == "line" and talk.asks_surface and talk.artwork.carrier is None:
+    if alone and sort == "line" and builder.asks_surface and builder.artwork.carrier is None:
         opening = ["surface"]  # to find the text would be the answer
     found = opening != ["surface"]
     between: list[str] = []
     if sort == "word":
         final = ["word"] if alone and found else ["line", "word"]
-    elif sort == "line" and not alone and talk.has_neighbour and chance(_NEIGHBOUR):
+    elif sort == "line" and not alone and builder.has_neighbour and chance(_NEIGHBOUR):
         final = ["neighbour", "beside"]
     else:
         final = ["target"]
     if alone and found and sort == "line":  # it is selected already: something else comes in between
-        between = ["carrier" if talk.artwork.carrier else "absent_text"]
-        final = ["close_named" if talk.artwork.carrier and chance(0.3) else "target"]
-    elif found and len(talk.lines) > 1 and chance(_READ):
+        between = ["carrier" if builder.artwork.carrier else "absent_text"]
+        final = ["close_named" if builder.artwork.carrier and chance(0.3) else "target"]
+    elif found and len(builder.lines) > 1 and chance(_READ):
         between = ["read"]
-    elif talk.artwork.carrier and found and final[0] != "word" and chance(_CARRIER):
+    elif builder.artwork.carrier and found and final[0] != "word" and chance(_CARRIER):
         between = ["carrier"]
     if chance(_ABSENT) and final[0] != "word" and "absent_text" not in between:
-        between.append("absent_kind" if talk.missing and found and chance(0.5) else "absent_text")
+        between.append("absent_kind" if builder.missing and found and chance(0.5) else "absent_text")
     room = EXCHANGES[1] - len(opening) - len(final)
     closing = ["close" if chance(0.6) else "close_named"] if room > 0 and chance(_CLOSE) else []
     if final == ["close_named"]:
@@ -148,8 +150,8 @@ def _steps(talk: _Talk, sort: str) -> list[str]:
     return [*opening, *between[: max(0, room - len(closing))], *final, *closing]
 
 
-class _Talk:
-    """The conversation while it grows. lines, logos: inscriptions of the artwork it is about."""
+class _Builder:
+    """The conversation while it grows. lines, logos: printed regions of the artwork it is about."""
 
     def __init__(self, written: Written, number: int, rng: np.random.Generator, heldout: bool) -> None:
         self.written, self.artwork, self.rng, self.heldout = written, written.artworks[number], rng, heldout
@@ -160,7 +162,7 @@ class _Talk:
         self.functional: list[int] = []
         self.hops = 1
         self._regions = 0
-        self._before: Inscription | None = None
+        self._before: PrintedRegion | None = None
 
     def chance(self, share: float) -> bool:
         return bool(self.rng.random() < share)
@@ -238,7 +240,7 @@ class _Talk:
         text = self._ask(step, target, **{"class": art.surface, "thing": art.phrase})
         self._select(move, text, step, target)
 
-    def _kind(self, line: Inscription) -> None:
+    def _kind(self, line: PrintedRegion) -> None:
         """A line or emblem by what it tells."""
         target = _line(line)
         kind = knowledge()["kinds"][line.kind]
@@ -270,7 +272,7 @@ class _Talk:
             slots = {"noun": str(knowledge()["kinds"][pick(self.rng, self.missing)]["noun"])}
         else:
             kind = pick(self.rng, ("brand", "shop", "company"))
-            there = {word.lower() for i in self.written.inscriptions for word in i.text.split()}
+            there = {word.lower() for i in self.written.regions for word in i.text.split()}
             words = knowledge()["words"][kind]["heldout" if self.heldout else "train"]
             slots = {"words": f"'{pick(self.rng, [w for w in words if not there & set(w.lower().split())])}'"}
         pieces: list[Piece] = [Mark(Operator.REJECT), *_wordings().answer(step, self.rng, (), **slots)]
@@ -320,14 +322,14 @@ def _seen(mask: Mask) -> bool:
     return area(mask) >= max(_LEAST_PIXELS, _LEAST_SHARE * mask.size) and side >= _LEAST_SIDE
 
 
-def _line(line: Inscription) -> _Target:
+def _line(line: PrintedRegion) -> _Target:
     """A line or an emblem as a target."""
     noun = str(knowledge()["kinds"][line.kind]["noun"])
     phrase = f"{noun} '{line.text}'" if line.text else f"{line.emblem} logo"
     return _Target(phrase, line.mask, line)
 
 
-def _ways_to(word: str, line: Inscription) -> list[str]:
+def _ways_to(word: str, line: PrintedRegion) -> list[str]:
     """Ways to point at one word of a line without naming it."""
     words = [w for w, _ in line.words]
     if words.count(word) > 1:

@@ -132,15 +132,15 @@ def test_recomputed_it_points_alike(pointing: Miras, photo: NDArray[np.uint8]) -
 
 def test_a_told_reply_may_mean_again(talk: ChatSession, model: Miras, photo: NDArray[np.uint8]) -> None:
     gold = Turn("assistant", (Mark(Operator.CUT), Name("the block", 2)))
-    reply = talk.tell("without it", gold)
+    reply = talk.append_exchange("without it", gold)
     assert (reply.recalled, reply.selection.expression) == ((2,), "(1 + 2) - 2")
     assert say(talk, OBJ, " cup", REF).recalled == (1,)
     with pytest.raises(InputError, match="region 9"):
-        talk.tell("without it", Turn("assistant", (Name("x", 9),)))
+        talk.append_exchange("without it", Turn("assistant", (Name("x", 9),)))
     old = ChatSession(model, photo)
-    old.tell("a", Turn("assistant", (Name("cup", 1),), (Region(1, "cup", talk.regions[0].mask, 1),)))
+    old.append_exchange("a", Turn("assistant", (Name("cup", 1),), (Region(1, "cup", talk.regions[0].mask, 1),)))
     with pytest.raises(InputError, match="points"):
-        old.tell("b", Turn("assistant", (Name("cup", 1),)))
+        old.append_exchange("b", Turn("assistant", (Name("cup", 1),)))
 
 
 def test_with_nothing_named_there_is_nothing_to_point_at(pointing: Miras, photo: NDArray[np.uint8]) -> None:

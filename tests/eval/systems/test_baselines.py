@@ -17,7 +17,7 @@ from miras.data.record import Record, record_of, turn_of
 from miras.eval.protocol import Ours
 from miras.eval.runs import samples
 from miras.eval.runs.run import evaluate
-from miras.eval.systems import floors
+from miras.eval.systems import baselines
 from tests.data.made import MASKS, talk
 from tests.eval.runs.test_run import progressive
 
@@ -39,10 +39,10 @@ def no_model() -> Loaded:
 @pytest.mark.parametrize("name", ["ellipse", "photo", "salient"])
 @pytest.mark.parametrize("history", ["own", "gold"])
 def test_a_fixed_mask_at_every_turn(tmp_path, records, name, history):
-    system = floors.floor(name, no_model)
+    system = baselines.baseline(name, no_model)
     figures = evaluate(records, system, history=history, out=tmp_path / "run")
     rows = samples.read(tmp_path / "run" / samples.FILE)
-    assert (figures["model"], figures["n"], figures["no_mask_rate"]) == (f"floor:{name}", 4, 0.0)
+    assert (figures["model"], figures["n"], figures["no_mask_rate"]) == (f"baseline:{name}", 4, 0.0)
     assert figures["faults"]["system"] == figures["faults"]["data"] == 0
     assert figures["refusals"]["right"] == 0 and "calibration" not in figures
     assert {(row.text, row.operator_got, row.refused) for row in rows} == {("", Operator.REPLACE, False)}
@@ -55,8 +55,8 @@ def test_a_fixed_mask_at_every_turn(tmp_path, records, name, history):
 
 def test_the_same_photo_is_looked_at_once(records, monkeypatch):
     seen: list[Any] = []
-    monkeypatch.setitem(floors.MASKS, "photo", lambda pixels: seen.append(1) or floors.whole(pixels))
-    system = floors.floor("photo", no_model)
+    monkeypatch.setitem(baselines.MASKS, "photo", lambda pixels: seen.append(1) or baselines.whole(pixels))
+    system = baselines.baseline("photo", no_model)
     first, second = (Path(record["image"]) for record in records)
     for path in (first, first, second):
         system.start(path)
@@ -68,10 +68,10 @@ def test_the_same_photo_is_looked_at_once(records, monkeypatch):
 def test_a_phrase_has_no_past(loaded, records):
     """The answer to a message is the same whatever was said before; our model's own is that of a first message."""
     photo = Path(records[0]["image"])
-    talk = floors.floor("phrase", lambda: loaded).start(photo)
+    talk = baselines.baseline("phrase", lambda: loaded).start(photo)
     first = talk.ask("the block")
     talk.ask("also the hole")
-    talk.tell("Where can I sit?", turn_of(records[0]["turns"][1], 1))
+    talk.append_exchange("Where can I sit?", turn_of(records[0]["turns"][1], 1))
     for again in (talk.ask("the block"), talk.fork().ask("the block"), Ours(loaded).start(photo).ask("the block")):
         assert (again.text, again.refused, again.score) == (first.text, first.refused, first.score)
         assert (again.mask is None) == (first.mask is None)
@@ -110,8 +110,8 @@ def edits(record: Record) -> Record:
 def test_the_gold_box_leaves_the_decoder_alone_to_err(tmp_path, records, loaded, monkeypatch):
     """With a decoder that fills boxes: every selection is made of boxes, by the data's operators."""
     painter = Painter((24, 32))
-    monkeypatch.setattr(floors, "OurDecoder", lambda session: painter)
-    system = floors.floor("gold-box", lambda: loaded)
+    monkeypatch.setattr(baselines, "OurDecoder", lambda session: painter)
+    system = baselines.baseline("gold-box", lambda: loaded)
     figures = evaluate([edits(records[0]), records[1]], system, out=tmp_path / "run")
     rows = samples.read(tmp_path / "run" / samples.FILE)
     block, hole = box_of(MASKS["block"]), box_of(MASKS["hole"])
@@ -127,14 +127,14 @@ def test_the_gold_box_leaves_the_decoder_alone_to_err(tmp_path, records, loaded,
 
 def test_the_gold_box_after_the_datas_own_past(tmp_path, records, loaded, monkeypatch):
     """Gold history: what was selected before is the data's mask, what is added is the decoder's."""
-    monkeypatch.setattr(floors, "OurDecoder", lambda session: Painter((24, 32)))
-    evaluate(records, floors.floor("gold-box", lambda: loaded), history="gold", out=tmp_path / "run")
+    monkeypatch.setattr(baselines, "OurDecoder", lambda session: Painter((24, 32)))
+    evaluate(records, baselines.baseline("gold-box", lambda: loaded), history="gold", out=tmp_path / "run")
     rows = samples.read(tmp_path / "run" / samples.FILE)
     assert rows[1].predicted == MASKS["block"].sum() + 25 and rows[1].intersection == rows[1].gold
 
 
 def test_the_gold_box_with_a_real_decoder_and_unprepared(records, loaded):
-    system = floors.GoldBox(loaded)
+    system = baselines.GoldBox(loaded)
     with pytest.raises(InputError, match="told beforehand"):
         system.start(Path(records[0]["image"]), record="talk")
     system.prepare(records, "own")
@@ -147,6 +147,6 @@ def test_the_gold_box_with_a_real_decoder_and_unprepared(records, loaded):
         talk.ask("one too many")
 
 
-def test_an_unknown_floor():
+def test_an_unknown_baseline():
     with pytest.raises(InputError, match="ellipse, photo, salient, phrase, gold-box"):
-        floors.floor("moon", no_model)
+        baselines.baseline("moon", no_model)

@@ -1,6 +1,6 @@
 """What is trained: the model and its stage as one module, from a batch to loss parts.
 
-In: a recipe. Out: `Student`, and which of its parameters learn at which rate. A module of its own, because
+In: a recipe. Out: `TrainingModule`, and which of its parameters learn at which rate. A module of its own, because
 data-parallel wrappers call `forward` and nothing else.
 """
 
@@ -39,7 +39,7 @@ def is_half(recipe: Recipe) -> bool:
     return fastest_dtype() is torch.bfloat16
 
 
-class Student(nn.Module):
+class TrainingModule(nn.Module):
     """A model under one stage of training. `forward` gives the loss parts, their weighted sum under "loss"."""
 
     def __init__(self, model: Miras, recipe: Recipe) -> None:
@@ -59,7 +59,7 @@ class Student(nn.Module):
             return stage2.step(self.model, batch, self.weights2)
 
 
-def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> Student:
+def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> TrainingModule:
     """The model of a recipe with its starting weights, frozen and tuned as the recipe says. photos: of the training."""
     check(recipe)
     torch.manual_seed(recipe.seed)
@@ -80,7 +80,7 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> Student:
     if recipe.gradient_checkpointing:
         model.instruction.language_model.activation_checkpointing_enable()
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Student(model, recipe)
+    return TrainingModule(model, recipe)
 
 
 def check(recipe: Recipe) -> None:
@@ -159,10 +159,10 @@ class Part:
     rates: tuple[float, ...]
 
 
-def parts(student: Student, recipe: Recipe) -> list[Part]:
+def parts(module: TrainingModule, recipe: Recipe) -> list[Part]:
     """The freeze table: each box of the model, the towers and LoRA apart."""
     rows: dict[str, dict[str, Any]] = {}
-    for name, parameter in student.model.named_parameters():
+    for name, parameter in module.model.named_parameters():
         box = ".".join(name.split(".")[:2]) if "_tower." in name else name.split(".")[0]
         box = f"{box}.lora" if "lora_" in name else box
         row = rows.setdefault(box, {"trained": 0, "frozen": 0, "rates": set()})
@@ -172,10 +172,10 @@ def parts(student: Student, recipe: Recipe) -> list[Part]:
     return [Part(box, row["trained"], row["frozen"], tuple(sorted(row["rates"]))) for box, row in rows.items()]
 
 
-def groups(student: Student, recipe: Recipe) -> Iterator[dict[str, Any]]:
+def groups(module: TrainingModule, recipe: Recipe) -> Iterator[dict[str, Any]]:
     """Parameter groups for AdamW: one for each rate, with and without weight decay (none on vectors)."""
     found: dict[tuple[float, bool], list[nn.Parameter]] = {}
-    for name, parameter in student.model.named_parameters():
+    for name, parameter in module.model.named_parameters():
         if parameter.requires_grad:
             found.setdefault((rate_of(name, recipe), parameter.ndim > 1), []).append(parameter)
     for (rate, decays), members in found.items():

@@ -12,8 +12,8 @@ from PIL import Image
 from miras.annotate.review.dataset import Review
 from miras.annotate.review.language import says
 from miras.annotate.written.designs import knowledge
+from miras.annotate.written.dialogues import EXCHANGES, build, dialogue
 from miras.annotate.written.printing import Written, write_on
-from miras.annotate.written.talk import EXCHANGES, build, talk
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.selection import Steps, advance
@@ -57,7 +57,7 @@ def talks(given: AnnotatedPhoto) -> list[tuple[Written, Example]]:
         rng = np.random.default_rng(seed)
         written = write_on(pixels, given, rng, heldout=seed % 5 == 0)
         assert written is not None
-        found += [(written, talk(written, given, rng)) for _ in range(5)]
+        found += [(written, dialogue(written, given, rng)) for _ in range(5)]
     return found
 
 
@@ -85,9 +85,9 @@ def test_the_end_selects_the_focus_and_its_mask(talks: list[tuple[Written, Examp
         steps: Steps = ()
         for turn in example.conversation.turns[1::2]:
             steps = advance(steps, turn)
-        masks = {"logo": [i.mask for i in written.inscriptions if i.emblem]}
-        masks["line"] = [i.mask for i in written.inscriptions if i.text == example.meta["text"]]
-        masks["word"] = [m for i in written.inscriptions for w, m in i.words if f"word '{w}'" == example.focus]
+        masks = {"logo": [i.mask for i in written.regions if i.emblem]}
+        masks["line"] = [i.mask for i in written.regions if i.text == example.meta["text"]]
+        masks["word"] = [m for i in written.regions for w, m in i.words if f"word '{w}'" == example.focus]
         assert example.conversation.turns[-1].regions[-1].phrase == example.focus
         assert any(np.array_equal(steps[-1].mask, mask) for mask in masks[example.meta["target"]])
 
@@ -106,7 +106,7 @@ def test_words_are_told_only_after_they_were_found(talks: list[tuple[Written, Ex
     refused = 0
     for written, example in talks:
         turns, moves = example.conversation.turns, example.meta["moves"]
-        there = {word.lower() for i in written.inscriptions for word in i.text.split()}
+        there = {word.lower() for i in written.regions for word in i.text.split()}
         for index in range(0, len(turns), 2):
             if moves[index + 1] == "absent" and "'" in turns[index].text:
                 refused += 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miras.chat.generation.lookahead import Continuations, Phrase, guesses
+from miras.chat.generation.speculation import Continuations, Phrase, draft_tokens
 from miras.chat.session import ChatSession
 from miras.core.grammar import OBJ, SEG
 from miras.model.miras import Miras
@@ -16,11 +16,11 @@ PHRASE = Phrase(opens=49, closes=50)
 
 
 def ways(ids: list[int], known: Continuations | None = None, most: int = 5) -> list[list[int]]:
-    found = guesses(ids, PHRASE, {60}, known, most)
-    assert all(guess.parent < number for number, guess in enumerate(found))
+    found = draft_tokens(ids, PHRASE, {60}, known, most)
+    assert all(draft.parent < number for number, draft in enumerate(found))
     told: list[list[int]] = []
-    for guess in found:
-        told.append([*(told[guess.parent] if guess.parent >= 0 else []), guess.token_id])
+    for draft in found:
+        told.append([*(told[draft.parent] if draft.parent >= 0 else []), draft.token_id])
     return told
 
 
@@ -56,10 +56,10 @@ def test_a_phrase_may_begin_with_a_rare_word_of_the_message_and_ends() -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_same_replies_with_and_without(model: Miras, photo: NDArray[np.uint8], temperature: float) -> None:
-    ahead, plain = (ChatSession(model, photo, max_new_tokens=24, temperature=temperature) for _ in range(2))
+    drafted, plain = (ChatSession(model, photo, max_new_tokens=24, temperature=temperature) for _ in range(2))
     plain.backend.engine.past.lookahead = False
     for text in ("the cup", "the cup again", "no, the other cup", "the cup"):
-        one, other = ahead.ask(text), plain.ask(text)
+        one, other = drafted.ask(text), plain.ask(text)
         assert one.ids == other.ids
         assert (one.selection.mask != other.selection.mask).mean() < 0.001
 
