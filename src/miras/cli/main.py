@@ -122,6 +122,20 @@ def serve(
 
 
 @app.command
+def mcp(
+    *, folder: Path = Path("."), memory: int = 1024, model: Model = "miras-mini", on: Computing = HERE,
+) -> int:  # fmt: skip
+    """Tools for an assistant (Model Context Protocol, standard input and output): select in photos, export masks.
+
+    --folder: photos are read from it alone, and masks are written into its folder miras-masks. --memory: MB for
+    conversations that are kept ready.
+    """
+    from miras.cli.mcp import run
+
+    return run(folder, memory=memory, model=model, on=on)
+
+
+@app.command
 def doctor(*, preset: str = "miras-mini", json: Json = False, on: Computing = HERE) -> int:
     """What is installed, which weights are there, and a self-test."""
     from miras.cli.doctor import run
