@@ -151,11 +151,11 @@ def test_pointing_and_telling(case: Case) -> None:
     assert session.refine(box=(5, 5, 30, 30)).selection.expression == "1"
     mask = np.eye(*SIZE, dtype=np.bool_)
     told = Turn("assistant", (Mark(Operator.ADD), Words("The "), Name("cup", 2)), (Region(2, "cup", mask, 3),))
-    assert session.tell("the cup", told).text == "The cup"
+    assert session.append_exchange("the cup", told).text == "The cup"
     again = Turn("assistant", (Mark(Operator.CUT), Name("cup", 2)))
-    assert session.tell("not it", again).selection.expression == "(1 + 2) - 2"
+    assert session.append_exchange("not it", again).selection.expression == "(1 + 2) - 2"
     with pytest.raises(InputError, match=r"regions \[3\]"):
-        session.tell("again", told)
+        session.append_exchange("again", told)
     twin = case.model.restore(session.to_json(), photo())
     assert facts(twin) == facts(session) and twin.turns[1].regions[0].phrase == session.regions[0].phrase
 

@@ -61,7 +61,7 @@ def test_told_history_is_what_is_selected(tmp_path: Path, ours: Ours):
     record = progressive(tmp_path / "two.png")
     talk = ours.start(Path(record["image"]))
     twin = talk.fork()
-    talk.tell(record["turns"][0]["text"], turn_of(record["turns"][1], 1))
+    talk.append_exchange(record["turns"][0]["text"], turn_of(record["turns"][1], 1))
     assert np.array_equal(talk._session.selection.mask, MASKS["block"])
     assert not twin._session.selection.mask.any()
 

@@ -22,7 +22,7 @@ class Reply:
     regions: named (or refined) by this turn, masks (H, W) bool in photo pixels, score = predicted
     IoU of the chosen candidate in 0..1, None for a mask that was given. selection: what is selected
     after it; an empty mask and expression "" when nothing is. certainty: probability of the kind of
-    reply: that of the verdict, to select or to refuse, times that of the operator (or none) at its
+    reply: that of selecting or refusing, times that of the operator (or none) at its
     first token; None when nothing was generated. new_tokens: run through the language model for this
     turn, an attempt that was taken back among them. ids: what was generated, mask slots left out. recalled: ids of
     those regions that an earlier turn drew and that are meant again: they are the same, pixel by pixel. roles: what

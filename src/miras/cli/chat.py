@@ -37,9 +37,9 @@ def run(
     photo = given_photo(image, url, out)
     folder(out)
     loaded = load(model, on, pair)
-    talk = Talk(loaded.chat(photo, seed=seed), out, preview)
+    shell = Shell(loaded.chat(photo, seed=seed), out, preview)
     if sys.stdin.isatty():
-        height, width = talk.session.size
+        height, width = shell.session.size
         say(f"{Path(image).name}, {width} x {height}. Ask for anything in it; /help for more.")
     while True:
         try:
@@ -53,12 +53,12 @@ def run(
             return 0
         if line:
             try:
-                talk.take(line)
+                shell.take(line)
             except MirasError as error:
                 complain(error)
 
 
-class Talk:
+class Shell:
     """The conversation in the terminal: a session, the ones it was forked from, and where pictures go."""
 
     def __init__(self, session: Any, out: Path, preview: bool) -> None:

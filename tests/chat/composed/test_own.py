@@ -62,8 +62,10 @@ def test_it_reads_what_was_drawn(tiny: Miras) -> None:
 def test_saved_forked_and_told_alike(tiny: Miras) -> None:
     model = pair(tiny)
     session = model.chat(photo(), temperature=1.0, seed=1)
-    session.tell("the cup", Turn("assistant", (Words("The "), Name("cup", 1)), (Region(1, "cup", filled("cup"), 1),)))
-    session.tell("not it", Turn("assistant", (Mark(Operator.EXCEPT), Name("cup", 1))))
+    session.append_exchange(
+        "the cup", Turn("assistant", (Words("The "), Name("cup", 1)), (Region(1, "cup", filled("cup"), 1),))
+    )
+    session.append_exchange("not it", Turn("assistant", (Mark(Operator.EXCEPT), Name("cup", 1))))
     others = [session.fork(), model.restore(session.to_json(), photo())]
     reply = session.ask("the lid")
     for other in others:

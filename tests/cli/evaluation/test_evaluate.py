@@ -124,14 +124,14 @@ def test_faults_are_said_and_the_exit_code_is_one(capsys, data):
         (["--samples", "s.jsonl"], "--out"),
         (["--history", "none"], "history"),
         (["--model", "miras-min"], "miras-mini"),
-        (["--model", "floor:elipse"], "did you mean 'floor:ellipse'"),
+        (["--model", "baseline:elipse"], "did you mean 'baseline:ellipse'"),
         (["--model", "predictions:nowhere"], "nowhere"),
         (["--model", "openai:m", "--base-url", "host/v1"], "--base-url"),
         (["--model", "composed"], "a talker for a composed model"),
         (["--model", "miras-tiny", "--talker", "miras-tiny"], "--model composed beside --talker"),
         (["--preset", "best"], "a preset: "),
         (["--model", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--ray"], "leave --ray out"),
-        (["--model", "floor:photo", "--format", "dialogues"], "--format dialogues"),
+        (["--model", "baseline:photo", "--format", "dialogues"], "--format dialogues"),
         (["--jobs", "2"], "--ray beside --jobs"),
         (["--ray", "--jobs", "0"], "--jobs"),
     ],
@@ -142,20 +142,20 @@ def test_bad_input(capsys, data, arguments, says):
 
 
 @pytest.mark.parametrize("name", ["ellipse", "photo", "salient", "phrase", "gold-box"])
-def test_floors(capsys, data, tmp_path, name):
+def test_baselines(capsys, data, tmp_path, name):
     out = ["--out", str(tmp_path / "run"), "--decoder", "miras-tiny", "--threads", "1"]
-    assert main.call(["eval", str(data), "--split", "val", "--json", "--model", f"floor:{name}", *out]) == 0
+    assert main.call(["eval", str(data), "--split", "val", "--json", "--model", f"baseline:{name}", *out]) == 0
     result = last(capsys)
-    assert (result["model"], result["turns"], result["n"]) == (f"floor:{name}", 5, 4)
+    assert (result["model"], result["turns"], result["n"]) == (f"baseline:{name}", 5, 4)
     assert result["facts"].get("sees_the_data", False) is (name == "gold-box")
     assert result["faults"]["system"] == 0 and set(result) >= KEYS
 
 
 def test_a_floor_on_instructpart_needs_no_folder(capsys, tmp_path):
-    arguments = ["eval", str(make_folder(tmp_path)), "--instruction", "4", "--json", "--model", "floor:photo"]
+    arguments = ["eval", str(make_folder(tmp_path)), "--instruction", "4", "--json", "--model", "baseline:photo"]
     assert main.call(arguments) == 0
     result = last(capsys)
-    assert result["model"] == "floor:photo" and result["instruction"] == 4 and result["n"] > 0
+    assert result["model"] == "baseline:photo" and result["instruction"] == 4 and result["n"] > 0
 
 
 def answered(questions: Path, folder: Path) -> list[dict]:

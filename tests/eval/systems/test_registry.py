@@ -9,6 +9,7 @@ import pytest
 
 from miras.chat.load import Loaded
 from miras.core.errors import InputError, WeightsError
+from miras.core.former import FormerNameWarning
 from miras.eval.systems import registry
 from miras.eval.systems.predictions_format import write
 from miras.eval.systems.vision import Vision
@@ -31,11 +32,11 @@ def loader(tiny):
     ("spec", "asked"),
     [
         ("miras-tiny", ("miras-tiny", 1)),
-        ("floor:ellipse", None),
-        ("floor:photo", None),
-        ("floor:salient", None),
-        ("floor:phrase", ("dec", 1)),
-        ("floor:gold-box", ("dec", 1)),
+        ("baseline:ellipse", None),
+        ("baseline:photo", None),
+        ("baseline:salient", None),
+        ("baseline:phrase", ("dec", 1)),
+        ("baseline:gold-box", ("dec", 1)),
     ],
 )
 def test_a_spec_opens_its_system_and_loads_what_it_needs_alone(loader, spec, asked):
@@ -43,6 +44,12 @@ def test_a_spec_opens_its_system_and_loads_what_it_needs_alone(loader, spec, ask
     assert system.name == spec
     assert loader.asked == ([] if asked is None else [asked])
     registry.close(system)  # nothing to close, and no error
+
+
+def test_a_former_prefix_opens_the_same_and_says_so(loader):
+    with pytest.warns(FormerNameWarning, match="'floor:photo' is called 'baseline:photo' now"):
+        system = registry.open_system("floor:photo", loader=loader)
+    assert system.name == "baseline:photo"
 
 
 def test_a_folder_of_weights_goes_by_its_path(loader, tmp_path):
@@ -60,12 +67,12 @@ def test_predictions(loader, tmp_path):
     ("spec", "says"),
     [
         ("miras-min", "did you mean 'miras-mini'"),
-        ("floor:elipse", "did you mean 'floor:ellipse'"),
-        ("salient", "did you mean 'floor:salient'"),
-        ("floor:", "floor:gold-box"),
+        ("baseline:elipse", "did you mean 'baseline:ellipse'"),
+        ("salient", "did you mean 'baseline:salient'"),
+        ("baseline:", "baseline:gold-box"),
         ("prediction:folder", "did you mean 'predictions:'"),
         ("opnai:gpt", "did you mean 'openai:'"),
-        ("zebra", "known: a name or folder of weights, predictions:FOLDER, openai:MODEL, composed, floor:ellipse"),
+        ("zebra", "known: a name or folder of weights, predictions:FOLDER, openai:MODEL, composed, baseline:ellipse"),
         ("", "known:"),
         ("predictions:", "predictions:FOLDER"),
         ("openai: ", "openai:MODEL"),

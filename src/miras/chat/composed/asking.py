@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -124,7 +125,7 @@ class _Counted:
 
 
 class Asking:
-    """An answerer in an event loop of its own, which any thread may ask. journal: a file of paid answers."""
+    """An answerer that any thread may ask. journal: a file of paid answers."""
 
     def __init__(self, answerer: Answerer[Question], journal: Path | None = None, repairs: int = REPAIRS) -> None:
         self._journal = None if journal is None else Journal(journal)
@@ -133,8 +134,6 @@ class Asking:
         if self._journal is not None:
             self._asked = Journaled(self._paid, self._journal, "model")
         self._repairs, self.questions = repairs, 0
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._guard = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -144,7 +143,7 @@ class Asking:
     def ask(self, question: Question, read: Read) -> tuple[dict[str, Any], Spent]:
         """The checked answer, and what it took. Raises NoAnswer when none fits, EndpointDown."""
         self.questions += question.step == "talk"
-        asked = self._run(ask(self._asked, question, read, self._repairs))
+        asked = _run(ask(self._asked, question, read, self._repairs))
         look = int(question.step == "look")
         return asked.value, Spent(asked.attempts, asked.usage.prompt, asked.usage.completion, asked.cost, look)
 
@@ -157,26 +156,37 @@ class Asking:
 
     def close(self) -> None:
         """Close connections and the journal."""
-        self._run(self._asked.close())
-        with self._guard:
-            if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._loop.stop)
-                self._loop = None
-
-    def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        with self._guard:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="miras-talker", daemon=True).start()
-            loop = self._loop
-        future = asyncio.run_coroutine_threadsafe(work, loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
+        _run(self._asked.close())
 
 
 def seeded(seed: int, messages: Sequence[Message]) -> int:
     """A seed of its own for each question."""
     return seed_of(seed, *(message.text for message in messages))
+
+
+class _Loop:
+    """One event loop for all talkers of a process, in a thread of its own; a fork of the process gets a new one."""
+
+    def __init__(self) -> None:
+        self._guard, self._process = threading.Lock(), 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def get(self) -> asyncio.AbstractEventLoop:
+        """The loop, which runs."""
+        with self._guard:
+            if self._loop is None or self._process != os.getpid():
+                self._loop, self._process = asyncio.new_event_loop(), os.getpid()
+                threading.Thread(target=self._loop.run_forever, name="miras-talkers", daemon=True).start()
+            return self._loop
+
+
+_LOOP = _Loop()
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    future = asyncio.run_coroutine_threadsafe(work, _LOOP.get())
+    try:
+        return future.result()
+    except BaseException:
+        future.cancel()
+        raise

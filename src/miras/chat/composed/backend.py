@@ -24,7 +24,7 @@ from miras.chat.composed.talk import Look
 from miras.chat.inputs import Gesture
 from miras.chat.state import Event, Exchange, Spent, State
 from miras.core.errors import InputError
-from miras.core.inscriptions import Inscription, is_about_writing
+from miras.core.text_regions import TextRegion, is_about_writing
 from miras.core.types import Mark, Mask, Name, Operator, Region, Timings, Turn, Words
 from miras.data.language.words import definite
 from miras.model.reading import Page
@@ -94,9 +94,9 @@ class ComposedBackend:
         self._page = Page(photo)
 
     @cached_property
-    def inscriptions(self) -> tuple[Inscription, ...]:
+    def text_regions(self) -> tuple[TextRegion, ...]:
         """The lines of text, read when this is first asked for."""
-        return self._page.inscriptions
+        return self._page.text_regions
 
     def fork(self) -> ComposedBackend:
         """The encoding is shared."""
@@ -210,7 +210,7 @@ class ComposedBackend:
             turn.content[:] = [Mark(Operator.REJECT), Words(NOT_FOUND.format(the=the))]
 
     def _drawn(self, turn: _Turn, want: Want) -> list[Drawn]:
-        lines = self.inscriptions if is_about_writing(want.phrase) else ()
+        lines = self.text_regions if is_about_writing(want.phrase) else ()
         start = time.perf_counter()
         drawn = self.drawing.wanted(want, lines)
         turn.segment += time.perf_counter() - start

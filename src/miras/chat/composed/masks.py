@@ -16,9 +16,9 @@ from miras.chat.composed.plan import Want
 from miras.chat.generation.writing import written
 from miras.chat.inputs import Gesture
 from miras.core.errors import InputError
-from miras.core.inscriptions import Inscription, is_about_writing
 from miras.core.masks import box_of
 from miras.core.segmenter import Candidates, Prompt, Segmenter
+from miras.core.text_regions import TextRegion, is_about_writing
 from miras.core.types import Box, Mask
 
 MOST_INSTANCES = 12
@@ -43,7 +43,7 @@ class Drawing:
         self.size = (photo.shape[0], photo.shape[1])
         self._encoding: Any = segmenter.encode(photo)
 
-    def wanted(self, want: Want, lines: tuple[Inscription, ...] = ()) -> list[Drawn]:
+    def wanted(self, want: Want, lines: tuple[TextRegion, ...] = ()) -> list[Drawn]:
         """The masks of a new region: none when the segmenter finds nothing, several where it finds several things of
         the name and nothing says which. Raises InputError for what it cannot be asked."""
         if is_about_writing(want.phrase):

@@ -23,6 +23,7 @@ from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto
 from miras.data.io.left_out import LeftOut
 from miras.data.io.left_out import line as left_out_line
+from miras.eval.systems.specs import current
 
 SAMPLED = ("dialogues", "behaviours")
 """Formats of PATH that are made from the training sets in it."""
@@ -47,8 +48,8 @@ def evaluate(
     json: Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
     = False,
     model: Annotated[str, Parameter(help="Name (miras-mini) or folder of weights, predictions:FOLDER, openai:MODEL, "
-                                    "composed, floor:NAME.")] = "miras-mini",
-    decoder: Annotated[str, Parameter(help="Weights behind openai:MODEL and some floor:NAME.")] = "miras-mini",
+                                    "composed, baseline:NAME.")] = "miras-mini",
+    decoder: Annotated[str, Parameter(help="Weights behind openai:MODEL and some baseline:NAME.")] = "miras-mini",
     questions: Annotated[Path | None, Parameter(help="Ask nothing; write there what other software is to answer.")]
     = None,
     ray: Annotated[bool, Parameter(negative="", help="Over Ray: here, or on the cluster of RAY_ADDRESS.")] = False,
@@ -81,7 +82,7 @@ def evaluate(
         "base_url": base_url, "max_side": max_side, "temperature": temperature, "max_tokens": max_tokens, "rpm": rpm,
         "tpm": tpm, "retries": retries, "timeout": timeout, "price_in": price_in, "price_out": price_out,
     }  # fmt: skip
-    asked = Asked(COMPOSED if pair.preset else model, decoder, on, seed, endpoint, ray, jobs, pair)
+    asked = Asked(COMPOSED if pair.preset else current(model), decoder, on, seed, endpoint, ray, jobs, pair)
     held = Held(path, format, split, limit, instruction, history, out)
     return run(
         held, asked, count=dialogues, heldout=heldout, recalls=recalls, samples=samples, questions=questions,

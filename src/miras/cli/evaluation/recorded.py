@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from miras.cli.output import ALONE, COMPOSED, Computing, Pair, load, progress, say
 from miras.core.errors import InputError
 from miras.data.io.left_out import LeftOut
+from miras.eval.systems.specs import ENDPOINT, FOLDER, PREFIXES
 
 if TYPE_CHECKING:
     from miras.data.record import Record
@@ -54,7 +55,7 @@ class Asked:
     @property
     def by_prefix(self) -> bool:
         """Whether the spec names something else than weights."""
-        return self.model.startswith(("predictions:", "openai:", "floor:", COMPOSED))
+        return self.model.startswith(PREFIXES)
 
 
 def hold(held: Held, asked: Asked) -> dict[str, Any]:
@@ -126,8 +127,8 @@ def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
     from miras.eval.runs.scale import over_ray
     from miras.eval.systems.registry import open_system
 
-    if asked.model.startswith(("predictions:", "openai:", COMPOSED)):
-        raise InputError("weights or floor:NAME behind --model, for --ray", asked.model, "leave --ray out")
+    if asked.model.startswith((FOLDER, ENDPOINT, COMPOSED)):
+        raise InputError("weights or baseline:NAME behind --model, for --ray", asked.model, "leave --ray out")
     if asked.on.device != "cpu":
         raise InputError("--device cpu, for --ray", asked.on.device, "leave --ray out")
     threads = asked.on.threads or 1

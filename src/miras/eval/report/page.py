@@ -262,7 +262,7 @@ _TITLES = {
 
 
 def _gallery(rows: Sequence[Row], photos: Path | None, seed: int, each: int) -> str:
-    held = gallery.talks(rows)
+    held = gallery.transcripts(rows)
     if not held:
         return '<p class="note">No conversation was held.</p>'
     chosen = gallery.choose(held, each, seed)
@@ -278,11 +278,11 @@ def _gallery(rows: Sequence[Row], photos: Path | None, seed: int, each: int) -> 
             continue
         title, why = _TITLES[role]
         parts.append(f'<h3>{title}</h3><p class="note">{why}</p>')
-        for talk in group:
+        for transcript in group:
             number += 1
-            card = gallery.card(talk, number, photos, pictures=used < FULL)
+            card = gallery.card(transcript, number, photos, pictures=used < FULL)
             if used + len(card) > FULL:
-                card = gallery.card(talk, number, photos, pictures=False)
+                card = gallery.card(transcript, number, photos, pictures=False)
             used += len(card)
             parts.append(card)
     return "".join(parts)

@@ -1,6 +1,6 @@
 """A run: recorded conversations held with a system, a row of `samples.jsonl` for each turn.
 
-In: records of any format, a `Conversant`, a folder. Out: the folder with samples.jsonl, run.json and summary.json. A
+In: records of any format, a `System`, a folder. Out: the folder with samples.jsonl, run.json and summary.json. A
 run that was stopped goes on where it was. Faults are named in the rows and counted, never averaged away: a record
 that is at fault itself (photo missing, mask of another size) is not asked; an answer at fault counts as no mask.
 Knows no file format and no model.
@@ -27,7 +27,7 @@ from miras.core.types import Conversation, Mask, Name, Operator, Region, Turn
 from miras.data.language.words import definite
 from miras.data.record import Record, turn_of
 from miras.eval.metrics.pixels import boundaries, overlap
-from miras.eval.protocol import Answer, Conversant, History, Talk, operator_wanted
+from miras.eval.protocol import Answer, Dialogue, History, System, append_of, operator_wanted
 from miras.eval.runs import precheck, samples, summary
 from miras.eval.runs.samples import Key, Row
 
@@ -64,7 +64,7 @@ class Spending(Protocol):
 
 
 def evaluate(
-    records: Iterable[Record], conversant: Conversant, *, history: History = "own", out: Path, limit: int | None = None,
+    records: Iterable[Record], system: System, *, history: History = "own", out: Path, limit: int | None = None,
     seed: int = 0, about: Mapping[str, Any] | None = None, watch: Watch = iter, holding: Holding | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Hold every conversation, write the run into `out`, return its summary (see `summary.figures`).
@@ -81,34 +81,34 @@ def evaluate(
     _check(chosen)
     about = dict(about or {})
     settings = {
-        "model": conversant.name, "facts": conversant.facts(), "history": history, "seed": seed, "limit": limit,
+        "model": system.name, "facts": system.facts(), "history": history, "seed": seed, "limit": limit,
         "data": digest(chosen), **about.pop("settings", {}),
     }  # fmt: skip
-    if isinstance(conversant, Prepared):
-        about["predictions"] = conversant.prepare(chosen, history)
-    if trained_on := getattr(conversant, "trained_on", ""):
+    if isinstance(system, Prepared):
+        about["predictions"] = system.prepare(chosen, history)
+    if trained_on := getattr(system, "trained_on", ""):
         about["trained_on"] = trained_on
-    alone = answers_alone(conversant)
+    alone = answers_alone(system)
     done = _open(out, settings, about)
     missing = {record["id"]: keys(record, history, alone) - done for record in chosen}
     asked = [record for record in chosen if missing[record["id"]]]
     precheck.look_over(asked, out)
     held = (
-        (hold(record, conversant, history=history, seed=seed) for record in asked)
+        (hold(record, system, history=history, seed=seed) for record in asked)
         if holding is None else holding(asked)
     )  # fmt: skip
     for record in watch(chosen):
         wanted = missing[record["id"]]
         if wanted:
             samples.append(out / samples.FILE, [row for row in next(held) if row.key in wanted])
-    if isinstance(conversant, Spending):
-        _add(out, spent=conversant.spent())
+    if isinstance(system, Spending):
+        _add(out, spent=system.spent())
     return summary.write(out)
 
 
-def answers_alone(conversant: Conversant) -> bool:
+def answers_alone(system: System) -> bool:
     """Whether final targets are also asked alone."""
-    return conversant.alone if isinstance(conversant, Prepared) else True
+    return system.alone if isinstance(system, Prepared) else True
 
 
 def choose(records: Sequence[Record], limit: int | None, seed: int = 0) -> list[Record]:
@@ -146,24 +146,24 @@ def keys(record: Record, history: History, alone: bool = True) -> set[Key]:
     return found | {(record["id"], "alone", count)} if alone and alone_question(record) is not None else found
 
 
-def hold(record: Record, conversant: Conversant, *, history: History = "own", seed: int = 0) -> Iterator[Row]:
+def hold(record: Record, system: System, *, history: History = "own", seed: int = 0) -> Iterator[Row]:
     """The rows of one conversation, turn by turn; then its final target asked alone, where its kind is in `ALONE`."""
-    blanks = _blanks(record, conversant.name, history, seed)
-    question = alone_question(record) if answers_alone(conversant) else None
+    blanks = _blanks(record, system.name, history, seed)
+    question = alone_question(record) if answers_alone(system) else None
     alone = None if question is None else replace(blanks[-1], history="alone", user=question)
     faults = precheck.faults_of(record)
     photo: Path | bytes = record.get("image_bytes") or Path(record["image"])
     try:
         if faults:
             raise InputError("a record without a fault", "; ".join(faults))
-        talk = conversant.start(photo, record=record["id"], history=history)
-        fresh = None if alone is None else conversant.start(photo, record=record["id"], history="alone")
+        dialogue = system.start(photo, record=record["id"], history=history)
+        fresh = None if alone is None else system.start(photo, record=record["id"], history="alone")
     except MirasError as error:
         why = "; ".join(faults) or str(error)
         for row in (*blanks, *([] if alone is None else [alone])):
             yield replace(row, fault=why, blame="data")
         return
-    yield from _held(talk, record, blanks, history)
+    yield from _held(dialogue, record, blanks, history)
     if alone is not None and fresh is not None:
         gold = turn_of(record["turns"][-1], len(record["turns"]) - 1)
         yield _asked(fresh, alone, gold, gold.regions[0].mask)
@@ -172,23 +172,24 @@ def hold(record: Record, conversant: Conversant, *, history: History = "own", se
 # One conversation
 
 
-def _held(talk: Talk, record: Record, blanks: Sequence[Row], history: History) -> Iterator[Row]:
+def _held(dialogue: Dialogue, record: Record, blanks: Sequence[Row], history: History) -> Iterator[Row]:
     golds = [turn_of(record["turns"][2 * index + 1], 2 * index + 1) for index in range(len(blanks))]
-    told = (pointing if getattr(talk, "points", False) else anew)(Conversation(tuple(golds))).turns
+    append = append_of(dialogue)
+    told = (pointing if getattr(dialogue, "points", False) else anew)(Conversation(tuple(golds))).turns
     for row, (gold, steps), known in zip(blanks, follow(golds), told, strict=True):
         wanted = steps[-1].mask if steps else np.zeros((record["height"], record["width"]), np.bool_)
         if history == "own":
-            yield _asked(talk, row, gold, wanted)
+            yield _asked(dialogue, row, gold, wanted)
             continue
-        asked = _asked(talk.fork(), row, gold, wanted)
+        asked = _asked(dialogue.fork(), row, gold, wanted)
         try:
-            talk.tell(row.user, known)
+            append(row.user, known)
         except MirasError as error:
             asked = _with_fault(asked, f"the gold reply could not be told: {error}")
         yield asked
 
 
-def _asked(talk: Talk, row: Row, gold: Turn, wanted: Mask) -> Row:
+def _asked(dialogue: Dialogue, row: Row, gold: Turn, wanted: Mask) -> Row:
     """The row with what was wanted, what was answered, and what they have in common."""
     operator = operator_wanted(gold)
     graded = bool(gold.names) or operator in (Operator.UNDO, Operator.EXCEPT)
@@ -199,7 +200,7 @@ def _asked(talk: Talk, row: Row, gold: Turn, wanted: Mask) -> Row:
         target_share=np.count_nonzero(wanted) / wanted.size if graded else None,
     )  # fmt: skip
     try:
-        answer = talk.ask(row.user)
+        answer = dialogue.ask(row.user)
     except EndpointDown:
         raise
     except MirasError as error:

@@ -1,6 +1,6 @@
 """A talker with a segmenter behind the protocol: what is measured is the session that people use.
 
-In: a pair (`chat.composed`), photos, messages. Out: a `Conversant`. A vision model behind an endpoint is one, with our
+In: a pair (`chat.composed`), photos, messages. Out: a `System`. A vision model behind an endpoint is one, with our
 decoder as its segmenter. An answer that does not fit is sent back once; then it is a fault of the system (IoU 0). Every
 paid answer is in a journal where there is one. Knows no key, no HTTP and no weights.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 from miras.chat.composed.compose import Composed
 from miras.chat.session import ChatSession
-from miras.eval.protocol import History, OurTalk
+from miras.eval.protocol import History, SessionDialogue
 
 
 class Vision:
@@ -27,11 +27,11 @@ class Vision:
         """Talker, sampling and prompts, segmenter, and whether masks are looked at once more."""
         return {**self._pair.facts(), "sampling": self._pair.sampling, "looks": self._pair.looks}
 
-    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> OurTalk:
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> SessionDialogue:
         """A fork of the session that holds the photo."""
         if self._opening is None or self._opening[0] != photo:
             self._opening = (photo, self._pair.chat(photo, seed=self.seed))
-        return OurTalk(self._opening[1].fork())
+        return SessionDialogue(self._opening[1].fork())
 
     def spent(self) -> dict[str, Any]:
         """Tokens and cost, see `Composed.spent`."""

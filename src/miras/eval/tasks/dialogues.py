@@ -1,6 +1,6 @@
 """Sampled dialogues: does a later turn understand the earlier ones?
 
-In: a loaded model and annotated photos. Out: a `Talk` for each dialogue, and figures over them:
+In: a loaded model and annotated photos. Out: a `HeldDialogue` for each dialogue, and figures over them:
 the final selection beside the same target asked alone, operators, refusals, IoU by turn. Knows no
 file but the photos, and speaks to the model through `chat` only.
 """
@@ -50,7 +50,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Talk:
+class HeldDialogue:
     """One dialogue. own, alone: overlaps of its final target, where the last reply names one target
     that replaces the selection; own = after the dialogue, alone = as the first request of a session."""
 
@@ -84,7 +84,7 @@ def evaluate(
 def talks(
     loaded: Loaded, photos: Sequence[AnnotatedPhoto], *, n: int, seed: int, heldout: bool, history: History = "own",
     recalls: bool = False,
-) -> Iterator[Talk]:  # fmt: skip
+) -> Iterator[HeldDialogue]:  # fmt: skip
     """Hold `n` dialogues, the sources in turn, each photo of a source once before any comes again.
 
     heldout: with wordings that training never shows. history: "own" keeps the system's replies,
@@ -98,7 +98,7 @@ def talks(
         yield _hold(loaded, photo, example, index, seed, history)
 
 
-def figures(held: Sequence[Talk]) -> dict[str, Any]:
+def figures(held: Sequence[HeldDialogue]) -> dict[str, Any]:
     """`giou` and its like in per cent, over all turns that change the selection; rates from 0 to 1.
 
     `final`: dialogues of two exchanges and more whose last reply names one target. `gap`: gIoU of the
@@ -127,7 +127,7 @@ def figures(held: Sequence[Talk]) -> dict[str, Any]:
     }
 
 
-def memory(held: Sequence[Talk]) -> dict[str, Any]:
+def memory(held: Sequence[HeldDialogue]) -> dict[str, Any]:
     """Whether what was named is remembered to the pixel; shares of the turns that ask for it, from 0 to 1.
 
     `same`: what the gold reply names again has the mask that the system gave it before. `gone`: of what was named and
@@ -175,7 +175,9 @@ def _examples(
         yield photo, example
 
 
-def _hold(loaded: Loaded, photo: AnnotatedPhoto, example: Example, index: int, seed: int, history: History) -> Talk:
+def _hold(
+    loaded: Loaded, photo: AnnotatedPhoto, example: Example, index: int, seed: int, history: History
+) -> HeldDialogue:
     opening = loaded.chat(example.image, seed=seed)
     session = opening.fork()
     turns, moves = example.conversation.turns, example.meta["moves"]
@@ -187,13 +189,13 @@ def _hold(loaded: Loaded, photo: AnnotatedPhoto, example: Example, index: int, s
         twin = session.fork() if history == "gold" else session
         said.append(_exchange(twin, user.text, gold, steps, moves[2 * len(said) + 1], remembered))
         if history == "gold":
-            reply = session.tell(user.text, known)
+            reply = session.append_exchange(user.text, known)
             remembered |= {number: region.mask for number, region in zip(gold.names, reply.regions, strict=False)}
     target = _final_target(turns)
     if target is None:
-        return Talk(index, photo.id, photo.source, example.kind, example.focus, tuple(said))
+        return HeldDialogue(index, photo.id, photo.source, example.kind, example.focus, tuple(said))
     alone = opening.ask(f"Select {definite(target.phrase)}.").selection
-    return Talk(
+    return HeldDialogue(
         index, photo.id, photo.source, example.kind, example.focus, tuple(said), said[-1].overlap,
         overlap(alone.mask, target.mask),
     )  # fmt: skip
@@ -238,14 +240,14 @@ def _final_target(turns: Sequence[Turn]) -> Region | None:
 # Figures
 
 
-def _final(held: Sequence[Talk]) -> dict[str, Any]:
+def _final(held: Sequence[HeldDialogue]) -> dict[str, Any]:
     pairs = [(talk.own, talk.alone, talk.photo) for talk in held if talk.own is not None and talk.alone is not None]
     own, alone = giou([pair[0] for pair in pairs]), giou([pair[1] for pair in pairs])
     low, high = _interval([100 * (b.iou - a.iou) for a, b, _ in pairs], [photo for _, _, photo in pairs])
     return {"n": len(pairs), "giou_own": own, "giou_alone": alone, "gap": alone - own, "gap_interval": [low, high]}
 
 
-def _intervals(held: Sequence[Talk]) -> dict[str, list[float]]:
+def _intervals(held: Sequence[HeldDialogue]) -> dict[str, list[float]]:
     turns = [(said, f"{talk.source}/{talk.photo}") for talk in held for said in talk.turns]
     values: dict[str, list[tuple[float, str]]] = {
         "giou": [(100 * said.overlap.iou, photo) for said, photo in turns if said.overlap is not None],
@@ -273,7 +275,7 @@ def _interval(values: Sequence[float], clusters: Sequence[str], rounds: int = 20
     return float(low), float(high)
 
 
-def _by_turn(held: Sequence[Talk]) -> list[dict[str, float]]:
+def _by_turn(held: Sequence[HeldDialogue]) -> list[dict[str, float]]:
     """For turn 1, 2, ...: how many change the selection, and their gIoU."""
     longest = max((len(talk.turns) for talk in held), default=0)
     columns = [

@@ -22,7 +22,8 @@ class Start:
     (a model that has one is given a new fit in any case). imagenet: the semantic tower becomes ImageNet's own, with its
     classifier, where the weights have another one (`train.stages.imagenet`). points: what was named before and is
     meant again is pointed at from now on; complements: all but (`[NOT]`) is learnt. What the weights can do already,
-    they go on doing."""
+    they go on doing. instances: after the last step, what tells one of several apart is fitted anew to the masks of
+    the training photos (`train.calibrate.instances`)."""
 
     weights: str = ""
     preset: str = "miras-mini"
@@ -33,6 +34,7 @@ class Start:
     imagenet: bool = False
     points: bool = False
     complements: bool = False
+    instances: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Optimiser:
 @dataclass(frozen=True)
 class Check:
     """Validation. every: steps between, 0 = at the end only. patience: checks without a better `metric` before the
-    run stops, 0 = never. photos: how many of the photos kept out. overlays: pictures of masks drawn at each."""
+    run stops, 0 = never. photos: how many of the held-out photos. overlays: pictures of masks drawn at each."""
 
     every: int = 0
     patience: int = 0
@@ -152,8 +154,8 @@ class Chain:
     """Recipes in a row, each from the weights of the one before, and what is done after the last.
 
     blend: share of the trained weights, the rest are those that the chain began with (`train.loop.blend`); 1 = none.
-    finish: dialogues for the verdict on calibration photos (`train.calibrate.verdict`), 0 = none. apart: each
-    recipe has a folder of its own, beside that of the result; so it is where there are several.
+    finish: dialogues for the refusal calibration, on calibration photos (`train.calibrate.refusal`), 0 = none. apart:
+    each recipe has a folder of its own, beside that of the result; so it is where there are several.
     """
 
     name: str
