@@ -112,7 +112,7 @@ def _bare(phrase: str) -> str:
     """A phrase without its article and full stop."""
     name = " ".join(phrase.split()).rstrip(".")
     article = next((one for one in ARTICLES if name.lower().startswith(one)), "")
-    return name[len(article) :] or name
+    return name[len(article) :] or name or phrase.strip()
 
 
 def opened(name_or_folder: str, place: Place, name: str) -> MirasSegmenter:
