@@ -74,14 +74,34 @@ def emit(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
-def load(name: str, on: Computing) -> Any:
-    """A model, loaded without a word of the libraries on the terminal."""
-    from transformers.utils import logging as transformers_logging
+def load_quietly(spec: str, on: Computing) -> Any:
+    """A segmenter, loaded without a word of the libraries on the terminal."""
+    from miras.segmenters.registry import known, segmenter_of
 
-    import miras
+    known(spec)
+    _hush(on.threads)
+    return segmenter_of(spec, device=on.device, dtype=on.dtype)
+
+
+def _hush(threads: int | None = None) -> None:
+    """The libraries say nothing; torch has so many threads."""
+    from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    if threads is not None:
+        import torch
+
+        if threads < 1:
+            raise InputError("at least 1 thread", str(threads))
+        torch.set_num_threads(threads)
+
+
+def load(name: str, on: Computing) -> Any:
+    """A model, loaded without a word of the libraries on the terminal."""
+    import miras
+
+    _hush()
     return miras.load(name, threads=on.threads, device=on.device, dtype=on.dtype)
 
 
