@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import Sam2Processor, SamImageProcessorPil, SamProcessor
@@ -14,7 +15,7 @@ from transformers import Sam2Processor, SamImageProcessorPil, SamProcessor
 from miras.core.errors import InputError
 from miras.core.masks import box_of
 from miras.core.segmenter import Prompt
-from miras.segmenters.clicks import Frame, candidates, inputs, is_ambiguous, logits, sharpened
+from miras.segmenters.clicks import Frame, candidates, enlarged, inputs, is_ambiguous, logits, sharpened
 
 CPU = torch.device("cpu")
 sides = st.integers(8, 4000)
@@ -103,6 +104,13 @@ def test_a_mask_as_logits() -> None:
     made = logits(MASK)
     assert made.shape == (1, 1, 8, 20) and made.dtype == torch.float32
     assert ((made[0, 0] > 0).numpy() == MASK).all() and made.abs().unique().tolist() == [10]
+
+
+def test_many_masks_are_enlarged_as_they_would_be_together() -> None:
+    low = torch.randn(5, 6, 7, generator=torch.Generator().manual_seed(1))
+    together = F.interpolate(low[None], (33, 20), mode="bilinear", align_corners=False)[0] > 0.2
+    assert torch.equal(enlarged(low, (33, 20), 0.2), together)
+    assert enlarged(low[:0], (33, 20)).shape == (0, 33, 20)
 
 
 def test_predicted_iou_is_kept_within_its_range() -> None:

@@ -79,6 +79,9 @@ def test_an_embedding_stands_for_the_words_it_was_read_at(tiny: Miras, photo: Ph
     by_states = segmenter.segment(encoding, Prompt(embedding=span, points=np.array([[50, 60, 1]], np.float32)))
     assert (by_words.masks == by_states.masks).all()
     assert (by_words.presence, by_states.presence) == (presence, None)
+    for wrong in (span[0], span[:, :-1], [[1.0]]):
+        with pytest.raises(InputError, match="an embedding, a tensor of shape"):
+            segmenter.segment(encoding, Prompt(embedding=wrong))
 
 
 def test_the_photo_is_read_once_and_phrases_do_not_mix(tiny: Miras, photo: Photo) -> None:

@@ -41,6 +41,21 @@ def test_every_entry_opens_and_takes_what_it_says(checkpoint: Make, photo: Photo
     assert isinstance(found, Candidates) and found.masks.shape[1:] == photo.shape[:2]
 
 
+@pytest.mark.parametrize("kind", SEGMENTERS)
+def test_a_photo_may_be_encoded_in_less_precision(checkpoint: Make, photo: Photo, kind: str, opened: Open) -> None:
+    """The towers compute in bfloat16, everything after them in float32: about the same answer, of the same types."""
+    spec = SPECS[kind](checkpoint)
+    exact, half = opened(spec), segmenter_of(spec, dtype="bfloat16")
+    assert half.facts()["dtype"] == "torch.bfloat16"
+    prompt = Prompt(phrase="cup") if kind == "clipseg" else Prompt(box=(10, 10, 200, 300))
+    ours, theirs = (one.segment(one.encode(photo), prompt) for one in (exact, half))
+    assert theirs.masks.shape == ours.masks.shape and abs(theirs.score - ours.score) < 0.1
+    assert (ours.masks == theirs.masks).mean() > 0.8
+    if "phrase" in half.prompts:
+        named = [one.segment(one.encode(photo), Prompt(phrase="cup")).presence for one in (exact, half)]
+        assert named[0] == pytest.approx(named[1], abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
