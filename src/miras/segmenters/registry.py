@@ -48,7 +48,7 @@ def segmenter_of(
     """The segmenter of a spec.
 
     device: "cpu" (the default), "cuda", "cuda:1", "mps"; "auto" is a GPU where there is one. dtype: what photos are
-    encoded in, "float32" (the default, the masks that are published) or "bfloat16"; prompts and masks are float32
+    encoded in, "float32" (the default) or "bfloat16"; prompts and masks are float32
     always. Raises InputError for an unknown spec, with those that there are, and WeightsError for weights that are not
     to be had.
     """
