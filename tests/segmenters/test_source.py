@@ -54,7 +54,7 @@ def broken(folder: Path, out: Path, fault: str) -> Path:
     [
         ("no config", "a config.json with a model_type"),
         ("config is no JSON", "a config.json with a model_type"),
-        ("no weights", "weights of Sam"),
+        ("no weights", "as safetensors, got none; load it once"),
         ("a shard cut off", "weights of Sam"),
         ("a shard missing", "weights of Sam"),
         ("a weight missing", "all weights of Sam"),

@@ -90,6 +90,9 @@ def model_at(cls: Any, folder: Path, repo: str, place: Place) -> Any:
     Raises WeightsError when weights are missing, damaged or of other shapes, and InputError without room for them.
     """
     what = cls.__name__
+    if not any(folder.glob("*.safetensors")):
+        cure = "load it once by transformers and save it: save_pretrained writes safetensors"
+        raise WeightsError(f"weights of {what} in {repo} as safetensors", "none", cure)
     try:
         with _silent():
             model, info = cls.from_pretrained(
