@@ -75,7 +75,9 @@ def test_extending(tmp_path: Path) -> None:
         "assert 0 < summary['giou'] < 100 and summary['no_mask_rate'] == 0\n"
         "figure = compared['pairs'][0]['figures']['p30']\n"
         "assert figure['n'] == 12 and -100 <= figure['value'] <= 100 and 0 < figure['p'] <= 1\n"
-        "assert compared['runs'][0]['figures']['p30']['bca'] is not None",
+        "assert compared['runs'][0]['figures']['p30']['bca'] is not None\n"
+        "other = segmenter.segment(cup, Prompt(points=[(10, 10, 1)])).mask\n"
+        "assert other[10, 10] and 0 < other.mean() < 1 and segmenter.name == 'colour:40'",
     )  # fmt: skip
     assert "'regions': 12" in said, "the records that were written"
     assert "\n50.0\n" in said, "the metric of the page"

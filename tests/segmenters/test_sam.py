@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoProcessor, SamModel
+from transformers import SamImageProcessorPil, SamModel, SamProcessor
 
 from miras.core.errors import InputError
 from miras.core.masks import box_of
@@ -21,7 +21,7 @@ CLEAR = [name for name in hand_prompts(np.zeros((9, 9, 3), np.uint8)) if "mask" 
 @functools.cache
 def library(folder: Any) -> tuple[Any, Any]:
     """Its own classes."""
-    return SamModel.from_pretrained(folder).eval(), AutoProcessor.from_pretrained(folder)
+    return SamModel.from_pretrained(folder).eval(), SamProcessor(SamImageProcessorPil.from_pretrained(folder))
 
 
 def documented(folder: Any, photo: Photo, prompt: Prompt) -> tuple[torch.Tensor, torch.Tensor]:

@@ -81,6 +81,24 @@ def chat(
 
 
 @app.command
+def segment(
+    image: str, /, *, segmenter: Annotated[str, Parameter(help="miras-mini, sam2:REPO, ...: docs/segmenters.md.")],
+    phrase: Annotated[str | None, Parameter(help="Words that name the thing.")] = None,
+    points: Annotated[list[str], Parameter(consume_multiple=True, help="X,Y inside, X,Y,0 outside; several.")] = [],  # noqa: B006
+    box: Annotated[str | None, Parameter(help="X1,Y1,X2,Y2 around it.")] = None,
+    url: Url = False, out: Path | None = None, json: Json = False, on: Computing = HERE,
+) -> int:  # fmt: skip
+    """One prompt to any segmenter: which masks IMAGE has for a phrase, points or a box.
+
+    --out: a folder for the overlay and the masks (PNG, run lengths, COCO, LabelMe, SVG). REPO: a local folder or a name
+    on the hub.
+    """
+    from miras.cli.segment import run
+
+    return run(image, segmenter, phrase=phrase, points=points, box=box, url=url, out=out, as_json=json, on=on)
+
+
+@app.command
 def train(
     recipe: str, /, *, data: Annotated[list[Path], Parameter(consume_multiple=True)] = [],  # noqa: B006
     set: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006

@@ -105,16 +105,36 @@ def emit(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
-def load(name: str, on: Computing, pair: Pair = ALONE, **options: Any) -> Any:
-    """A model, or a pair, loaded without a word of the libraries on the terminal. options: of `miras.compose`."""
+def load_quietly(spec: str, on: Computing) -> Any:
+    """A segmenter, loaded without a word of the libraries on the terminal."""
+    from miras.segmenters.registry import known, segmenter_of
+
+    known(spec)
+    _hush(on.threads)
+    return segmenter_of(spec, device=on.device, dtype=on.dtype)
+
+
+def _hush(threads: int | None = None) -> None:
+    """The libraries say nothing; torch has so many threads."""
     from transformers.utils import logging as transformers_logging
 
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    if threads is not None:
+        import torch
+
+        if threads < 1:
+            raise InputError("at least 1 thread", str(threads))
+        torch.set_num_threads(threads)
+
+
+def load(name: str, on: Computing, pair: Pair = ALONE, **options: Any) -> Any:
+    """A model, or a pair, loaded without a word of the libraries on the terminal. options: of `miras.compose`."""
     import miras
 
     if pair.given and pair.preset is None and name != COMPOSED:
         raise InputError("--model composed beside --talker, --segmenter, --look", f"--model {name}")
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    _hush()
     if name == COMPOSED or pair.preset is not None:
         return miras.compose(
             pair.talker, pair.segmenter, preset=pair.preset, look=pair.look, threads=on.threads, device=on.device,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -71,6 +72,16 @@ def is_ambiguous(prompt: Prompt) -> bool:
     """Whether one click may mean several things (the shirt, the person): then the model offers several masks. Else its
     mask for clear prompts is better, as SAM's and SAM 2's own guides say."""
     return prompt.box is None and prompt.mask is None and prompt.points is not None and len(prompt.points) == 1
+
+
+def enlarged(low: Tensor, size: Size, level: float = 0.0) -> Tensor:
+    """Masks (M, H, W) bool at the size of the photo of maps (M, h, w): bilinear, then above `level`. One by one, for
+    many of them would fill the memory as floats."""
+    masks = torch.zeros((len(low), *size), dtype=torch.bool)
+    for mask, one in zip(masks, low, strict=True):
+        wide = F.interpolate(one[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+        mask.copy_(wide > level)
+    return masks
 
 
 def candidates(masks: Tensor, scores: Tensor, *, presence: float | None = None, instances: bool = False) -> Candidates:

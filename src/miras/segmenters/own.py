@@ -71,7 +71,7 @@ class MirasSegmenter:
     def segment(self, encoding: Encoded, prompt: Prompt) -> Candidates:
         """A few tokens of the language model for a phrase, and one pass of the decoder. Raises InputError."""
         prompt.fits(encoding.size, self.prompts, self.name)
-        span, presence = prompt.embedding, None
+        span, presence = _states(prompt.embedding, self._model), None
         if prompt.phrase is not None:
             span, presence = self.read(encoding, prompt.phrase)
         made = self._model.segment(encoding.features, 0, span, None, prompt.mask, prompt.points, prompt.box)
@@ -108,11 +108,20 @@ class MirasSegmenter:
         return torch.tensor([ids], dtype=torch.long, device=self._model.device)
 
 
+def _states(embedding: Any, model: Miras) -> Tensor | None:
+    """An embedding, once it is known to be states of the model. Raises InputError."""
+    width = model.instruction.width * len(model.config.alignment_layers)
+    if embedding is None or (isinstance(embedding, Tensor) and embedding.ndim == 2 and embedding.shape[1] == width):
+        return embedding
+    got = tuple(embedding.shape) if hasattr(embedding, "shape") else type(embedding).__name__
+    raise InputError(f"an embedding, a tensor of shape (S, {width})", str(got), "take what `read` gives")
+
+
 def _bare(phrase: str) -> str:
     """A phrase without its article and full stop."""
     name = " ".join(phrase.split()).rstrip(".")
     article = next((one for one in ARTICLES if name.lower().startswith(one)), "")
-    return name[len(article) :] or name
+    return name[len(article) :] or name or phrase.strip()
 
 
 def opened(name_or_folder: str, place: Place, name: str) -> MirasSegmenter:

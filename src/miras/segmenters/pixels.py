@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers.image_processing_base import ImageProcessingMixin
 
 from miras.core.errors import InputError, WeightsError
+from miras.segmenters.source import first_line
 
 BILINEAR = 2
 """`resample` of the only filter that the families use."""
@@ -47,7 +48,7 @@ def square_of(folder: Path, repo: str, default: Square) -> Square:
     try:
         found: dict[str, Any] = ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)[0]
     except (OSError, ValueError) as error:
-        told = str(error).splitlines()[0]
+        told = first_line(error)
         raise WeightsError(f"a preprocessor_config.json in {repo}", told, "give the whole folder") from error
     size = found.get("size")
     side = default.size if size is None else (size.get("height"), size.get("width")) if isinstance(size, dict) else size

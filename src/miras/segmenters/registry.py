@@ -48,9 +48,8 @@ def segmenter_of(
     """The segmenter of a spec.
 
     device: "cpu" (the default), "cuda", "cuda:1", "mps"; "auto" is a GPU where there is one. dtype: what photos are
-    encoded in, "float32" (the default, the masks that are published) or "bfloat16"; prompts and masks are float32
-    always. Raises InputError for an unknown spec, with those that there are, and WeightsError for weights that are not
-    to be had.
+    encoded in, "float32" (the default) or "bfloat16"; prompts and masks are float32 always. Raises InputError for an
+    unknown spec, with those that there are, and WeightsError for weights that are not to be had.
     """
     return segmenter_at(spec, Place(device_of(device or "cpu"), dtype_of(dtype) or torch.float32))
 

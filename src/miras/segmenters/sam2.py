@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import Sam2Model
@@ -79,8 +78,7 @@ def clicked(model: Any, encoding: Encoded, prompt: Prompt, name: str) -> Candida
         input_masks=None if prompt.mask is None else clicks.logits(prompt.mask).to(device),
         **clicks.inputs(prompt, encoding.frame, device),
     )  # fmt: skip
-    whole = F.interpolate(out.pred_masks[0].float(), encoding.frame.size, mode="bilinear", align_corners=False)
-    return clicks.candidates(whole[0] > 0, out.iou_scores[0, 0])
+    return clicks.candidates(clicks.enlarged(out.pred_masks[0, 0], encoding.frame.size), out.iou_scores[0, 0])
 
 
 def opened(repo: str, place: Place, name: str) -> Sam2Segmenter:

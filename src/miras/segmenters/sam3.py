@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from transformers import Sam3Model, Sam3TrackerModel
 
@@ -103,11 +102,7 @@ class Sam3Segmenter:
         presence = out.presence_logits[0].sigmoid()
         scores, order = (out.pred_logits[0].sigmoid() * presence).sort(descending=True)
         kept = order[scores > THRESHOLD]
-        shape = (len(kept), *encoding.frame.size)
-        masks = torch.zeros(shape, dtype=torch.bool)
-        if len(kept):
-            low = out.pred_masks[:, kept].sigmoid()
-            masks = F.interpolate(low, encoding.frame.size, mode="bilinear", align_corners=False)[0] > 0.5
+        masks = clicks.enlarged(out.pred_masks[0, kept].sigmoid(), encoding.frame.size, 0.5)
         return clicks.candidates(masks, scores[: len(kept)], presence=float(presence), instances=True)
 
 

@@ -64,7 +64,7 @@ def fetched(repo: str) -> Path:
         raise WeightsError(told, "neither", "check the name; a private one needs: hf auth login") from error
     except (OSError, RuntimeError, ValueError) as error:
         cure = "give a folder, or connect once: its files stay in the hub's cache"
-        raise WeightsError(told, f"no such folder, and the hub is not reached ({_line(error)})", cure) from error
+        raise WeightsError(told, f"no such folder, and the hub is not reached ({first_line(error)})", cure) from error
 
 
 def kind_of(folder: Path, repo: str, known: Mapping[str, str], form: str) -> str:
@@ -76,7 +76,7 @@ def kind_of(folder: Path, repo: str, known: Mapping[str, str], form: str) -> str
         found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(
-            f"a config.json with a model_type in {repo}", _line(error), "give the whole folder"
+            f"a config.json with a model_type in {repo}", first_line(error), "give the whole folder"
         ) from error
     if found not in known:
         expected = " or ".join(f"{what} (model_type {kind})" for kind, what in known.items())
@@ -90,13 +90,16 @@ def model_at(cls: Any, folder: Path, repo: str, place: Place) -> Any:
     Raises WeightsError when weights are missing, damaged or of other shapes, and InputError without room for them.
     """
     what = cls.__name__
+    if not any(folder.glob("*.safetensors")):
+        cure = "load it once by transformers and save it: save_pretrained writes safetensors"
+        raise WeightsError(f"weights of {what} in {repo} as safetensors", "none", cure)
     try:
         with _silent():
             model, info = cls.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
     except _BROKEN as error:
-        raise WeightsError(f"weights of {what} in {repo}", _line(error), "fetch them again") from error
+        raise WeightsError(f"weights of {what} in {repo}", first_line(error), "fetch them again") from error
     if missing := sorted(info["missing_keys"]):
         some = f"{len(missing)} missing ({', '.join(missing[:3])})"
         raise WeightsError(f"all weights of {what} in {repo}", some, "use a whole checkpoint of this architecture")
@@ -116,7 +119,7 @@ def tokenizer_of(folder: Path, repo: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except _BROKEN as error:
-        raise WeightsError(f"a tokenizer in {repo}", _line(error), "give the whole folder") from error
+        raise WeightsError(f"a tokenizer in {repo}", first_line(error), "give the whole folder") from error
 
 
 def processor_of(cls: Any, folder: Path, repo: str) -> Any:
@@ -124,7 +127,9 @@ def processor_of(cls: Any, folder: Path, repo: str) -> Any:
     try:
         return cls.from_pretrained(folder, local_files_only=True)
     except _BROKEN as error:
-        raise WeightsError(f"a preprocessor_config.json in {repo}", _line(error), "give the whole folder") from error
+        raise WeightsError(
+            f"a preprocessor_config.json in {repo}", first_line(error), "give the whole folder"
+        ) from error
 
 
 @contextmanager
@@ -160,6 +165,6 @@ def _meant(kind: str) -> str:
     return f"it is read by {specs[kind]}" if kind in specs else "give a checkpoint of that architecture"
 
 
-def _line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of what an error says."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
