@@ -21,7 +21,7 @@ SEVERAL = {
     "annotate/teacher/test_live.py": ("annotate/teacher/openai.py",),
     "data/language/test_reasons.py": ("data/language/knowledge.py",),
     "data/formats/test_damaged.py": ("data/formats/records.py",),
-    "chat/test_devices.py": ("chat/load.py", "chat/generation/past.py", "model/miras.py", "model/llama.py"),
+    "chat/test_devices.py": ("chat/load.py", "chat/generation/past.py", "model/miras.py", "model/language/llama.py"),
     "chat/test_padded.py": ("chat/generation/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluation/evaluate.py"),

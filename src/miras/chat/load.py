@@ -18,7 +18,8 @@ from miras.chat import forks, store
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
-from miras.model.llama import fastest_dtype
+from miras.model.language import registry
+from miras.model.language.precision import fastest_dtype
 from miras.model.miras import Miras
 from miras.model.saved import WEIGHTS
 
@@ -68,10 +69,13 @@ def load(
     name = os.fspath(name_or_path)
     folder = find(name)
     precision = fastest_dtype(place) if precision is None else precision
-    model = presets.build(name) if folder is None else Miras.from_pretrained(folder, language_dtype=precision)
+    if folder is None:
+        model = presets.build(name)
+    else:
+        model = Miras.from_pretrained(folder, language_dtype=precision, answers=True)
     model.weights = store.digest(model.saved_state() if folder is None else load_file(folder / WEIGHTS))
     if place.type != "cpu":
-        model.to(place)  # type: ignore[arg-type]
+        model.to(place)
     model.instruction.answer_fast(model.config.max_tokens, precision)
     model.encode_fast(precision)
     model.requires_grad_(False)
@@ -111,7 +115,7 @@ def find(name: str) -> Path | None:
             return folder
     if "/" in name or os.sep in name:
         raise WeightsError("a folder of saved weights", f"no folder {name}", "give the folder that training wrote")
-    if presets.configuration(name).language == "tiny":
+    if not registry.source(presets.configuration(name).language).published:
         return None
     raise WeightsError(
         f"weights of {name} in {WEIGHTS_FOLDER / name}", "none",
