@@ -7,11 +7,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from miras.cli.output import BAD_INPUT, Computing, complain, emit, folder, load, write
+from cyclopts import Parameter
+
+from miras.cli.options import Json, Model, Seed, Url
+from miras.cli.output import BAD_INPUT, HERE, Computing, complain, emit, folder, load, write
 from miras.core.errors import MirasError
 from miras.core.types import Region
+
+
+def ask(
+    image: str, texts: Annotated[list[str], Parameter(help="One message a turn.")], /, *, url: Url = False,
+    out: Path | None = None, json: Json = False, model: Model = "miras-mini", on: Computing = HERE, seed: Seed = 0,
+) -> int:  # fmt: skip
+    """A scripted conversation about IMAGE: one TEXT a turn.
+
+    --out: a folder for the overlay, the mask and the JSON of each turn.
+    """
+    return run(image, texts, url=url, out=out, as_json=json, model=model, on=on, seed=seed)
 
 
 def run(

@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from miras.cli.ask import given_photo, overlay_png, region_line
-from miras.cli.output import Computing, complain, folder, load, say, write
+from miras.cli.options import Model, Seed, Url
+from miras.cli.output import HERE, Computing, complain, folder, load, say, write
 from miras.core.errors import InputError, MirasError
 
 TALLEST = 200
@@ -28,6 +31,19 @@ HELP = """Talk, or:
   /save FILE          the conversation as JSON
   /export FOLDER      what is selected, as PNG, RLE, COCO, LabelMe and SVG
   /help, /quit"""
+
+
+def chat(
+    image: str, /, *, url: Url = False, out: Path = Path("out/chat"),
+    preview: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", on: Computing = HERE,
+    seed: Seed = 0,
+) -> int:  # fmt: skip
+    """The same, interactive. /help lists what can be done besides talking.
+
+    --out: where the picture of each turn goes. --preview: draw it in the terminal as coloured blocks
+    where the terminal shows no pictures.
+    """
+    return run(image, url=url, out=out, preview=preview, model=model, on=on, seed=seed)
 
 
 def run(image: str, *, url: bool, out: Path, preview: bool, model: str, on: Computing, seed: int) -> int:

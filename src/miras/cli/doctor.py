@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from miras.cli.output import Computing, emit, load
+from miras.cli.options import Json
+from miras.cli.output import HERE, Computing, emit, load
 from miras.core.errors import MirasError
 
 PACKAGES = (
@@ -31,6 +32,11 @@ PACKAGES = (
     "gguf",
 )
 PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
+
+
+def doctor(*, preset: str = "miras-mini", json: Json = False, on: Computing = HERE) -> int:
+    """What is installed, which weights are there, and a self-test."""
+    return run(preset, as_json=json, on=on)
 
 
 def run(preset: str, *, as_json: bool, on: Computing) -> int:

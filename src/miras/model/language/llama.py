@@ -145,9 +145,9 @@ class LlamaDecoder(nn.Module):
 class Head(nn.Module):
     """An output layer of weights (V, D) that are there already."""
 
-    def __init__(self, weight: nn.Parameter) -> None:
+    def __init__(self, weight: Tensor) -> None:
         super().__init__()
-        self.weight = weight
+        self.weight = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight, requires_grad=False)
 
     def forward(self, last_BLD: Tensor) -> Tensor:
         """(B, L, V)."""
@@ -157,10 +157,10 @@ class Head(nn.Module):
 class LlamaModule(nn.Module):
     """What moves of a Llama that answers: its embeddings, its layers, its output layer."""
 
-    def __init__(self, table: nn.Embedding, decoder: LlamaDecoder, head: Tensor) -> None:
+    def __init__(self, table: nn.Embedding, decoder: LlamaDecoder, head: Tensor | None) -> None:
         super().__init__()
         self.embed_tokens, self.decoder = table, decoder
-        self.lm_head = Head(table.weight if head is table.weight else nn.Parameter(head, requires_grad=False))
+        self.lm_head = Head(table.weight if head is None else head)
 
 
 class AnsweringLlama:
@@ -235,7 +235,8 @@ def of_model(
     decoder = LlamaDecoder(shape, layers(), llama.norm.weight.detach(), dtype)
     model.to(dtype)  # type: ignore[arg-type]
     head: Any = model.get_output_embeddings()
-    return AnsweringLlama(LlamaModule(llama.embed_tokens, decoder, head.weight), tokenizer)
+    own = None if head.weight is llama.embed_tokens.weight else head.weight
+    return AnsweringLlama(LlamaModule(llama.embed_tokens, decoder, own), tokenizer)
 
 
 def _merged(part: Any) -> Tensor:
@@ -262,7 +263,7 @@ def of_file(
     table = nn.Embedding.from_pretrained(merged(TABLE))  # frozen
     layers = [lambda name, number=number: merged(f"model.layers.{number}.{name}") for number in numbers]
     decoder = LlamaDecoder(Shape.of(config, turns), layers, merged("model.norm"), dtype)
-    head = table.weight if config["tie_word_embeddings"] else merged("lm_head")
+    head = None if config["tie_word_embeddings"] else merged("lm_head")
     refuse(sorted(tuned.weights.keys() - merged.taken))
     return AnsweringLlama(LlamaModule(table, decoder, head), tokenizer)
 
