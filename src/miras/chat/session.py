@@ -23,7 +23,7 @@ from miras.chat.context import Context, Run
 from miras.chat.generation.decoding import ReplyRules, check_reply
 from miras.chat.generation.engine import Engine, Evidence, Job
 from miras.chat.hedge import spoken
-from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
+from miras.chat.inputs import REFUSE_BELOW, Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, Exchange, State, replay
 from miras.core.errors import InputError, NothingToUndo
@@ -53,10 +53,10 @@ class ChatSession:
         max_new_tokens: int = 64,
         temperature: float = 0.0,
         recompute: Recompute = "never",
+        refuse_below: float = REFUSE_BELOW,
     ) -> None:
-        self.options = Options(seed, max_new_tokens, temperature, recompute)
-        most = model.config.max_tokens // 2
-        if max_new_tokens > most:
+        self.options = Options(seed, max_new_tokens, temperature, recompute, refuse_below)
+        if max_new_tokens > (most := model.config.max_tokens // 2):
             raise InputError(f"max_new_tokens of at most {most}", str(max_new_tokens), "shorten the replies")
         self.model = model
         self.path = os.fspath(photo) if isinstance(photo, (str, os.PathLike)) else None
@@ -308,7 +308,7 @@ class ChatSession:
         return Job(
             rules, turn, len(self.regions) + 1, message, selection.mask if selection.expression else None,
             self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, forced,
-            self.model.config.least_score,
+            self.model.config.least_score, self.options.refuse_below,
         )  # fmt: skip
 
     def _refined(self, engine: Engine, old: Region, hand: Gesture) -> Region:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from miras.chat.generation.decoding import check_reply
+from miras.chat.inputs import Options
 from miras.chat.state import Event, Exchange
 from miras.core.errors import InputError
 from miras.core.grammar import MASK, REF, SEG, Encoder, parse_reply
@@ -175,15 +176,11 @@ def parse(text: str, model: dict[str, Any]) -> Saved:
             )
         image, options = document["image"], document["options"]
         height, width = (int(side) for side in image["size"])
-        typed = {
-            "seed": int(options["seed"]), "max_new_tokens": int(options["max_new_tokens"]),
-            "temperature": float(options["temperature"]), "recompute": str(options["recompute"]),
-        }  # fmt: skip
         return Saved(
             image["path"],
             (height, width),
             str(image["sha256"]),
-            typed,
+            Options.saved(options),
             list(document["events"]),
             document.get("opening"),
         )
