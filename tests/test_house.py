@@ -200,10 +200,11 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 
 
 def test_the_contracts_cover_every_room() -> None:
-    """A room with sub-packages has an exhaustive order of its own, and no circle is allowed anywhere."""
+    """A room with sub-packages has an exhaustive order of its own, and no circle is allowed anywhere. Commands do not
+    see each other but for what `chat` takes from `ask`, so that a new one is one line of `cli/main.py`."""
     ordered = {name for each in CONTRACTS if each.get("exhaustive") for name in each["containers"]}
     rooms = {f"miras.{path.parents[1].name}" for path in SOURCE.glob("*/*/__init__.py")}
-    assert rooms - ordered == set()
+    assert rooms - ordered == {"miras.cli"}
     assert [each["ancestors"] for each in CONTRACTS if each["type"] == "acyclic_siblings"] == [["miras"]]
     assert not any("ignore_imports" in each or "depth" in each for each in CONTRACTS)
 

@@ -73,6 +73,7 @@ def test_extending(tmp_path: Path) -> None:
         "docs/extending.md", tmp_path,
         "masks = lambda records: {(r['focus'], r['turns'][1]['regions'][0]['rle']['counts']) for r in records}\n"
         "first = list(formats.read_records('photos', 'labelme'))\n"
+        "assert formats.guess_format(Path('outlines')) == 'outlines-csv'\n"
         "assert len(back) == 12 and masks(back) == masks(first), 'masks come back bit for bit'\n"
         "assert 0 < summary['giou'] < 100 and summary['no_mask_rate'] == 0\n"
         "figure = compared['pairs'][0]['figures']['p30']\n"
