@@ -113,7 +113,7 @@ def test_interrupted_is_130(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(main, "app", stop)
-    assert main.call([]) == 130
+    assert main.call(["ask"]) == 130
 
 
 # What `ask` loads

@@ -51,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def call(arguments: Sequence[str]) -> int:
     """Run a command. Returns its exit code."""
     quiet()
-    if not arguments or arguments[0] not in COMMANDS:
-        for name in COMMANDS:
-            app[name]  # imported, so that the list says what each does
     try:
+        if not arguments or arguments[0] not in COMMANDS:
+            for name in COMMANDS:
+                app[name]  # imported, so that the list says what each does
         code = app(arguments, exit_on_error=False, print_error=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
