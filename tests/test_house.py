@@ -21,7 +21,9 @@ SEVERAL = {
     "annotate/teacher/test_live.py": ("annotate/teacher/openai.py",),
     "data/language/test_reasons.py": ("data/language/knowledge.py",),
     "data/formats/test_damaged.py": ("data/formats/records.py",),
-    "chat/test_devices.py": ("chat/load.py", "chat/generation/kv_cache.py", "model/miras.py", "model/llama.py"),
+    "chat/test_devices.py": (
+        "chat/load.py", "chat/generation/kv_cache.py", "model/miras.py", "model/language/llama.py",
+    ),
     "chat/test_padded.py": ("chat/generation/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluation/evaluate.py"),
@@ -206,10 +208,11 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 
 
 def test_the_contracts_cover_every_room() -> None:
-    """A room with sub-packages has an exhaustive order of its own, and no circle is allowed anywhere."""
+    """A room with sub-packages has an exhaustive order of its own, and no circle is allowed anywhere. Commands do not
+    see each other but for what `chat` takes from `ask`, so that a new one is one line of `cli/main.py`."""
     ordered = {name for each in CONTRACTS if each.get("exhaustive") for name in each["containers"]}
     rooms = {f"miras.{path.parents[1].name}" for path in SOURCE.glob("*/*/__init__.py")}
-    assert rooms - ordered == set()
+    assert rooms - ordered == {"miras.cli"}
     assert [each["ancestors"] for each in CONTRACTS if each["type"] == "acyclic_siblings"] == [["miras"]]
     assert not any("ignore_imports" in each or "depth" in each for each in CONTRACTS)
 

@@ -71,16 +71,20 @@ def test_extending(tmp_path: Path) -> None:
         "docs/extending.md", tmp_path,
         "masks = lambda records: {(r['focus'], r['turns'][1]['regions'][0]['rle']['counts']) for r in records}\n"
         "first = list(formats.read_records('photos', 'labelme'))\n"
+        "assert formats.guess_format(Path('outlines')) == 'outlines-csv'\n"
         "assert len(back) == 12 and masks(back) == masks(first), 'masks come back bit for bit'\n"
         "assert 0 < summary['giou'] < 100 and summary['no_mask_rate'] == 0\n"
         "figure = compared['pairs'][0]['figures']['p30']\n"
         "assert figure['n'] == 12 and -100 <= figure['value'] <= 100 and 0 < figure['p'] <= 1\n"
         "assert compared['runs'][0]['figures']['p30']['bca'] is not None\n"
         "other = segmenter.segment(cup, Prompt(points=[(10, 10, 1)])).mask\n"
-        "assert other[10, 10] and 0 < other.mean() < 1 and segmenter.name == 'colour:40'",
+        "assert other[10, 10] and 0 < other.mean() < 1 and segmenter.name == 'colour:40'"
+        "assert type(looking.image_encoder.detail_tower) is Patches and talking.config.language == 'qwen-tiny'\n"
+        "assert len(session.history) == 2 and session.history[1].selection.mask.any()",
     )  # fmt: skip
     assert "'regions': 12" in said, "the records that were written"
     assert "\n50.0\n" in said, "the metric of the page"
+    assert "\n(400, 600)\n" in said, "the tower and the language model of the page"
     assert "\n400 600\n0\n" in said and "\n2\n" in said, "the command, and what it makes of a missing photo"
 
 

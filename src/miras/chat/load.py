@@ -17,7 +17,7 @@ from miras.chat import forks
 from miras.chat.native.record import digest
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
-from miras.model.llama import fastest_dtype
+from miras.model.language.precision import fastest_dtype
 from miras.model.loading.place import WEIGHTS_FOLDER, built, device_of, dtype_of, find, placed
 from miras.model.miras import Miras
 from miras.model.saved import WEIGHTS

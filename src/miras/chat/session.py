@@ -21,7 +21,7 @@ from miras.chat import export, store
 from miras.chat.backend import Backend, Opener
 from miras.chat.busy import Busy, alone
 from miras.chat.hedge import spoken
-from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
+from miras.chat.inputs import REFUSE_BELOW, Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
 from miras.chat.native.backend import Native
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, State, replay
@@ -53,8 +53,9 @@ class ChatSession:
         max_new_tokens: int = 64,
         temperature: float = 0.0,
         recompute: Recompute = "never",
+        refuse_below: float = REFUSE_BELOW,
     ) -> None:
-        self.options = Options(seed, max_new_tokens, temperature, recompute)
+        self.options = Options(seed, max_new_tokens, temperature, recompute, refuse_below)
         self.path = os.fspath(photo) if isinstance(photo, (str, os.PathLike)) else None
         self.photo: NDArray[np.uint8] = read_photo(photo)
         self._opener = _opener(model)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miras.chat.backend import Backend
+from miras.chat.inputs import Options
 from miras.chat.state import Event, Exchange, Spent
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
@@ -150,15 +151,11 @@ def parse(text: str, model: dict[str, Any]) -> Saved:
             )
         image, options = document["image"], document["options"]
         height, width = (int(side) for side in image["size"])
-        typed = {
-            "seed": int(options["seed"]), "max_new_tokens": int(options["max_new_tokens"]),
-            "temperature": float(options["temperature"]), "recompute": str(options["recompute"]),
-        }  # fmt: skip
         return Saved(
             image["path"],
             (height, width),
             str(image["sha256"]),
-            typed,
+            Options.saved(options),
             list(document["events"]),
             document.get("opening"),
         )

@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from miras.cli.ask import given_photo, overlay_png, region_line
-from miras.cli.output import ALONE, Computing, Pair, complain, folder, load, say, write
+from miras.cli.options import Model, RefuseBelow, Seed, Url, given
+from miras.cli.output import ALONE, HERE, Computing, Pair, complain, folder, load, say, write
 from miras.core.errors import InputError, MirasError
 
 TALLEST = 200
@@ -30,14 +33,31 @@ HELP = """Talk, or:
   /help, /quit"""
 
 
+def chat(
+    image: str, /, *, url: Url = False, out: Path = Path("out/chat"),
+    preview: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini",
+    pair: Pair = ALONE, on: Computing = HERE, seed: Seed = 0,
+    refuse_below: RefuseBelow = None,
+) -> int:  # fmt: skip
+    """The same, interactive. /help lists what can be done besides talking.
+
+    --out: where the picture of each turn goes. --preview: draw it in the terminal as coloured blocks
+    where the terminal shows no pictures.
+    """
+    return run(
+        image, url=url, out=out, preview=preview, model=model, pair=pair, on=on, seed=seed, refuse_below=refuse_below
+    )
+
+
 def run(
-    image: str, *, url: bool, out: Path, preview: bool, model: str, on: Computing, seed: int, pair: Pair = ALONE
+    image: str, *, url: bool, out: Path, preview: bool, model: str, on: Computing, seed: int, pair: Pair = ALONE,
+    refuse_below: float | None = None,
 ) -> int:  # fmt: skip
     """Exit code 0 at the end of input or /quit."""
     photo = given_photo(image, url, out)
     folder(out)
     loaded = load(model, on, pair)
-    shell = Shell(loaded.chat(photo, seed=seed), out, preview)
+    shell = Shell(loaded.chat(photo, **given(seed=seed, refuse_below=refuse_below)), out, preview)
     if sys.stdin.isatty():
         height, width = shell.session.size
         say(f"{Path(image).name}, {width} x {height}. Ask for anything in it; /help for more.")

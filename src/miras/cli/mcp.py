@@ -9,8 +9,20 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
-from miras.cli.output import Computing, load, say
+from miras.cli.options import Model
+from miras.cli.output import HERE, Computing, load, say
 from miras.core.errors import InputError
+
+
+def mcp(
+    *, folder: Path = Path("."), memory: int = 1024, model: Model = "miras-mini", on: Computing = HERE,
+) -> int:  # fmt: skip
+    """Tools for an assistant (Model Context Protocol, standard input and output): select in photos, export masks.
+
+    --folder: photos are read from it alone, and masks are written into its folder miras-masks. --memory: MB for
+    conversations that are kept ready.
+    """
+    return run(folder, memory=memory, model=model, on=on)
 
 
 def run(folder: Path, *, memory: int, model: str, on: Computing) -> int:

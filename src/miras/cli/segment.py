@@ -9,13 +9,31 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from miras.cli.ask import given_photo, picture_png
-from miras.cli.output import Computing, emit, folder, load_quietly, write
+from miras.cli.options import Json, Url
+from miras.cli.output import HERE, Computing, emit, folder, load_quietly, write
 from miras.core.errors import InputError
 from miras.core.photo import read_photo
 from miras.core.segmenter import Candidates, Prompt
+
+
+def segment(
+    image: str, /, *, segmenter: Annotated[str, Parameter(help="miras-mini, sam2:REPO, ...: docs/segmenters.md.")],
+    phrase: Annotated[str | None, Parameter(help="Words that name the thing.")] = None,
+    points: Annotated[list[str], Parameter(consume_multiple=True, help="X,Y inside, X,Y,0 outside; several.")] = [],  # noqa: B006
+    box: Annotated[str | None, Parameter(help="X1,Y1,X2,Y2 around it.")] = None,
+    url: Url = False, out: Path | None = None, json: Json = False, on: Computing = HERE,
+) -> int:  # fmt: skip
+    """One prompt to any segmenter: which masks IMAGE has for a phrase, points or a box.
+
+    --out: a folder for the overlay and the masks (PNG, run lengths, COCO, LabelMe, SVG). REPO: a local folder or a name
+    on the hub.
+    """
+    return run(image, segmenter, phrase=phrase, points=points, box=box, url=url, out=out, as_json=json, on=on)
 
 
 def run(

@@ -8,9 +8,38 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
-from miras.cli.output import ALONE, Computing, Pair, load, say
+from cyclopts import Parameter
+
+from miras.cli.options import Model
+from miras.cli.output import ALONE, HERE, Computing, Pair, load, say
 from miras.core.errors import InputError
+
+
+def serve(
+    *, host: str = "127.0.0.1", port: int = 8000, data: Path | None = None, token_file: Path | None = None,
+    allow_host: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    allow_origin: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    retention_days: int | None = None, memory: int = 2048, queue: int = 64,
+    log_content: Annotated[bool, Parameter(negative="")] = False,
+    rate: Annotated[list[Path], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    model: Model = "miras-mini", pair: Pair = ALONE, on: Computing = HERE,
+) -> int:  # fmt: skip
+    """Conversations about photos over HTTP: the page, and the API that docs/api.md describes.
+
+    --host: another address than the loopback one needs a token. --token-file: tokens, one a line; MIRAS_TOKEN is
+    another one. --data: where conversations are kept, ~/.local/share/miras by default. --allow-host: further names of
+    this server. --allow-origin: pages of other origins that may ask. --retention-days: conversations that were not used
+    for so long are deleted. --memory: MB for sessions that are kept ready. --queue: turns that may wait.
+    --log-content: write messages and replies into the log. --rate: instead of all that, rating sheets (CSV of miras
+    audit draw or miras people sheets) to be filled in in the browser.
+    """
+    return run(
+        host=host, port=port, data=data, token_file=token_file, allow_host=allow_host, allow_origin=allow_origin,
+        retention_days=retention_days, memory=memory, queue=queue, log_content=log_content, rate=rate, model=model,
+        on=on, pair=pair,
+    )  # fmt: skip
 
 
 def run(

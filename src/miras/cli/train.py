@@ -10,8 +10,11 @@ import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
+
+from miras.cli.options import Json
 from miras.cli.output import emit, say
 from miras.core.errors import InputError
 
@@ -25,6 +28,21 @@ FAULTS = "faults.txt"
 HELD_OUT = "held_out.jsonl"
 """The held-out photos of a run that splits its photos itself, with what is asked about them."""
 """In the run's folder: the photos kept out of training, as records."""
+
+
+def train(
+    recipe: str, /, *, data: Annotated[list[Path], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    set: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    out: Path | None = None, resume: Annotated[bool, Parameter(negative="")] = False,
+    show: Annotated[bool, Parameter(negative="")] = False, json: Json = False,
+) -> int:  # fmt: skip
+    """Train by RECIPE: stage1, stage2, mini (both in a row), an ablation (no-alignment, ...), or a YAML file.
+
+    --data: folders or files of any format of `miras data`. --set: changes, as optimiser.factor=0.5; in a chain
+    stage2:steps=100 reaches one recipe. --out: the run's folder, runs/RECIPE by default. --resume: go on with the
+    run in it. --show: print the whole recipe and stop. Several processes: torchrun ... -m miras train RECIPE ...
+    """
+    return run(recipe, data=data, changes=set, out=out, resume=resume, show=show, as_json=json)
 
 
 def run(

@@ -24,7 +24,7 @@ from miras.chat.generation.draft import UNSEEN_TOO, Draft, Sighting
 from miras.chat.generation.kv_cache import KVCache, Slot
 from miras.chat.generation.naming import Doubt, is_doubtful, names, shares
 from miras.chat.generation.writing import SEEN, written
-from miras.chat.inputs import Gesture
+from miras.chat.inputs import REFUSE_BELOW, Gesture
 from miras.core.selection import is_empty
 from miras.core.text_regions import is_about_writing, plain
 from miras.core.types import Alternative, Mask, Region, Timings
@@ -41,7 +41,7 @@ class Job:
 
     turn: its index. message: what is answered. previous: what is selected. forced: these ids instead of
     the likeliest ones, checked, without mask slots and end of turn. least_score: a region without pixels, or with a
-    lower score, is no answer; None: whatever is drawn is one.
+    lower score, is no answer; None: whatever is drawn is one. refuse_below: see `inputs.Options`.
     """
 
     rules: ReplyRules
@@ -53,6 +53,7 @@ class Job:
     seed: int = 0
     forced: tuple[int, ...] | None = None
     least_score: float | None = None
+    refuse_below: float = REFUSE_BELOW
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class Engine:
         else:  # words alone: nothing to look for
             self.evidence = Evidence(None, refusal)
             passed = float(torch.tensor(-refusal).sigmoid())
-        if passed < 0.5:
+        if passed < (REFUSE_BELOW if first is None else job.refuse_below):
             attempt.close()
             self.past.rewind(start)
             rules = job.rules.deciding(True)

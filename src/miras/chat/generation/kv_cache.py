@@ -15,7 +15,6 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from miras.chat.context import Run
@@ -65,7 +64,7 @@ class KVCache:
         self.model, self.grammar, self.features = model, model.grammar, features
         self.ids: list[int] = []
         self.slots: list[Slot] = []
-        self.cache = DynamicCache()
+        self.cache = model.instruction.language.cache()
         self.lookahead, self.forgetful = True, False
         self.processed_tokens = 0
         self._drafted: list[Drafted] = []
@@ -94,7 +93,7 @@ class KVCache:
                 common = min(common, slot.start, start)
                 break
         if common == 0:
-            self.cache = DynamicCache()
+            self.cache = self.model.instruction.language.cache()
         elif common < len(self.ids):
             self.cache.crop(common - len(self.ids))
         del self.ids[common:]
@@ -161,7 +160,7 @@ class KVCache:
         drafted = [] if rules is None else self._draft(ids, rules)
         known: list[int] = []
         if self.forgetful:
-            known, first, self.cache = self.ids, True, DynamicCache()
+            known, first, self.cache = self.ids, True, self.model.instruction.language.cache()
             slots = [*(slot.tokens_KD for slot in self.slots), *slots]
         ids_BL = self._ids([*known, *ids, *(draft.token_id for draft in drafted)])
         embeds = self.model.embed(

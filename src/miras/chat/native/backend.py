@@ -208,7 +208,7 @@ class NativeBackend:
         return Job(
             rules, turn, len(state.regions) + 1, prepared.message, selection.mask if selection.expression else None,
             self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, prepared.forced,
-            self.model.config.least_score,
+            self.model.config.least_score, self.options.refuse_below,
         )  # fmt: skip
 
     def _refined(self, old: Region, hand: Gesture) -> Region:

@@ -1,7 +1,7 @@
 """`miras eval`: a system measured on a dataset.
 
 In: a path and the name of its format (guessed where it is told by the files). Out: a table or one JSON object, and a
-run's folder (docs/evaluation.md). `evaluate` is the command, to be registered by `cli.main`; `run` does the work. What
+run's folder (docs/evaluation.md). `evaluate` is the command; `run` does the work. What
 of the data is held with which system is in `recorded`. Exit codes: 0, 1 when some of the data had faults (the rest is
 measured), 2 for bad input, and when a server that is asked stays away.
 """

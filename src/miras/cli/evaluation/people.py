@@ -1,7 +1,7 @@
 """`miras people`: a blinded study with people: the sheets, what they answered, how many are needed.
 
 In: runs of `miras eval --out`; answered sheets. Out: a folder of sheets and its key; a table or one JSON object, and a
-report. `people_app` holds the commands, to be registered by `cli.main`. Exit codes: 0; 1 when answers had faults or
+report. `people_app` holds the commands. Exit codes: 0; 1 when answers had faults or
 raters were left out; 2 for bad input.
 """
 

@@ -12,7 +12,8 @@ import torch
 
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
-from miras.model.llama import fastest_dtype
+from miras.model.language import registry
+from miras.model.language.precision import fastest_dtype
 from miras.model.miras import Miras
 
 WEIGHTS_FOLDER = Path(__file__).parents[2] / "weights"
@@ -23,14 +24,14 @@ def built(name: str, folder: Path | None, precision: torch.dtype | None = None) 
     """The model of a folder (None: of the preset with this name), on the CPU. precision: of its language model."""
     if folder is None:
         return presets.build(name)
-    return Miras.from_pretrained(folder, language_dtype=precision)
+    return Miras.from_pretrained(folder, language_dtype=precision, answers=True)
 
 
 def placed(model: Miras, place: torch.device, precision: torch.dtype | None = None) -> Miras:
     """The same model on a device, made fast for answering and still; its weights are not to be saved from now on."""
     precision = fastest_dtype(place) if precision is None else precision
     if place.type != "cpu":
-        model.to(place)  # type: ignore[arg-type]
+        model.to(place)
     model.instruction.answer_fast(model.config.max_tokens, precision)
     model.encode_fast(precision)
     model.requires_grad_(False)
@@ -70,7 +71,7 @@ def find(name: str) -> Path | None:
             return folder
     if "/" in name or os.sep in name:
         raise WeightsError("a folder of saved weights", f"no folder {name}", "give the folder that training wrote")
-    if presets.configuration(name).language == "tiny":
+    if not registry.source(presets.configuration(name).language).published:
         return None
     raise WeightsError(
         f"weights of {name} in {WEIGHTS_FOLDER / name}", "none",

