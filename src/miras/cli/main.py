@@ -126,6 +126,21 @@ def serve(
 
 
 @app.command
+def collect(
+    out: Path, /, *, data: Path | None = None, server: str | None = None, token_file: Path | None = None,
+    json: Json = False,
+) -> int:  # fmt: skip
+    """What people corrected on the page of miras serve, as training data in the new folder OUT, for miras train own.
+
+    --data: the folder of a server that does not run now, ~/.local/share/miras by default, everybody's corrections.
+    --server: the address of one that runs, with --token-file (or MIRAS_TOKEN) the corrections of that person.
+    """
+    from miras.cli.collect import run
+
+    return run(out, data=data, server=server, token_file=token_file, as_json=json)
+
+
+@app.command
 def mcp(
     *, folder: Path = Path("."), memory: int = 1024, model: Model = "miras-mini", on: Computing = HERE,
 ) -> int:  # fmt: skip
