@@ -27,6 +27,7 @@ COMMANDS = {
     "segment": "miras.cli.segment:segment",
     "serve": "miras.cli.serve:serve",
     "mcp": "miras.cli.mcp:mcp",
+    "collect": "miras.cli.collect:collect",
     "data": "miras.cli.data:data_app",
     "annotate": "miras.cli.annotate:annotate",
     "audit": "miras.cli.audit:audit_app",

@@ -41,6 +41,7 @@ UPLOAD = {
     }
 }
 JPEG: dict[int | str, Any] = {200: {"description": "A picture", "content": {"image/jpeg": {}, "image/png": {}}}}
+ARCHIVE: dict[int | str, Any] = {200: {"description": "An archive", "content": {"application/zip": {}}}}
 PROBLEM = {"$ref": "#/components/schemas/ProblemBody"}
 REFUSALS: dict[int | str, Any] = {
     status: {"description": title, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
@@ -77,6 +78,11 @@ def create(loaded: Loaded, settings: Settings, static: Path | None = None) -> Fa
     _photos(router, service, doors)
     _operations(router, service, doors)
     router.include_router(api.routes(service, doors))
+
+    @router.get("/corrections", response_class=Response, responses=ARCHIVE, tags=["conversations"])
+    def collected(person: Annotated[str, Depends(doors.person)]) -> Response:
+        """What was corrected in all conversations, as training data."""
+        return api.collected(service, person)
 
     @router.get("/openapi.json", include_in_schema=False)
     def openapi() -> Response:
