@@ -25,7 +25,12 @@ SEVERAL = {
     "chat/test_padded.py": ("chat/generation/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluation/evaluate.py"),
-    "serve/test_page.py": ("serve/app.py", "serve/static/index.html"),
+    **{
+        f"serve/page/test_{topic}.py": ("serve/app.py", "serve/static/index.html")
+        for topic in ("by_hand", "conversation", "exports", "photos", "rating", "screenshots", "shape")
+    },
+    "serve/test_client.py": ("client.py", "serve/api.py"),
+    "serve/test_documents.py": ("client.py", "serve/api.py"),
     "serve/test_page_files.py": ("serve/static/sources.sha256",),
     "train/loop/test_distributed.py": ("train/loop/sharding.py", "train/loop/trainer.py"),
     "train/stages/test_pointing.py": ("train/data/dialogue_batch.py", "train/stages/stage2.py"),
@@ -68,6 +73,7 @@ def python(code: str) -> str:
     [
         "import miras; dir(miras)",
         "import miras.core.masks, miras.core.photo, miras.core.grammar, miras.core.selection",
+        "import miras.client",
         "import miras.data.formats.annotated, miras.data.dialogues.sampler, miras.data.photos.split",
         "import contextlib, io, sys\n"
         "from miras.cli.main import main\n"
@@ -76,7 +82,7 @@ def python(code: str) -> str:
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(out): main()\n"
         "assert 'ask' in out.getvalue()",
     ],
-    ids=["package", "core", "data", "help"],
+    ids=["package", "core", "client", "data", "help"],
 )
 def test_is_light(code: str) -> None:
     loaded = python(f"{code}\nimport sys; print(*(name for name in {HEAVY} if name in sys.modules))")

@@ -6,13 +6,11 @@ for other weights say other things, but what it leaves and defines is.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -98,42 +96,10 @@ def test_the_pages_are_read_as_they_stand(page: str) -> None:
 # What README says
 
 
-def figures(name: str) -> dict[str, Any]:
-    """A file of benchmarks/."""
-    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / f"{name}.json").read_text(encoding="utf-8"))
-    return found
-
-
-def test_the_figures_of_the_readme_are_those_of_the_benchmarks() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = readme[readme.index("<!-- figures") : readme.index("<!-- /figures -->")]
-    results = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    for name in ("instructpart-human", "instructpart-phrase"):
-        found = figures(name)
-        pair = f"gIoU {found['giou']:.1f}, cIoU {found['ciou']:.1f}"
-        assert pair in table, f"{name}: {pair}"
-        rest = f"{pair}, P50 {found['p50']:.1f}, no mask {100 * found['no_mask_rate']:.1f}%"
-        assert rest in results, rest
-    asked = figures("phrases")["phrases"]
-    there = asked["there"]
-    assert f"gIoU {there['things']['giou']:.1f}, {100 * there['things']['refused']:.0f}% refused" in table
-    assert "; ".join(f"{there[sort]['giou']:.1f}" for sort in ("stuff", "garments", "parts")) in table
-    for group, key in ((there["things"], "giou"), (asked["absent"]["all"], "refused")):
-        scale = 1 if key == "giou" else 100
-        assert f"{scale * group[key]:.1f}" in results
-    talks, bench = figures("dialogues"), figures("turns")
-    turns = bench["turns"]
-    spans = [(min(values), max(values)) for values in (
-        [turn["ratio"] for turn in turns], [turn["token_ratio"] for turn in turns],
-        [turn["seconds"] for turn in turns[1:]],
-    )]  # fmt: skip
-    for said in (
-        f"{100 * talks['operators_obeyed']:.1f}%",
-        f"{100 * talks['refusals']['right']:.1f}%; {100 * talks['false_refusals']['rate']:.1f}%",
-        f"{spans[0][0]:.1f} to {spans[0][1]:.1f}, {spans[1][0]:.1f} to {spans[1][1]:.1f} times faster",
-        f"{spans[2][0]:.2f} to {spans[2][1]:.2f} s; {bench['peak_memory_mb'] / 1000:.1f} GB",
-    ):
-        assert f"| {said} |" in table, said
+def test_the_figures_of_the_pages_are_those_of_the_benchmarks() -> None:
+    script = str(ROOT / "benchmarks" / "shipped.py")
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_conversation_of_the_readme_is_the_gallerys() -> None:

@@ -35,4 +35,4 @@ def test_what_is_unsure_says_so(photo: NDArray[np.uint8], pieces: tuple[str, ...
     told = ChatSession(plain, photo, max_new_tokens=24)
     say(told, OBJ, " red block", SEG)
     told.ask("and", forced=ids(told, *pieces))
-    assert told._engine.past.ids == session._engine.past.ids
+    assert told.backend.engine.past.ids == session.backend.engine.past.ids

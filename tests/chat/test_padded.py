@@ -54,7 +54,7 @@ def test_a_padded_table_answers_like_a_tight_one(padded: tuple[Miras, Miras], ph
         pieces[0] = [model.grammar.id(ADD), model.grammar.id(OBJ)]
         session.ask("again", forced=[i for row in pieces for i in row])
         told.append([(r.text, r.selection.expression, r.selection.mask.tobytes()) for r in session.history])
-        assert not any(token in model.grammar.padding for token in session._engine.past.ids)
+        assert not any(token in model.grammar.padding for token in session.backend.engine.past.ids)
         restored = ChatSession.from_json(model, session.to_json(), photo)
         assert restored.selection.expression == session.selection.expression
     assert told[0] == told[1]

@@ -23,9 +23,9 @@ Says = Callable[..., tuple[int, ...]]
 
 def facts(session: ChatSession) -> tuple[Any, ...]:
     """Everything that must stay when nothing has happened."""
-    selection = session.selection
+    selection, past = session.selection, session.backend.engine.past
     return (
-        session._engine.past.ids.copy(), session._engine.past.cache.get_seq_length(), len(session.history),
+        past.ids.copy(), past.cache.get_seq_length(), len(session.history),
         [(r.id, r.phrase, r.mask.tobytes(), r.score) for r in session.regions],
         [turn.text for turn in session.turns], selection.expression, selection.mask.tobytes(),
     )  # fmt: skip
@@ -138,13 +138,13 @@ def test_a_fork_is_independent(session: ChatSession, says: Says) -> None:
     assert facts(session) == before
     session.undo()
     assert len(twin.history) == 3
-    assert facts(twin)[1] == len(twin._engine.past.ids)
+    assert facts(twin)[1] == len(twin.backend.engine.past.ids)
 
 
 def test_a_given_mask_replaces_exactly(session: ChatSession, says: Says) -> None:
     session.ask("cup, no lid", forced=says(OBJ, " cup", SEG, CUT, OBJ, " lid", SEG, "."))
-    ids = list(session._engine.past.ids)
-    old_slots = [slot.tokens_KD for slot in session._engine.past.slots]
+    ids = list(session.backend.engine.past.ids)
+    old_slots = [slot.tokens_KD for slot in session.backend.engine.past.slots]
     mask = np.zeros(session.size, dtype=np.uint8)
     mask[10:40, 10:40] = 255
     reply = session.refine(mask=mask)  # type: ignore[arg-type]
@@ -152,9 +152,9 @@ def test_a_given_mask_replaces_exactly(session: ChatSession, says: Says) -> None
     np.testing.assert_array_equal(session.regions[0].mask, mask > 0)
     np.testing.assert_array_equal(session.selection.mask, (mask > 0) & ~session.regions[1].mask)
     assert session.turns[1].regions == session.regions
-    assert session._engine.past.ids == ids
-    assert session._engine.past.slots[0].tokens_KD is not old_slots[0]
-    assert session._engine.past.slots[1].tokens_KD is old_slots[1]
+    assert session.backend.engine.past.ids == ids
+    assert session.backend.engine.past.slots[0].tokens_KD is not old_slots[0]
+    assert session.backend.engine.past.slots[1].tokens_KD is old_slots[1]
     assert 0 < reply.new_tokens < len(ids)
 
 
@@ -261,7 +261,7 @@ def test_unusable_messages(session: ChatSession, text: Any) -> None:
 @pytest.mark.parametrize("text", ODD)
 def test_odd_messages_are_only_text(session: ChatSession, says: Says, text: str) -> None:
     reply = session.ask(text, forced=says("Yes."))
-    specials = [i for i in session._engine.past.ids if i >= session.model.tokenizer.vocab_size]
+    specials = [i for i in session.backend.engine.past.ids if i >= session.model.tokenizer.vocab_size]
     assert specials == [session.model.grammar.id("<image>")] * session.model.config.image_tokens
     assert reply.user == text.replace("\x00", "").replace("\ud800", "?")
 

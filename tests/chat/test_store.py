@@ -14,11 +14,12 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from miras.chat import store
 from miras.chat.load import load
+from miras.chat.native import record
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, OBJ, SEG
+from miras.core.types import Name, Region, Turn
 from miras.model import presets
 from miras.model.miras import Miras
 
@@ -45,7 +46,7 @@ def test_a_restored_session_goes_on_the_same(talked: ChatSession, model: Miras) 
     twin = ChatSession.from_json(model, talked.to_json())
     assert twin.options == talked.options
     assert [r.to_dict() for r in twin.history] == [r.to_dict() for r in talked.history]
-    assert twin._engine.past.ids == talked._engine.past.ids
+    assert twin.backend.engine.past.ids == talked.backend.engine.past.ids
     assert twin.to_json() == talked.to_json()
     ours, theirs = talked.ask("and now?"), twin.ask("and now?")
     assert (ours.ids, ours.selection.expression) == (theirs.ids, theirs.selection.expression)
@@ -71,6 +72,18 @@ def test_pointed_regions_survive(model: Miras, photo: NDArray[np.uint8]) -> None
     twin = ChatSession.from_json(model, session.to_json(), photo)
     first, second = (s.refine(points=[(9, 9, 1)]).regions[0] for s in (session, twin))
     np.testing.assert_array_equal(first.mask, second.mask)
+
+
+def test_what_was_told_survives(model: Miras, photo: NDArray[np.uint8]) -> None:
+    """Whatever turn the regions of a told reply say they are of: they are of the one that they stand in."""
+    session = ChatSession(model, photo)
+    for number, turn in ((1, 1), (2, 1), (3, 9)):
+        mask = np.eye(*session.size, k=number, dtype=np.bool_)
+        told = Turn("assistant", (Name("cup", number),), (Region(number, "cup", mask, turn),))
+        session.append_exchange("and", told)
+    twin = ChatSession.from_json(model, session.to_json(), photo)
+    assert [region.turn for region in twin.regions] == [1, 3, 5]
+    assert [r.to_dict() for r in twin.history] == [r.to_dict() for r in session.history]
 
 
 def test_an_empty_session_survives(model: Miras, photo: NDArray[np.uint8]) -> None:
@@ -120,7 +133,7 @@ def test_other_weights_are_refused(talked: ChatSession, model: Miras, photo: NDA
     other = copy.deepcopy(model)
     with torch.no_grad():
         other.state_dict()[name].view(-1)[0] += 1
-    text, own, theirs = talked.to_json(), store.facts(other)["weights"], store.facts(model)["weights"]
+    text, own, theirs = talked.to_json(), record.facts(other)["weights"], record.facts(model)["weights"]
     assert own != theirs
     line = restored_by(other, text, photo)
     assert own[:12] in line and theirs[:12] in line and "load the weights" in line
@@ -141,7 +154,7 @@ def test_weights_are_known_by_what_is_saved(model: Miras, photo: NDArray[np.uint
         assert loaded.chat(photo).to_json() == text
     assert ChatSession.from_json(Miras.from_pretrained(tmp_path / "tuned"), text, photo).history == ()
     before = (load("miras-tiny").model.weights, presets.build("miras-tiny"))
-    assert before[0] == store.facts(before[1])["weights"] != store.facts(tuned)["weights"]
+    assert before[0] == record.facts(before[1])["weights"] != record.facts(tuned)["weights"]
 
 
 def test_a_text_of_before_has_no_digests(talked: ChatSession, model: Miras, photo: NDArray[np.uint8]) -> None:

@@ -52,6 +52,6 @@ def test_it_travels_with_the_weights_and_stands_in_the_opening(tmp_path):
     model.save_pretrained(tmp_path)
     session = ChatSession(Miras.from_pretrained(tmp_path), PHOTO)
     assert session.tags == ("cup", "handle of the cup")
-    opening = model.tokenizer.decode([i for i in session._context.prefix if i < model.tokenizer.vocab_size])
+    opening = model.tokenizer.decode([i for i in session.backend.context.prefix if i < model.tokenizer.vocab_size])
     assert " cup, handle of the cup" in opening
-    assert len(session._context.prefix) > len(bare._context.prefix)
+    assert len(session.backend.context.prefix) > len(bare.backend.context.prefix)

@@ -13,6 +13,7 @@ from miras.chat.state import State
 from miras.core.errors import InputError
 from miras.core.grammar import REF, SEG, Encoder, Template, render_prefix, render_reply_open, render_turn
 from miras.core.types import Region, Turn
+from miras.data.language.normalise import normalised
 
 SPARE_REGIONS = 4
 """Regions of a reply whose mask slots are kept free beside its own tokens."""
@@ -79,9 +80,16 @@ class Context:
         return tuple(self.grammar.encode(render_prefix(self.template, texts, self.tags, known)).ids)
 
     def prompt(self, text: str) -> tuple[int, ...]:
-        """A message and the opening of its reply."""
-        spans = [*render_turn(Turn.user(text), 0, self.template), *render_reply_open(1, self.template)]
+        """A message, as the model reads it (`data.language.normalise`), and the opening of its reply."""
+        spans = [
+            *render_turn(Turn.user(normalised(text, self._is_word)), 0, self.template),
+            *render_reply_open(1, self.template),
+        ]
         return tuple(self.grammar.encode(spans).ids)
+
+    def _is_word(self, word: str) -> bool:
+        """Whether the tokenizer has it whole: what is misspelt falls into pieces."""
+        return len(self.grammar.tokenizer.encode(" " + word)) == 1
 
     def reply(self, turn: Turn) -> tuple[int, ...]:
         """A known reply, mask slots included, without opening and end of turn."""

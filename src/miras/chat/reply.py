@@ -5,11 +5,12 @@ In: an event and the state after it. Out: `Reply`, and the turn object that the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from miras.chat.hedge import hedged, unsure
-from miras.chat.state import Event, Exchange, State
+from miras.chat.state import Event, Exchange, Spent, State
 from miras.core.masks import box_of, encode_rle
 from miras.core.types import Mark, Mask, Name, Operator, Region, Selection, Timings, Turn
 
@@ -26,7 +27,7 @@ class Reply:
     turn, an attempt that was taken back among them. ids: what was generated, mask slots left out. recalled: ids of
     those regions that an earlier turn drew and that are meant again: they are the same, pixel by pixel. roles: what
     each of the regions does here, in their order. unsure: a region that it draws has a score too low to be sure of;
-    the text says so.
+    the text says so. spent: calls and tokens of a talker that is asked by calls; None for our own model.
     """
 
     user: str
@@ -41,12 +42,14 @@ class Reply:
     recalled: tuple[int, ...] = ()
     roles: tuple[Operator, ...] = ()
     unsure: bool = False
+    spent: Spent | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The turn object of `miras ask --json`: plain lists, numbers and strings. Boxes XYXY, half-open."""
         seconds = {
             "prefill": self.timings.prefill, "generate": self.timings.generate,
             "segment": self.timings.segment, "total": self.timings.total,
+            **({} if self.spent is None else {"look": self.timings.look}),
         }  # fmt: skip
         return {
             "user": self.user,
@@ -61,23 +64,31 @@ class Reply:
             "unsure": self.unsure,
             "new_tokens": self.new_tokens,
             "seconds": seconds,
+            **({} if self.spent is None else {"spent": asdict(self.spent)}),
         }
 
 
-def reply_of(event: Event, after: State, size: tuple[int, int], mask_id: int, unsure_below: float = 0.0) -> Reply:
-    """The reply that an event gave. after: the state it led to. size: (H, W) of the photo. unsure_below: score."""
+def reply_of(
+    event: Event, after: State, size: tuple[int, int], spoken: Callable[[Exchange], tuple[int, ...]],
+    unsure_below: float = 0.0,
+) -> Reply:  # fmt: skip
+    """The reply that an event gave. after: the state it led to. size: (H, W) of the photo. spoken: the ids that were
+    generated for an exchange, mask slots left out. unsure_below: score."""
     change = event.change
     selection = after.selection(size)
     if isinstance(change, Region):
-        return Reply("", "", (change,), selection, timings=event.timings, new_tokens=event.new_tokens)
+        return Reply(
+            "", "", (change,), selection, timings=event.timings, new_tokens=event.new_tokens, spent=event.spent
+        )
     known = {region.id: region for region in after.regions}
     named = tuple(known[number] for number in dict.fromkeys(change.reply.names))
-    return _of_exchange(event, change, named, selection, mask_id, unsure_below)
+    return _of_exchange(event, change, named, selection, spoken(change), unsure_below)
 
 
 def _of_exchange(
-    event: Event, exchange: Exchange, named: tuple[Region, ...], selection: Selection, mask_id: int, below: float
-) -> Reply:
+    event: Event, exchange: Exchange, named: tuple[Region, ...], selection: Selection, ids: tuple[int, ...],
+    below: float,
+) -> Reply:  # fmt: skip
     reply = exchange.reply
     first_region = min((region.id for region in reply.regions), default=max((r.id for r in named), default=0) + 1)
     return Reply(
@@ -89,10 +100,11 @@ def _of_exchange(
         certainty=event.certainty,
         timings=event.timings,
         new_tokens=event.new_tokens,
-        ids=tuple(i for i in exchange.reply_ids if i != mask_id),
+        ids=ids,
         recalled=tuple(dict.fromkeys(reply.recalled)),
         roles=_roles(reply, named),
         unsure=bool(unsure(reply.regions, below)),
+        spent=event.spent,
     )
 
 

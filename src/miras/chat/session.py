@@ -1,8 +1,8 @@
 """A conversation about one photo: ask, point, undo, fork, save.
 
-In: a model, a photo, messages and gestures. Out: replies with words, regions and the selection. The
-photo is encoded once and the cache is extended turn by turn; the operators are executed exactly by
-`core.selection`. A turn that fails, or a stream that is dropped, leaves the session as it was.
+In: a model, a photo, messages and gestures. Out: replies with words, regions and the selection. What was said and
+selected is kept here, and the operators are executed exactly by `core.selection`, whatever stands behind it
+(`chat.backend`). A turn that fails, or a stream that is dropped, leaves the session as it was.
 """
 
 from __future__ import annotations
@@ -18,17 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miras.chat import export, store
+from miras.chat.backend import Backend, Opener
 from miras.chat.busy import Busy, alone
-from miras.chat.context import Context, Run
-from miras.chat.generation.decoding import ReplyRules, check_reply
-from miras.chat.generation.engine import Engine, Evidence, Job
 from miras.chat.hedge import spoken
 from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
+from miras.chat.native.backend import Native
 from miras.chat.reply import Reply, reply_of
-from miras.chat.state import Event, Exchange, State, replay
+from miras.chat.state import Event, State, replay
 from miras.core.errors import InputError, NothingToUndo
 from miras.core.former import former_names
-from miras.core.grammar import MASK, TEMPLATES, parse_reply
 from miras.core.photo import read_photo
 from miras.core.text_regions import TextRegion
 from miras.core.types import Name, Region, Selection, Turn
@@ -42,13 +40,13 @@ POINTED = "what you point at"
 class ChatSession:
     """A conversation about one photo.
 
-    photo: a path, bytes, file, PIL image or uint8 (H, W, 3) RGB array. Raises InputError when it is no
-    usable image. Further keywords: see `inputs.Options`.
+    model: ours, or any other that opens dialogues (`chat.composed`). photo: a path, bytes, file, PIL image or uint8
+    (H, W, 3) RGB array. Raises InputError when it is no usable image. Further keywords: see `inputs.Options`.
     """
 
     def __init__(
         self,
-        model: Miras,
+        model: Miras | Opener,
         photo: Any,
         *,
         seed: int = 0,
@@ -57,15 +55,10 @@ class ChatSession:
         recompute: Recompute = "never",
     ) -> None:
         self.options = Options(seed, max_new_tokens, temperature, recompute)
-        most = model.config.max_tokens // 2
-        if max_new_tokens > most:
-            raise InputError(f"max_new_tokens of at most {most}", str(max_new_tokens), "shorten the replies")
-        self.model = model
         self.path = os.fspath(photo) if isinstance(photo, (str, os.PathLike)) else None
         self.photo: NDArray[np.uint8] = read_photo(photo)
-        self._engine = Engine(model, self.photo)
-        context = Context(model.grammar, TEMPLATES[model.config.template], model.config.max_tokens)
-        self._context = context.opened(self._opening() if model.config.reads else (), self.tags)
+        self._opener = _opener(model)
+        self.backend: Backend = self._opener.open(self.photo, self.options)
         self._events: tuple[Event, ...] = ()
         self._state = State()
         self._busy = Busy()
@@ -73,9 +66,14 @@ class ChatSession:
     # What was said and selected
 
     @property
+    def model(self) -> Any:
+        """What it was opened by."""
+        return self.backend.model
+
+    @property
     def size(self) -> tuple[int, int]:
         """(H, W) of the photo as the person sees it."""
-        return self._engine.size
+        return self.photo.shape[0], self.photo.shape[1]
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -94,13 +92,14 @@ class ChatSession:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Guesses at what the photo shows, the likeliest first, for the language model; empty without a tagger."""
-        return self._engine.tags
+        """Names of what the photo seems to show, the likeliest first: guesses that the language model reads before
+        anything is asked. Empty for a model without a tagger."""
+        return self.backend.tags
 
     @property
     def text_regions(self) -> tuple[TextRegion, ...]:
         """The lines of text that are written in the photo, in reading order; read when this is first asked for."""
-        return self._engine.page.text_regions
+        return self.backend.text_regions
 
     @property
     def history(self) -> tuple[Reply, ...]:
@@ -112,14 +111,15 @@ class ChatSession:
         return tuple(replies)
 
     @property
-    def evidence(self) -> Evidence | None:
-        """What the last generated reply was decided by, selecting or refusing; None before there is one."""
-        return self._engine.evidence
+    def evidence(self) -> Any:
+        """What the last generated reply was decided by, selecting or refusing (`generation.engine.Evidence`); None
+        before there is one, and for a backend that cannot say."""
+        return self.backend.evidence
 
     @property
     def encode_seconds(self) -> float:
         """Seconds that the photo took to encode."""
-        return self._engine.encode_seconds
+        return self.backend.encode_seconds
 
     # Talking
 
@@ -141,29 +141,16 @@ class ChatSession:
         return self._busy.each(self._begun(text, forced))
 
     def _begun(self, text: str, forced: Sequence[int] | None) -> Iterator[str | Region | Reply]:
-        message = clean_text(text)
-        ids = None if forced is None else check_reply(forced, self.model.grammar)
-        prompt = self._context.prompt(message)
-        window = self._context.fit(self._state, len(prompt) + self._context.reserve(self.options.max_new_tokens, ids))
-        return self._stream(self._state, message, prompt, window, ids)
+        state = self._state
+        return self._stream(state, self.backend.prepare(state, clean_text(text), forced))
 
-    def _stream(
-        self, state: State, message: str, prompt: tuple[int, ...], window: int, forced: tuple[int, ...] | None
-    ) -> Iterator[str | Region | Reply]:
+    def _stream(self, state: State, prepared: Any) -> Iterator[str | Region | Reply]:
         self._same(state)
-        engine = self._begin()
-        run = self._context.run(replace(state, window=window), prompt)
-        job = self._job(message, run, forced)
-        with engine.clock.part("prefill"):
-            logits_V = engine.past.sync(run, job.rules)
-        assert logits_V is not None, "a prompt is always new"
-        written = yield from spoken(engine.write(logits_V, job), job.first_region, self.model.config.unsure_below)
-        recalled = [region.id for region in written.named if region.id < job.first_region]
-        content, _ = parse_reply(written.ids, engine.grammar, job.first_region, recalled)
-        drawn = tuple(region for region in written.named if region.id >= job.first_region)
-        exchange = Exchange(Turn.user(message), Turn("assistant", content, drawn), prompt, written.ids)
+        backend = self.backend.begin()
+        parts = backend.reply(state, prepared)
+        event = yield from spoken(parts, len(state.regions) + 1, backend.unsure_below)
         self._same(state)
-        yield self._commit(engine, exchange, window, written.certainty)
+        yield self._commit(backend, event)
 
     @alone
     def refine(
@@ -184,14 +171,8 @@ class ChatSession:
         old = self._state.find(region)
         if old is None:
             return self._point(hand)
-        engine = self._begin()
-        if self.options.recompute != "never":
-            engine.past.sync(self._context.run(self._state))
-        new = self._refined(engine, old, hand)
-        after = self._state.after(Event(new, self._state.window))
-        with engine.clock.part("prefill"):
-            engine.past.sync(self._context.run(after))
-        return self._commit(engine, new, self._state.window)
+        backend = self.backend.begin()
+        return self._commit(backend, backend.refine(self._state, old, hand))
 
     @alone
     def append_exchange(self, user: str, reply: Turn) -> Reply:
@@ -200,57 +181,54 @@ class ChatSession:
         The regions of the reply need the next free ids, in order; it may name earlier ones again where the model can
         point at them (config.points). Raises InputError.
         """
-        return self._tell(clean_text(user), reply)
+        message = clean_text(user)
+        return self._tell(message, self._checked(reply))
 
     @alone
     def undo(self) -> Selection:
         """Take the last exchange or refinement back. Returns what is selected now. Raises NothingToUndo.
 
-        The cache is cropped to what it was, bit by bit; after a refinement, or when exchanges had been
+        The cache of our model is cropped to what it was, bit by bit; after a refinement, or when exchanges had been
         dropped, what followed is run again (equal up to the order of float sums).
         """
         if not self._events:
             raise NothingToUndo
         events = self._events[:-1]
         state = replay(events)
-        engine = self._engine.fork()
-        engine.past.sync(self._context.run(state))
-        self._events, self._state, self._engine = events, state, engine
+        backend = self.backend.fork()
+        backend.resume(state)
+        self._events, self._state, self.backend = events, state, backend
         return self.selection
 
     def fork(self) -> ChatSession:
         """An independent session with the same past; tensors are shared, the photo is not encoded again."""
         twin = copy.copy(self)
-        twin._engine, twin._busy = self._engine.fork(), Busy()
+        twin.backend, twin._busy = self.backend.fork(), Busy()
         return twin
 
     # Keeping
 
     def to_json(self, since: int = 0) -> str:
         """The whole session as JSON text; see `chat.store`. since: events to leave out, for who has those already."""
-        facts, prefix, options = store.facts(self.model), self._context.prefix, asdict(self.options)
-        return store.dump(self._events[since:], self.photo, self.path, facts, options, prefix)
+        facts, options = self._opener.facts(), asdict(self.options)
+        return store.dump(self._events[since:], self.photo, self.path, facts, options, self.backend)
 
     @classmethod
-    def from_json(cls, model: Miras, text: str, photo: Any = None) -> ChatSession:
+    def from_json(cls, model: Miras | Opener, text: str, photo: Any = None) -> ChatSession:
         """A session written by `to_json`, ready for its next turn; nothing is generated.
 
         photo: where the image is now, if not where it was. Raises InputError when the text is no
         session of this model and these weights, or the image or what is seen in it has changed.
         """
-        saved = store.parse(text, store.facts(model))
+        saved = store.parse(text, _opener(model).facts())
         if photo is None and saved.path is None:
             raise InputError("the photo beside the session", "none", "its photo came as pixels: give it again")
         session = cls(model, saved.path if photo is None else photo, **saved.options)
         saved.check_photo(session.photo)
-        saved.check_opening(session._context.prefix)
-        events = saved.events(model.grammar)
+        saved.check_opening(session.backend.opening)
+        events = saved.events(session.backend)
         state = replay(events)
-        engine = session._engine
-        for exchange in state.exchanges:
-            if session._context.prompt(exchange.user.text) != exchange.prompt_ids:
-                raise InputError("a session of this model's tokenizer", "other ids", "load its own model")
-        engine.past.sync(session._context.run(state))
+        session.backend.resume(state)
         session._events, session._state = events, state
         return session
 
@@ -267,84 +245,48 @@ class ChatSession:
 
     # Within
 
-    def _opening(self) -> tuple[Region, ...]:
-        """The lines of text as regions; their ids, 0 and below, are no one's to ask for."""
-        return tuple(
-            Region(-number, line.title, line.mask(self.size), -1, score=line.confidence)
-            for number, line in enumerate(self.text_regions)
-        )
-
     def _same(self, state: State) -> None:
         if state is not self._state:
             raise InputError("one turn at a time", "a change of the session during a stream", "ask again")
 
-    def _begin(self) -> Engine:
-        if self.options.recompute == "never":
-            return self._engine.fork()
-        engine = Engine(self.model, self.photo, self._engine.page)
-        engine.past.lookahead = False
-        engine.past.forgetful = self.options.recompute == "token"
-        engine.clock.seconds["prefill"] += engine.encode_seconds
-        return engine
-
-    def _commit(self, engine: Engine, change: Exchange | Region, window: int, certainty: float | None = None) -> Reply:
-        event = Event(change, window, engine.clock.read(), engine.past.processed_tokens, certainty)
+    def _commit(self, backend: Backend, event: Event) -> Reply:
         state = self._state.after(event)
         reply = self._reply(event, state)
-        self._events, self._state, self._engine = (*self._events, event), state, engine
+        self._events, self._state, self.backend = (*self._events, event), state, backend
         return reply
 
     def _reply(self, event: Event, after: State) -> Reply:
-        return reply_of(event, after, self.size, self.model.grammar.id(MASK), self.model.config.unsure_below)
-
-    def _job(self, message: str, run: Run, forced: tuple[int, ...] | None) -> Job:
-        room = self.model.config.max_tokens - len(run.ids) - len(self._context.closing)
-        selection = self.selection
-        rules = ReplyRules(
-            self.model.grammar, self._context.template, max_new_tokens=self.options.max_new_tokens, room=room,
-            known=[region.phrase for region in run.regions if region.id > 0], selected=bool(selection.expression),
-        )  # fmt: skip
-        turn = 2 * len(self._state.exchanges) + 1
-        return Job(
-            rules, turn, len(self.regions) + 1, message, selection.mask if selection.expression else None,
-            self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, forced,
-            self.model.config.least_score,
-        )  # fmt: skip
-
-    def _refined(self, engine: Engine, old: Region, hand: Gesture) -> Region:
-        if hand.mask is not None:
-            return replace(old, mask=hand.mask, score=None)
-        mask, score = engine.mask(engine.past.span(old.id), engine.past.memory(old.id), old.mask, hand)
-        return replace(old, mask=mask, score=score)
+        return reply_of(event, after, self.size, self.backend.spoken, self.backend.unsure_below)
 
     def _point(self, hand: Gesture) -> Reply:
-        engine, region_id = self._engine.fork(), len(self.regions) + 1
+        backend, region_id = self.backend.fork(), len(self.regions) + 1
         mask, score = hand.mask, None
         if mask is None:
-            mask, score = engine.mask(None, engine.past.memory(), None, hand)
+            mask, score = backend.draw(self._state, hand)
         region = Region(region_id, POINTED, mask, 2 * len(self._state.exchanges) + 1, score=score)
         reply = Turn("assistant", (Name(POINTED, region_id),), (region,))
-        return self._tell(POINTING, reply, pointed=True, engine=engine)
+        return self._tell(POINTING, self._checked(reply), pointed=True, backend=backend)
 
-    def _tell(self, user: str, reply: Turn, *, pointed: bool = False, engine: Engine | None = None) -> Reply:
+    def _checked(self, reply: Turn) -> Turn:
+        """A reply that is told, its masks as they are kept."""
         expected = list(range(len(self.regions) + 1, len(self.regions) + 1 + len(reply.regions)))
         named, again = list(reply.names), reply.recalled
         drawn = [number for number in named if number not in again]
         if not [region.id for region in reply.regions] == drawn == expected:
             raise InputError(f"regions {expected}, each named once", f"regions {named}", "number them on")
-        if again and not self.model.config.points:
+        if again and not self.backend.recalls:
             got = f"region {again[0]} again, of a model that draws each anew"
             raise InputError("regions of its own in a reply", got, "use a model that points, or draw it again")
         if strange := [number for number in again if not 0 < number <= len(self.regions)]:
             raise InputError("earlier regions that are named again", f"region {strange[0]}", "see session.regions")
-        regions = tuple(replace(region, mask=given_mask(self.size, region.mask)) for region in reply.regions)
-        reply = replace(reply, regions=regions)
-        engine = self._begin() if engine is None else engine
-        prompt, ids = self._context.prompt(user), self._context.reply(reply)
-        reply = replace(reply, content=parse_reply(ids, engine.grammar, len(self.regions) + 1, again)[0])
-        window = self._context.fit(self._state, len(prompt) + len(ids))
-        exchange = Exchange(Turn.user(user), reply, prompt, ids, pointed)
-        after = self._state.after(Event(exchange, window))
-        with engine.clock.part("prefill"):
-            engine.past.sync(self._context.run(after))
-        return self._commit(engine, exchange, window)
+        turn = 2 * len(self._state.exchanges) + 1
+        regions = tuple(replace(one, mask=given_mask(self.size, one.mask), turn=turn) for one in reply.regions)
+        return replace(reply, regions=regions)
+
+    def _tell(self, user: str, reply: Turn, *, pointed: bool = False, backend: Backend | None = None) -> Reply:
+        backend = self.backend.begin() if backend is None else backend
+        return self._commit(backend, backend.append(self._state, user, reply, pointed))
+
+
+def _opener(model: Miras | Opener) -> Opener:
+    return Native(model) if isinstance(model, Miras) else model

@@ -1,31 +1,26 @@
-"""A session as JSON text: what was said by token id, masks as run lengths, no tensors.
+"""A session as JSON text: what was said, masks as run lengths, no tensors.
 
-In: the events of a session. Out: text, and back. Knows the grammar, so that ids that are no reply are
-refused, and the model by a digest, so that another one's are; knows no cache (the session rebuilds it from the ids and
-the masks).
+In: the events of a session, and a backend that writes what was said in its own way (`Backend.write`). Out: text, and
+back. Knows the model by its facts, so that another one's session is refused; knows no cache: the backend makes it anew.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from miras.chat.generation.decoding import check_reply
-from miras.chat.state import Event, Exchange
+from miras.chat.backend import Backend
+from miras.chat.state import Event, Exchange, Spent
 from miras.core.errors import InputError
-from miras.core.grammar import MASK, REF, SEG, Encoder, parse_reply
 from miras.core.masks import decode_rle, encode_rle
-from miras.core.types import Alternative, Name, Operator, Region, Timings, Turn
-from miras.model.miras import Miras
+from miras.core.types import Alternative, Operator, Region, Timings
 
 SCHEMA = 1
 """Version of the JSON text; another one is refused."""
@@ -40,65 +35,42 @@ def fingerprint(photo: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def digest(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and values of weights as they are saved (`Miras.saved_state`, or a file of it): the
-    same before and after. Of `miras-mini` it takes 0.04 s."""
-    found = hashlib.sha256()
-    for name in sorted(state):
-        value = state[name].detach().cpu().contiguous()
-        found.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        found.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
-def opening(ids: Sequence[int]) -> str:
-    """SHA-256 of the ids before every turn."""
-    return hashlib.sha256(" ".join(map(str, ids)).encode()).hexdigest()
-
-
-def facts(model: Miras) -> dict[str, Any]:
-    """What the ids and masks of a session depend on. The digest of a model that may still learn is made anew."""
-    names = ("language", "template", "image_tokens", "mask_tokens", "max_tokens", "weights_version")
-    known = {name: getattr(model.config, name) for name in names}
-    return {**known, WEIGHTS: model.weights or digest(model.saved_state())}
-
-
 def dump(
     events: Sequence[Event],
     photo: NDArray[np.uint8],
     path: str | None,
     model: dict[str, Any],
     options: dict[str, Any],
-    prefix: Sequence[int],
+    backend: Backend,
 ) -> str:
-    """The JSON text. model: `facts` of its model; prefix: ids of its opening; they must be equal when the text is
-    read."""
+    """The JSON text. model: facts of what the session was opened by; they and the backend's opening must be equal when
+    the text is read."""
     document = {
         "schema": SCHEMA,
         "image": {"path": path, "size": list(photo.shape[:2]), "sha256": fingerprint(photo)},
         "model": model,
-        "opening": opening(prefix),
+        "opening": backend.opening,
         "options": options,
-        "events": [_event(event) for event in events],
+        "events": [_event(event, backend) for event in events],
     }
     return json.dumps(document, ensure_ascii=False)
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _event(event: Event, backend: Backend) -> dict[str, Any]:
     timings = event.timings
     common = {
         "window": event.window, "certainty": event.certainty, "new_tokens": event.new_tokens,
         "seconds": {"prefill": timings.prefill, "generate": timings.generate, "segment": timings.segment},
     }  # fmt: skip
+    if event.spent is not None:
+        common = {**common, "seconds": asdict(timings), "spent": asdict(event.spent)}
     change = event.change
     if isinstance(change, Region):
         return {"kind": "refinement", "region": _region(change), **common}
     return {
         "kind": "exchange",
         "user": change.user.text,
-        "prompt_ids": list(change.prompt_ids),
-        "reply_ids": list(change.reply_ids),
-        "pointed": change.pointed,
+        **backend.write(change),
         "regions": [_region(region) for region in change.reply.regions],
         **({"recalled": list(change.reply.recalled)} if change.reply.recalled else {}),
         **common,
@@ -134,21 +106,21 @@ class Saved:
                 f"the photo of the session, {width} x {height} pixels", got, "give the photo it was made with"
             )
 
-    def check_opening(self, ids: Sequence[int]) -> None:
-        """Raises InputError when what stands before every turn is not what stood there."""
-        if self.opening not in (None, opening(ids)):
+    def check_opening(self, opening: str) -> None:
+        """Raises InputError when what stands before every turn is not what stood there. opening: the backend's."""
+        if self.opening not in (None, opening):
             raise InputError(
                 f"the opening of the session ({str(self.opening)[:12]})",
-                f"{opening(ids)[:12]}: other names or lines of text are seen in the photo",
+                f"{opening[:12]}: other names or lines of text are seen in the photo",
                 "restore it where it was made: with its versions of miras and of the reader of text",
             )
 
-    def events(self, grammar: Encoder) -> tuple[Event, ...]:
+    def events(self, backend: Backend) -> tuple[Event, ...]:
         """The events with their masks. Raises InputError when something is missing or does not fit."""
         events: list[Event] = []
         with _reading():
             for raw in self.raw_events:
-                events.append(_read_event(raw, events, self.size, grammar))
+                events.append(_read_event(raw, events, self.size, backend))
         return tuple(events)
 
 
@@ -159,6 +131,9 @@ def parse(text: str, model: dict[str, Any]) -> Saved:
         if document["schema"] != SCHEMA:
             raise InputError(f"a session of schema {SCHEMA}", f"schema {document['schema']!r}", "update miras")
         known = document["model"]
+        ours, theirs = (facts.get("backend", "native") for facts in (model, known))
+        if ours != theirs:
+            raise InputError(f"a session of a {ours} model", f"one of a {theirs} model", "load what it was made with")
         different = [key for key, value in model.items() if known.get(key, value if key == WEIGHTS else None) != value]
         if different == [WEIGHTS]:
             raise InputError(
@@ -198,10 +173,11 @@ def _reading() -> Iterator[None]:
         raise InputError("the JSON text of a session", got, "give what to_json wrote") from error
 
 
-def _read_event(raw: dict[str, Any], before: Sequence[Event], size: tuple[int, int], grammar: Encoder) -> Event:
+def _read_event(raw: dict[str, Any], before: Sequence[Event], size: tuple[int, int], backend: Backend) -> Event:
     exchanges = [event.change for event in before if isinstance(event.change, Exchange)]
     known = {region.id: region for exchange in exchanges for region in exchange.reply.regions}
     seconds = {name: float(raw["seconds"][name]) for name in ("prefill", "generate", "segment")}
+    seconds["look"] = float(raw["seconds"].get("look", 0.0))
     change: Exchange | Region
     if raw["kind"] == "refinement":
         change = _read_region(raw["region"], size)
@@ -209,7 +185,7 @@ def _read_event(raw: dict[str, Any], before: Sequence[Event], size: tuple[int, i
         if old is None or (old.phrase, old.turn, old.operator) != (change.phrase, change.turn, change.operator):
             raise ValueError(f"a refinement of region {change.id}, which is not that region")
     elif raw["kind"] == "exchange":
-        change = _read_exchange(raw, len(exchanges), len(known) + 1, size, grammar)
+        change = _read_exchange(raw, len(exchanges), len(known) + 1, size, backend)
         exchanges.append(change)
     else:
         raise ValueError(f"an event of kind {raw['kind']!r}")
@@ -217,30 +193,22 @@ def _read_event(raw: dict[str, Any], before: Sequence[Event], size: tuple[int, i
     if not floor <= window < len(exchanges):
         raise ValueError(f"window {window} of {len(exchanges)} exchanges")
     certainty = None if raw["certainty"] is None else float(raw["certainty"])
-    return Event(change, window, Timings(**seconds), int(raw["new_tokens"]), certainty)
+    spent = None if raw.get("spent") is None else _read_spent(raw["spent"])
+    return Event(change, window, Timings(**seconds), int(raw["new_tokens"]), certainty, spent)
+
+
+def _read_spent(raw: dict[str, Any]) -> Spent:
+    calls, read, written, looks = (int(raw[name]) for name in ("calls", "read", "written", "looks"))
+    return Spent(calls, read, written, float(raw["cost"]), looks)
 
 
 def _read_exchange(
-    raw: dict[str, Any], index: int, first_region: int, size: tuple[int, int], grammar: Encoder
+    raw: dict[str, Any], index: int, first_region: int, size: tuple[int, int], backend: Backend
 ) -> Exchange:
-    ids = tuple(int(i) for i in raw["reply_ids"])
-    said = check_reply(ids, grammar)
-    recalled = [int(number) for number in raw.get("recalled", ())]
-    if any(not 0 < number < first_region for number in recalled):
-        raise ValueError(f"recalled regions {recalled} of {first_region - 1}")
-    content, free = parse_reply(said, grammar, first_region, recalled)
-    slots, ends = [grammar.id(MASK)] * grammar.mask_tokens, (grammar.id(SEG), grammar.id(REF))
-    whole = [i for token in said for i in ([token, *slots] if token in ends else [token])]
-    if list(ids) != whole:
-        raise ValueError("mask slots that do not follow each name")
     regions = tuple(_read_region(region, size) for region in raw["regions"])
-    named = [(p.region, p.phrase) for p in content if isinstance(p, Name) and p.region >= first_region]
-    if [(region.id, region.phrase) for region in regions] != named or free != first_region + len(regions):
-        raise ValueError("regions that are not those of the reply")
     if any(region.turn != 2 * index + 1 for region in regions):
         raise ValueError("regions of another turn")
-    prompt = tuple(int(i) for i in raw["prompt_ids"])
-    return Exchange(Turn.user(str(raw["user"])), Turn("assistant", content, regions), prompt, ids, bool(raw["pointed"]))
+    return backend.read(raw, str(raw["user"]), regions, first_region)
 
 
 def _read_region(raw: dict[str, Any], size: tuple[int, int]) -> Region:

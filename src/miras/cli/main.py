@@ -103,7 +103,9 @@ def serve(
     allow_host: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     allow_origin: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     retention_days: int | None = None, memory: int = 2048, queue: int = 64,
-    log_content: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini", on: Computing = HERE,
+    log_content: Annotated[bool, Parameter(negative="")] = False,
+    rate: Annotated[list[Path], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    model: Model = "miras-mini", on: Computing = HERE,
 ) -> int:  # fmt: skip
     """Conversations about photos over HTTP: the page, and the API that docs/api.md describes.
 
@@ -111,14 +113,30 @@ def serve(
     another one. --data: where conversations are kept, ~/.local/share/miras by default. --allow-host: further names of
     this server. --allow-origin: pages of other origins that may ask. --retention-days: conversations that were not used
     for so long are deleted. --memory: MB for sessions that are kept ready. --queue: turns that may wait.
-    --log-content: write messages and replies into the log.
+    --log-content: write messages and replies into the log. --rate: instead of all that, rating sheets (CSV of miras
+    audit draw or miras people sheets) to be filled in in the browser.
     """
     from miras.cli.serve import run
 
     return run(
         host=host, port=port, data=data, token_file=token_file, allow_host=allow_host, allow_origin=allow_origin,
-        retention_days=retention_days, memory=memory, queue=queue, log_content=log_content, model=model, on=on,
+        retention_days=retention_days, memory=memory, queue=queue, log_content=log_content, rate=rate, model=model,
+        on=on,
     )  # fmt: skip
+
+
+@app.command
+def mcp(
+    *, folder: Path = Path("."), memory: int = 1024, model: Model = "miras-mini", on: Computing = HERE,
+) -> int:  # fmt: skip
+    """Tools for an assistant (Model Context Protocol, standard input and output): select in photos, export masks.
+
+    --folder: photos are read from it alone, and masks are written into its folder miras-masks. --memory: MB for
+    conversations that are kept ready.
+    """
+    from miras.cli.mcp import run
+
+    return run(folder, memory=memory, model=model, on=on)
 
 
 @app.command

@@ -152,7 +152,7 @@ class SessionDialogue:
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
-        self.points: bool = session.model.config.points
+        self.points: bool = session.backend.recalls
 
     def ask(self, text: str) -> Answer:
         """`ChatSession.ask`. Raises InputError."""

@@ -31,8 +31,9 @@ class MirasConfig(PreTrainedConfig):
     the name, fitted on photos that were not trained on. reads: the lines of text that are read in the photo stand
     in the opening of every conversation; for a language model that was trained with them. tags: the names that the
     tagger knows; those that a photo seems to show stand there too. points: what was named before and is meant again is
-    pointed at (`[REF]`, `model.pointer`), not drawn anew; complements: `[NOT]`, all but. least_score: a region without
-    pixels, or whose score is less, is no answer; None: whatever is drawn is one. unsure_below: a reply says that it is
+    pointed at (`[REF]`, `model.pointer`), not drawn anew; complements: `[NOT]`, all but. instances: one of several is
+    told apart by the pieces of its mask (`model.instances`). least_score: a region without pixels, or whose score is
+    less, is no answer; None: whatever is drawn is one. unsure_below: a reply says that it is
     unsure where a score is less; 0: it never does. The four `use_*` switches are the paper's ablations.
     semantic_head: the semantic tower is ImageNet's own, with its classifier: it is
     neither trained nor saved, words are mapped into its space, and what it sees is a prior of the masks and evidence of
@@ -72,6 +73,7 @@ class MirasConfig(PreTrainedConfig):
         score_calibration: Sequence[float] = (1.0, 0.0, 0.0),
         points: bool = False,
         complements: bool = False,
+        instances: bool = False,
         least_score: float | None = None,
         unsure_below: float = 0.0,
         use_semantic_tower: bool = True,
@@ -109,6 +111,7 @@ class MirasConfig(PreTrainedConfig):
         self.score_calibration = [*score_calibration, 0.0][:3]
         self.points = points
         self.complements = complements
+        self.instances = instances
         self.least_score = least_score
         self.unsure_below = unsure_below
         self.use_semantic_tower = use_semantic_tower

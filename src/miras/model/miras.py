@@ -27,6 +27,7 @@ from miras.core.types import Box, Mask
 from miras.model.backbones import has_imagenet, load_imagenet
 from miras.model.concepts import Concepts
 from miras.model.config import MirasConfig
+from miras.model.instances import InstanceSelector, cleaned
 from miras.model.instruction import Comprehension, InstructionComprehension
 from miras.model.language import LanguageTokenizer, load_language
 from miras.model.llama import fastest_dtype
@@ -40,7 +41,6 @@ from miras.model.segmentation import (
     TOP_LEFT,
     MaskDecoder,
     MaskPrediction,
-    without_specks,
 )
 from miras.model.tagging import Tagger, tags
 from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
@@ -90,6 +90,7 @@ class Miras(PreTrainedModel):
         if config.tags:
             self.learn_tags(config.tags)
         self.pointer = self._new_pointer() if config.points else None
+        self.instances = InstanceSelector(torch.zeros(width)) if config.instances else None
         self.encoded_photos = 0
         self.image_dtype = torch.float32
         self.weights = ""
@@ -267,7 +268,7 @@ class Miras(PreTrainedModel):
         scores = (slope * iou[0].float() + shift + weight * naming).sigmoid().cpu()
         best, candidates = int(scores.argmax()) if points is not None else 0, logits[0].float().cpu()
         if points is None and box is None:
-            candidates = torch.stack([without_specks(one) for one in candidates])
+            candidates = cleaned(candidates, self.instances, span_SE)
         return MaskPrediction(candidates, scores, best)
 
     def own_state_dict(self) -> dict[str, Tensor]:

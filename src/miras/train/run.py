@@ -27,6 +27,7 @@ from miras.model import reading
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
 from miras.model.visual_parsing import VisualParsing
+from miras.train.calibrate import instances
 from miras.train.calibrate.finish import finish
 from miras.train.data import corpus as corpora
 from miras.train.data.corpus import Corpus
@@ -83,6 +84,8 @@ def train(
         unseen, recorded = corpus.calibration, corpus.recorded
         if chain.blend < 1 or any(recipe.stage == 2 and _moves_towers(recipe) for recipe in chain.recipes):
             retag(out / MODEL, corpus, last)
+        if last.start.instances:
+            learn_instances(out / MODEL, corpus, last)
         result["finish"] = finish(
             out / MODEL, corpus.photos, unseen, chain.finish, last.seed, recorded, last.data.manner
         )
@@ -158,6 +161,14 @@ def retag(folder: Path, corpus: Corpus, recipe: Recipe) -> None:
         look, data = tagging.Look(model, is_half(recipe)), recipe.data
         tagging.learn(model, look, corpus.phrases().photos, data.shares or SHARES, data.other)
         model.save_pretrained(folder)
+
+
+def learn_instances(folder: Path, corpus: Corpus, recipe: Recipe) -> None:
+    """Fit what tells one of several apart in a saved model."""
+    model = Miras.from_pretrained(folder)
+    count = instances.learn(model, corpus.photos, recipe.seed)
+    print(f"{recipe.name}: one of several, fitted to {count} masks of more than one piece", file=sys.stderr, flush=True)
+    model.save_pretrained(folder)
 
 
 def _moves_towers(recipe: Recipe) -> bool:

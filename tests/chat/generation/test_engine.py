@@ -91,20 +91,20 @@ def test_a_turn_costs_its_new_tokens(
     session: ChatSession, model: Miras, says: Says, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk(session, says, monkeypatch)
-    prompt, closing = session._context.prompt, len(session._context.closing)
+    prompt, closing = session.backend.context.prompt, len(session.backend.context.closing)
     for turn, (reply, (text, pieces)) in enumerate(zip(session.history, SCRIPT, strict=True)):
         slots = model.grammar.mask_tokens * pieces.count(SEG)
-        before = len(session._context.prefix) if turn == 0 else closing
+        before = len(session.backend.context.prefix) if turn == 0 else closing
         assert reply.new_tokens == before + len(prompt(text)) + len(reply.ids) + slots
-    assert sum(reply.new_tokens for reply in session.history) == len(session._engine.past.ids)
+    assert sum(reply.new_tokens for reply in session.history) == len(session.backend.engine.past.ids)
 
 
 def test_the_cache_holds_what_is_written_down(
     session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk(session, says, monkeypatch)
-    engine = session._engine
-    assert tuple(engine.past.ids) == session._context.run(session._state).ids
+    engine = session.backend.engine
+    assert tuple(engine.past.ids) == session.backend.context.run(session._state).ids
     assert engine.past.cache.get_seq_length() == len(engine.past.ids)
 
 
@@ -128,15 +128,15 @@ def test_a_full_context_drops_the_oldest_exchanges(model: Miras, photo: NDArray[
     words = "x" * 300
     for turn in range(5):
         session.ask(f"{turn} {words}", forced=says("See ", OBJ, f" cup{turn}", SEG))
-        assert len(session._engine.past.ids) <= model.config.max_tokens
+        assert len(session.backend.engine.past.ids) <= model.config.max_tokens
     assert session._state.window == 2
-    assert tuple(session._engine.past.ids) == session._context.run(session._state).ids
-    assert [slot.region.id for slot in session._engine.past.slots] == [3, 4, 5]
+    assert tuple(session.backend.engine.past.ids) == session.backend.context.run(session._state).ids
+    assert [slot.region.id for slot in session.backend.engine.past.slots] == [3, 4, 5]
     assert len(session.regions) == 5
     assert len(session.turns) == 10
     session.undo()
     assert session._state.window == 1
-    assert tuple(session._engine.past.ids) == session._context.run(session._state).ids
+    assert tuple(session.backend.engine.past.ids) == session.backend.context.run(session._state).ids
     old = session.regions[0]
     new = session.refine(points=[(3, 3, 1)], region=1).regions[0]
     assert (new.id, new.phrase) == (old.id, old.phrase)
@@ -171,8 +171,10 @@ def test_what_is_not_seen_is_refused(
     # Nothing of the attempt is left: the cache is what the same reply, dictated, leaves.
     twin = session_of(inclined, photo)
     twin.ask("the dragon", forced=reply.ids)
-    assert twin._engine.past.ids == session._engine.past.ids
-    for ours, theirs in zip(session._engine.past.cache.layers, twin._engine.past.cache.layers, strict=True):
+    assert twin.backend.engine.past.ids == session.backend.engine.past.ids
+    for ours, theirs in zip(
+        session.backend.engine.past.cache.layers, twin.backend.engine.past.cache.layers, strict=True
+    ):
         torch.testing.assert_close(ours.keys, theirs.keys, atol=1e-5, rtol=1e-4)
 
 
@@ -225,7 +227,7 @@ def test_with_the_faults_of_the_official_code_no_word_reaches_the_mask(
         for phrase in (" cup", " lid of it"):
             session = ChatSession(model, photo)
             (region,) = session.ask("Which?", forced=says(OBJ, phrase, SEG)).regions
-            spans[name, phrase] = session._engine.past.span(region.id)
+            spans[name, phrase] = session.backend.engine.past.span(region.id)
     torch.testing.assert_close(spans["faulty", " cup"], spans["faulty", " lid of it"], atol=1e-5, rtol=1e-5)
     assert spans["fixed", " cup"].shape != spans["fixed", " lid of it"].shape
 

@@ -175,13 +175,13 @@ def test_what_left_the_context_can_still_be_meant(photo: NDArray[np.uint8]) -> N
     for number in range(8):
         say(session, "So it is.", user=f"tell me more of it, number {number}")
     assert session._state.window >= 2
-    assert [r.id for r in session._context.recalled(session._state)] == [1, 2]
+    assert [r.id for r in session.backend.context.recalled(session._state)] == [1, 2]
     reply = say(session, ADD, OBJ, " cup", REF)
     assert reply.regions[0] is cup
     assert reply.selection.expression == "2 + 1"
     twin = ChatSession.from_json(small, session.to_json(), photo)
     assert twin.ask("and now?").ids == session.ask("and now?").ids
-    assert len(session._engine.past.ids) <= 360
+    assert len(session.backend.engine.past.ids) <= 360
 
 
 def test_the_default_refinement_of_a_complement(talk: ChatSession) -> None:

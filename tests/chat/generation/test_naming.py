@@ -121,7 +121,7 @@ def test_the_cache_holds_what_was_said(
     monkeypatch.setattr("miras.chat.generation.engine.names", lambda *given: looks.append(names(*given)) or looks[-1])
     kept, anew = (ChatSession(model, photo, max_new_tokens=30, recompute=way) for way in (never, recompute))
     plain = ChatSession(model, photo, max_new_tokens=30)
-    plain._engine.past.lookahead = False
+    plain.backend.engine.past.lookahead = False
     for text in ("one", "two", "three"):
         one, other, third = kept.ask(text), anew.ask(text), plain.ask(text)
         assert one.ids == other.ids == third.ids
@@ -129,8 +129,11 @@ def test_the_cache_holds_what_was_said(
         for region in one.regions:
             assert 0 <= sum(other.chance for other in region.alternatives) < 1
             assert region.phrase not in [other.phrase for other in region.alternatives]
-        past = kept._engine.past
-        assert past.cache.get_seq_length() == len(past.ids) and tuple(past.ids) == kept._context.run(kept._state).ids
+        past = kept.backend.engine.past
+        assert (
+            past.cache.get_seq_length() == len(past.ids)
+            and tuple(past.ids) == kept.backend.context.run(kept._state).ids
+        )
     again = ChatSession.from_json(model, kept.to_json(), photo)
     assert [r.alternatives for r in again.regions] == [r.alternatives for r in kept.regions]
     assert len(looks) > 3 and any(len(found) > 1 for found in looks)

@@ -57,7 +57,7 @@ def test_a_phrase_may_begin_with_a_rare_word_of_the_message_and_ends() -> None:
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_same_replies_with_and_without(model: Miras, photo: NDArray[np.uint8], temperature: float) -> None:
     drafted, plain = (ChatSession(model, photo, max_new_tokens=24, temperature=temperature) for _ in range(2))
-    plain._engine.past.lookahead = False
+    plain.backend.engine.past.lookahead = False
     for text in ("the cup", "the cup again", "no, the other cup", "the cup"):
         one, other = drafted.ask(text), plain.ask(text)
         assert one.ids == other.ids
@@ -69,7 +69,7 @@ def test_fewer_passes_when_words_come_again(
 ) -> None:
     def passes(lookahead: bool) -> int:
         session = ChatSession(model, photo)
-        session._engine.past.lookahead = lookahead
+        session.backend.engine.past.lookahead = lookahead
         count = 0
         comprehend = Miras.comprehend
 

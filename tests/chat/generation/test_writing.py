@@ -92,8 +92,8 @@ def test_what_is_written_stands_in_the_opening(
     """As regions that are nobody's: the same ids with and without a cache, after saving, and after undo."""
     plain = presets.build("miras-tiny", seed=1)
     session, bare = ChatSession(reader, photo), ChatSession(plain, photo)
-    prefix = session._context.prefix
-    assert prefix.count(reader.grammar.id(SEG)) == 2 and len(prefix) > len(bare._context.prefix)
+    prefix = session.backend.context.prefix
+    assert prefix.count(reader.grammar.id(SEG)) == 2 and len(prefix) > len(bare.backend.context.prefix)
     assert "'Yonder Oak'" in reader.tokenizer.decode([i for i in prefix if i < reader.tokenizer.vocab_size])
     again = ChatSession(reader, photo, recompute="turn")
     for talk in (session, again):
@@ -105,13 +105,18 @@ def test_what_is_written_stands_in_the_opening(
         assert (ours.mask != theirs.mask).mean() < 0.001
     assert len(page) == 2
     restored = ChatSession.from_json(reader, session.to_json(), photo)
-    torch.testing.assert_close(restored._engine.past.slots[0].tokens_KD, session._engine.past.slots[0].tokens_KD)
-    assert restored._engine.past.ids == session._engine.past.ids
-    memory = session._engine.past.memory()
+    torch.testing.assert_close(
+        restored.backend.engine.past.slots[0].tokens_KD, session.backend.engine.past.slots[0].tokens_KD
+    )
+    assert restored.backend.engine.past.ids == session.backend.engine.past.ids
+    memory = session.backend.engine.past.memory()
     assert memory is not None and len(memory) == 2 * reader.config.mask_tokens
     session.undo()
     session.undo()
-    assert session._engine.past.ids == [] and session.ask("the cup", forced=says(OBJ, " cup", SEG)).regions[0].id == 1
+    assert (
+        session.backend.engine.past.ids == []
+        and session.ask("the cup", forced=says(OBJ, " cup", SEG)).regions[0].id == 1
+    )
 
 
 def test_a_page_of_text_does_not_fill_the_context(
@@ -119,5 +124,5 @@ def test_a_page_of_text_does_not_fill_the_context(
 ) -> None:
     long = replace(OAK, text="word " * 60)
     monkeypatch.setattr(reading, "read", lambda _: (long,) * 12)
-    context = ChatSession(reader, photo)._context
+    context = ChatSession(reader, photo).backend.context
     assert len(context.prefix) <= reader.config.max_tokens // 4 and 0 < len(context.written) < 12

@@ -165,7 +165,7 @@ def test_training_points_as_a_session_does():
             twin = session.fork()
             before = len(kept)
             if reply.recalled:
-                ids = session._context.reply(reply)
+                ids = session.backend.context.reply(reply)
                 twin.ask(user.text, forced=[i for i in ids if i != model.grammar.id("<mask>")])
             for scores in kept[before:]:
                 q = asked

@@ -7,6 +7,8 @@ makes another word of the wordings or of the knowledge; quoted text and other sc
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.resources import files
 
@@ -23,7 +25,7 @@ _SECOND_WAY = 0.2
 _SECOND_SLIP = 0.25
 LEAST_LETTERS = 4
 """Of a word that slips; in shorter ones a slip is mostly another word."""
-_QUOTED = re.compile("[\"\u201c\u201d\u2018]|(?<![a-z])'|'(?![a-z])", re.IGNORECASE)
+QUOTED = re.compile("[\"\u201c\u201d\u2018]|(?<![a-z])'|'(?![a-z])", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+")
 _SHORT = (
     (r"\byou\b", "u"), (r"\bplease\b", "pls"), (r"\bplease\b", "plz"), (r"\bare\b", "r"), (r"\bwant to\b", "wanna"),
@@ -55,7 +57,7 @@ _MARKS = ("!!!", "!", "...", "??", "?!", " .", " ?", "!!", "..")
 
 def rough(text: str, rng: np.random.Generator, share: float) -> str:
     """The text as it may be typed, a share of them differently from what it is."""
-    if rng.random() >= share or not text.isascii() or _QUOTED.search(text):
+    if rng.random() >= share or not text.isascii() or QUOTED.search(text):
         return text
     ways = list(WAYS)
     for _ in range(1 + (rng.random() < _SECOND_WAY)):
@@ -76,13 +78,19 @@ def slipped(text: str, rng: np.random.Generator) -> str:
 
 
 @lru_cache(maxsize=1)
-def lexicon() -> frozenset[str]:
-    """All words of the wordings and of the knowledge, in lower case."""
-    found: set[str] = set()
+def occurrences() -> Mapping[str, int]:
+    """How often each word stands in the wordings and the knowledge; in lower case."""
+    found: Counter[str] = Counter()
     for file in sorted((files("miras.data.language") / "knowledge").iterdir(), key=lambda entry: entry.name):
         if file.name.endswith(".yaml") and file.name != "languages.yaml":
-            found |= set(_WORD.findall(file.read_text("utf-8").lower()))
-    return frozenset(found)
+            found.update(_WORD.findall(file.read_text("utf-8").lower()))
+    return found
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> frozenset[str]:
+    """All words of the wordings and of the knowledge, in lower case."""
+    return frozenset(occurrences())
 
 
 def _typed(text: str, way: str, rng: np.random.Generator) -> str:

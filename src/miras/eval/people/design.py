@@ -54,7 +54,7 @@ class Card:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The plan of a study. systems: code -> run. talks: (code, record) -> conversation, of checks too.
+    """The plan of a study. systems: code -> run. transcripts: (code, record) -> conversation, of checks too.
 
     left_out: conversations that could not be used, each with why. settings: what was asked for.
     """

@@ -22,7 +22,8 @@ class Start:
     (a model that has one is given a new fit in any case). imagenet: the semantic tower becomes ImageNet's own, with its
     classifier, where the weights have another one (`train.stages.imagenet`). points: what was named before and is
     meant again is pointed at from now on; complements: all but (`[NOT]`) is learnt. What the weights can do already,
-    they go on doing."""
+    they go on doing. instances: after the last step, what tells one of several apart is fitted anew to the masks of
+    the training photos (`train.calibrate.instances`)."""
 
     weights: str = ""
     preset: str = "miras-mini"
@@ -33,6 +34,7 @@ class Start:
     imagenet: bool = False
     points: bool = False
     complements: bool = False
+    instances: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Our own model behind a session: its cache, its token loop, its sessions as text."""

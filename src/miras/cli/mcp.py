@@ -1,0 +1,27 @@
+"""`miras mcp`: tools for an assistant, over standard input and output.
+
+In: a folder of photos. Out: a server until its input ends. Standard output belongs to the protocol; what is said goes
+to standard error.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from miras.cli.output import Computing, load, say
+from miras.core.errors import InputError
+
+
+def run(folder: Path, *, memory: int, model: str, on: Computing) -> int:
+    """Exit code 0 at the end of the input."""
+    if find_spec("mcp") is None:
+        raise InputError("the package mcp", "none", "pip install 'miras[mcp]'")
+    if not folder.is_dir():
+        raise InputError("a folder of photos", str(folder), "give one with --folder")
+    from miras.serve.assistant.talks import Talks
+    from miras.serve.assistant.tools import server
+
+    say(f"miras: tools for an assistant on standard input and output, photos of {folder.resolve()}")
+    server(Talks(lambda: load(model, on), folder, memory * 2**20)).run("stdio")
+    return 0
