@@ -78,12 +78,15 @@ def test_extending(tmp_path: Path) -> None:
         "assert figure['n'] == 12 and -100 <= figure['value'] <= 100 and 0 < figure['p'] <= 1\n"
         "assert compared['runs'][0]['figures']['p30']['bca'] is not None\n"
         "other = segmenter.segment(cup, Prompt(points=[(10, 10, 1)])).mask\n"
-        "assert other[10, 10] and 0 < other.mean() < 1 and segmenter.name == 'colour:40'"
+        "assert other[10, 10] and 0 < other.mean() < 1 and segmenter.name == 'colour:40'\n"
         "assert type(looking.image_encoder.detail_tower) is Patches and talking.config.language == 'qwen-tiny'\n"
-        "assert len(session.history) == 2 and session.history[1].selection.mask.any()",
+        "assert len(session.history) == 2 and session.history[1].selection.mask.any()\n"
+        "import json\n"
+        "metric = json.loads(Path('runs/ellipse/summary.json').read_text())\n"
+        "assert 0 <= metric['p30'] <= 100 and all('p30' in line for line in metric['by']['kind'])\n"
+        "assert 'p30' in metric['intervals']",
     )  # fmt: skip
     assert "'regions': 12" in said, "the records that were written"
-    assert "\n50.0\n" in said, "the metric of the page"
     assert "\n(400, 600)\n" in said, "the tower and the language model of the page"
     assert "\n400 600\n0\n" in said and "\n2\n" in said, "the command, and what it makes of a missing photo"
 

@@ -11,7 +11,8 @@ from miras.core.errors import InputError
 from miras.core.types import Mark, Name, Operator, Region, Selection, Turn, Words
 from miras.data.record import turn_of
 from miras.eval.protocol import Ours, answer_of, operator_wanted, told
-from miras.eval.runs.run import evaluate, hold
+from miras.eval.runs.hold import hold
+from miras.eval.runs.run import evaluate
 from tests.data.made import MASKS, SIZE, photo
 from tests.eval.runs.test_run import progressive
 

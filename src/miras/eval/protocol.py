@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import yaml
 
 from miras.chat.load import Loaded, find
 from miras.chat.reply import Reply
 from miras.chat.session import ChatSession
 from miras.core.former import formerly
+from miras.core.photo import read_photo
 from miras.core.types import Mark, Mask, Operator, Region, Turn
 
 History = Literal["own", "gold", "alone"]
@@ -31,8 +33,9 @@ class Answer:
     """One reply, as it is measured.
 
     mask: (H, W) bool, what is selected after it, in the photo as the person sees it; None = nothing. regions: what
-    this reply names. operator: what it does, see `operator_of`. refused: it says that the thing is not there.
-    score: predicted IoU of what it names, 0..1; None = none was given. seconds: of the clock on the wall.
+    this reply names. operator: what it does, see `operator_of`; operators: all its marks. refused: it says that the
+    thing is not there. score: predicted IoU of what it names, 0..1; None = none was given. seconds: of the clock on the
+    wall.
     """
 
     text: str
@@ -42,6 +45,12 @@ class Answer:
     refused: bool = False
     score: float | None = None
     seconds: float = 0.0
+    operators: tuple[Operator, ...] = ()
+
+    @property
+    def marks(self) -> tuple[Operator, ...]:
+        """All its marks; of who tells its operator alone, that one where it is a mark."""
+        return self.operators or (() if self.operator in (None, Operator.REPLACE) else (self.operator,))
 
 
 class Dialogue(Protocol):
@@ -130,9 +139,11 @@ class Ours:
         return "" if folder is None else told(folder / "README.md", "trained_on")
 
     def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> SessionDialogue:
-        """A fork of the session that holds the photo."""
+        """A fork of the session that holds the photo; a file with the same pixels is the same photo."""
         if self._opening is None or self._opening[0] != photo:
-            self._opening = (photo, self._loaded.chat(photo, seed=self._seed))
+            pixels = read_photo(photo)
+            if self._opening is None or not np.array_equal(self._opening[1].photo, pixels):
+                self._opening = (photo, self._loaded.chat(photo, seed=self._seed))
         return SessionDialogue(self._opening[1].fork())
 
 
@@ -174,5 +185,5 @@ def answer_of(reply: Reply, seconds: float) -> Answer:
     return Answer(
         reply.text, reply.selection.mask if reply.selection.expression else None, reply.regions,
         operator_of(reply.operators, bool(reply.regions)), Operator.REJECT in reply.operators,
-        sum(scores) / len(scores) if scores else None, seconds,
+        sum(scores) / len(scores) if scores else None, seconds, reply.operators,
     )  # fmt: skip

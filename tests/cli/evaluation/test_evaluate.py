@@ -42,6 +42,20 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def make_sets(tmp_path: Path) -> Path:
+    """One set of two photos with a bottle each, in the layout of the training sets."""
+    folder = tmp_path / "sets" / "bottles"
+    (folder / "images").mkdir(parents=True)
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in range(2)]
+    box = [[8, 8, 40, 8, 40, 40, 8, 40]]
+    notes = [{"id": n, "image_id": n, "category_id": 1, "segmentation": box, "iscrowd": 0} for n in range(2)]
+    for image in images:
+        Image.new("RGB", (64, 64), (120, 90, 60)).save(folder / "images" / image["file_name"])
+    content = {"images": images, "annotations": notes, "categories": [{"id": 1, "name": "bottle"}]}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return tmp_path / "sets"
+
+
 def last(capsys) -> dict:
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
@@ -131,7 +145,6 @@ def test_faults_are_said_and_the_exit_code_is_one(capsys, data):
         (["--model", "miras-tiny", "--talker", "miras-tiny"], "--model composed beside --talker"),
         (["--preset", "best"], "a preset: "),
         (["--model", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--ray"], "leave --ray out"),
-        (["--model", "baseline:photo", "--format", "dialogues"], "--format dialogues"),
         (["--jobs", "2"], "--ray beside --jobs"),
         (["--ray", "--jobs", "0"], "--jobs"),
     ],
@@ -151,7 +164,25 @@ def test_baselines(capsys, data, tmp_path, name):
     assert result["faults"]["system"] == 0 and set(result) >= KEYS
 
 
-def test_a_floor_on_instructpart_needs_no_folder(capsys, tmp_path):
+@pytest.mark.parametrize(
+    ("task", "told"), [("dialogues", "giou_by_move"), ("behaviours", "kinds"), ("phrases", "phrases")]
+)
+def test_every_baseline_on_every_task(capsys, tmp_path, task, told):
+    """One engine: a run's folder, its summary with the task's figures, and the same figures again without a folder."""
+    sets = make_sets(tmp_path)
+    arguments = ["eval", str(sets), "--format", task, "--limit", "2", "--json", "--model", "baseline:photo"]
+    assert main.call([*arguments, "--samples", str(tmp_path / "lines.jsonl"), "--out", str(tmp_path / "run")]) == 0
+    kept = last(capsys)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert kept["model"] == summary["model"] == "baseline:photo" and told in kept
+    assert (summary["phrases"] if task == "phrases" else summary[task]) and (tmp_path / "run" / "report.html").is_file()
+    assert len((tmp_path / "lines.jsonl").read_text().splitlines()) >= 2
+    assert main.call(arguments) == 0
+    alone = last(capsys)
+    assert all(alone[key] == kept[key] for key in (told, "n", "turns" if task == "dialogues" else "n"))
+
+
+def test_a_baseline_on_instructpart_needs_no_folder(capsys, tmp_path):
     arguments = ["eval", str(make_folder(tmp_path)), "--instruction", "4", "--json", "--model", "baseline:photo"]
     assert main.call(arguments) == 0
     result = last(capsys)
@@ -264,15 +295,7 @@ def test_no_dataset(capsys, tmp_path):
 
 
 def test_names_on_the_photos_of_the_training_sets(capsys, tmp_path):
-    folder = tmp_path / "sets" / "bottles"
-    (folder / "images").mkdir(parents=True)
-    images = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in range(2)]
-    box = [[8, 8, 40, 8, 40, 40, 8, 40]]
-    notes = [{"id": n, "image_id": n, "category_id": 1, "segmentation": box, "iscrowd": 0} for n in range(2)]
-    for image in images:
-        Image.new("RGB", (64, 64), (120, 90, 60)).save(folder / "images" / image["file_name"])
-    content = {"images": images, "annotations": notes, "categories": [{"id": 1, "name": "bottle"}]}
-    (folder / "annotations.json").write_text(json.dumps(content))
+    make_sets(tmp_path)
     arguments = ["eval", str(tmp_path / "sets"), "--format", "phrases", "--json", *TINY]
     kept = ["--out", str(tmp_path / "run")]
     assert main.call([*arguments, *kept]) == 0

@@ -18,7 +18,8 @@ from miras.core.types import Conversation, Example, Mark, Name, Operator, Region
 from miras.data.record import Record, record_of, turn_of
 from miras.eval.protocol import Answer, History, operator_wanted
 from miras.eval.runs import samples
-from miras.eval.runs.run import choose, evaluate, hold, keys
+from miras.eval.runs.hold import hold, keys
+from miras.eval.runs.run import choose, evaluate
 from tests.data.made import MASKS, SIZE, photo, talk
 
 PLAIN = ("record", "history", "turn")

@@ -17,7 +17,8 @@ from miras.core.errors import InputError, MirasError
 from miras.core.parallel.cluster import ray_module, ray_ready
 from miras.data.record import Record
 from miras.eval.protocol import History, System
-from miras.eval.runs.run import Holding, Prepared, hold
+from miras.eval.runs.hold import Prepared, hold
+from miras.eval.runs.run import Holding
 from miras.eval.runs.samples import Row
 
 AHEAD = 2

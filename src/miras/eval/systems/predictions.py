@@ -24,7 +24,7 @@ from miras.core.types import Mark, Mask, Name, Operator, Piece, Region, Selectio
 from miras.data.io.checks import is_hidden
 from miras.data.record import Record
 from miras.eval.protocol import Answer, History
-from miras.eval.runs.run import alone_question
+from miras.eval.runs.hold import alone_question
 from miras.eval.systems.predictions_format import FILE, META, Prediction, Shape, parse, place_of
 
 SHOWN = 20
