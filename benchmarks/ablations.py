@@ -118,7 +118,7 @@ def trained(stage: str, changes: list[str], seed: int, out: Path, data: list[Pat
 def phrases(model: Path, data: list[Path]) -> Figures:
     """Mean IoU of the phrases of every validation photo."""
     loaded = Miras.from_pretrained(model)
-    photos = corpus.read(data, schema.Data()).kept
+    photos = corpus.read(data, schema.Data()).held_out
     return {corpus.key(photo): validation.phrases(loaded, [photo])["giou"] for photo in photos}
 
 

@@ -29,9 +29,10 @@ from miras.eval.runs.samples import Row
 
 DRAWS = 4000
 SYSTEMS = {
-    "ours": ("miras-mini", "own"), "ours-gold": ("miras-mini", "gold"), "phrase-only": ("floor:phrase", "own"),
-    "gold-box": ("floor:gold-box", "own"), "ellipse": ("floor:ellipse", "own"), "photo": ("floor:photo", "own"),
-    "salient": ("floor:salient", "own"), "grabcut": ("predictions:{grabcut}", "own"),
+    "ours": ("miras-mini", "own"), "ours-gold": ("miras-mini", "gold"), "phrase-only": ("baseline:phrase", "own"),
+    "gold-box": ("baseline:gold-box", "own"), "ellipse": ("baseline:ellipse", "own"),
+    "photo": ("baseline:photo", "own"),
+    "salient": ("baseline:salient", "own"), "grabcut": ("predictions:{grabcut}", "own"),
 }  # fmt: skip
 PHRASES = {"instructpart-human": 0, "instructpart-phrase": 4}
 

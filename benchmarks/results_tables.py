@@ -18,8 +18,8 @@ DOC = HERE.parent / "docs" / "results.md"
 SMALL = ("mini", "as-released", "lisa-style", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-history")
 NAMES = {
     "ours": "`miras-mini`, own history", "ours-gold": "`miras-mini`, gold history",
-    "phrase-only": "`floor:phrase` (no history)", "gold-box": "`floor:gold-box` (sees the data's box)",
-    "ellipse": "`floor:ellipse`", "photo": "`floor:photo`", "salient": "`floor:salient`",
+    "phrase-only": "`baseline:phrase` (no history)", "gold-box": "`baseline:gold-box` (sees the data's box)",
+    "ellipse": "`baseline:ellipse`", "photo": "`baseline:photo`", "salient": "`baseline:salient`",
     "grabcut": "`predictions:` OpenCV's GrabCut",
 }  # fmt: skip
 

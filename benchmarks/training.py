@@ -24,7 +24,7 @@ from miras.train.data import corpus
 from miras.train.data.photos import Item
 from miras.train.data.targets import moved
 from miras.train.recipe import recipe
-from miras.train.stages import student
+from miras.train.stages import training_module
 
 PEAK = {"NVIDIA H100 80GB HBM3": 989e12, "NVIDIA H200": 989e12, "NVIDIA A100-SXM4-80GB": 312e12}
 """Dense bf16 operations a second, from the makers' data sheets."""
@@ -41,10 +41,10 @@ def main() -> None:
     size = [f"batch.photos={given.photos}", f"batch.conversations={given.conversations}"]
     chosen = recipe.load("stage2", ["start.weights=miras-mini", "start.operators=false", *size]).recipes[0]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    pupil = student.build(chosen).to(device).train()
+    module = training_module.build(chosen).to(device).train()
     data = corpus.read([given.data], chosen.data)
     items = run.items(chosen, data)
-    collate = run.Collate(pupil.model, chosen)
+    collate = run.Collate(module.model, chosen)
     seconds = {"shared": 0.0, "apart": 0.0}
     operations = dict.fromkeys(seconds, 0.0)
     for step in range(given.steps + 1):  # the first is for warming up
@@ -55,15 +55,15 @@ def main() -> None:
             batch = replace(batch, own_C=torch.zeros_like(batch.own_C))
             _wait(device)
             start = time.perf_counter()
-            pupil(batch)["loss"].backward()
+            module(batch)["loss"].backward()
             _wait(device)
             if step:
                 seconds[name] += time.perf_counter() - start
             elif device.type == "cuda":
                 with FlopCounterMode(display=False) as counter:
-                    pupil(batch)["loss"].backward()
+                    module(batch)["loss"].backward()
                 operations[name] = counter.get_total_flops()
-            pupil.zero_grad(set_to_none=True)
+            module.zero_grad(set_to_none=True)
     talks = given.photos * given.conversations * given.steps
     result = {
         name: {

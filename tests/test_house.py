@@ -21,13 +21,15 @@ SEVERAL = {
     "annotate/teacher/test_live.py": ("annotate/teacher/openai.py",),
     "data/language/test_reasons.py": ("data/language/knowledge.py",),
     "data/formats/test_damaged.py": ("data/formats/records.py",),
-    "chat/test_devices.py": ("chat/load.py", "chat/generation/past.py", "model/miras.py", "model/llama.py"),
+    "chat/test_devices.py": (
+        "chat/load.py", "chat/generation/kv_cache.py", "model/miras.py", "model/language/llama.py",
+    ),
     "chat/test_padded.py": ("chat/generation/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluation/evaluate.py"),
     **{
         f"serve/page/test_{topic}.py": ("serve/app.py", "serve/static/index.html")
-        for topic in ("by_hand", "conversation", "exports", "photos", "screenshots", "shape")
+        for topic in ("by_hand", "conversation", "exports", "photos", "rating", "screenshots", "shape")
     },
     "serve/test_client.py": ("client.py", "serve/api.py"),
     "serve/test_documents.py": ("client.py", "serve/api.py"),
@@ -206,10 +208,11 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 
 
 def test_the_contracts_cover_every_room() -> None:
-    """A room with sub-packages has an exhaustive order of its own, and no circle is allowed anywhere."""
+    """A room with sub-packages has an exhaustive order of its own, and no circle is allowed anywhere. Commands do not
+    see each other but for what `chat` takes from `ask`, so that a new one is one line of `cli/main.py`."""
     ordered = {name for each in CONTRACTS if each.get("exhaustive") for name in each["containers"]}
     rooms = {f"miras.{path.parents[1].name}" for path in SOURCE.glob("*/*/__init__.py")}
-    assert rooms - ordered == set()
+    assert rooms - ordered == {"miras.cli"}
     assert [each["ancestors"] for each in CONTRACTS if each["type"] == "acyclic_siblings"] == [["miras"]]
     assert not any("ignore_imports" in each or "depth" in each for each in CONTRACTS)
 
@@ -271,7 +274,7 @@ def test_documents_that_code_names_are_there() -> None:
         for path in files() if path.suffix in (".py", ".yaml", ".toml", ".md", "") and path != Path(__file__)
         for name in re.findall(r"(?<![\w./-])docs/[\w./-]+\.md", path.read_text(errors="replace"))
     }  # fmt: skip
-    assert ("src/miras/train/calibrate/verdict.py", "docs/decisions/0007-look-before-refusing.md") in {
+    assert ("src/miras/train/calibrate/refusal.py", "docs/decisions/0007-look-before-refusing.md") in {
         (str(path), name) for path, name in named
     }
     assert {(path, name) for path, name in named if not (ROOT / name).is_file()} == set()

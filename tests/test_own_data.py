@@ -100,20 +100,20 @@ def test_training_leaves_what_the_page_says(walk: Walk) -> None:
     said, run = walk.after("miras train own --data photos"), walk.folder / "runs" / "mugs"
     assert "own 2/2  loss" in said
     assert "validation at 2: giou" in said
-    assert "13,967,404 parameters learn, 3 photos, 0 conversations, 1 kept" in said
+    assert "13,967,404 parameters learn, 3 photos, 0 conversations, 1 held out" in said
     table = PAGE[PAGE.index("| in `runs/mugs`") :].split("\n\n")[0]
     named = re.findall(r"`([\w./-]+)`", table.replace("checkpoint-N", "checkpoint-2").replace("--resume", ""))
-    assert {"model/", "kept.jsonl", "overlays/", "checkpoint-2/"} <= set(named)
+    assert {"model/", "held_out.jsonl", "overlays/", "checkpoint-2/"} <= set(named)
     assert all((run / name).exists() for name in named if name != "runs/mugs"), named
     assert "steps: 2" in (run / "recipe.yaml").read_text()
 
 
 def test_what_is_kept_out_was_not_trained_on(walk: Walk) -> None:
-    kept = list(read_records(walk.folder / "runs" / "mugs" / "kept.jsonl", "jsonl"))
+    kept = list(read_records(walk.folder / "runs" / "mugs" / "held_out.jsonl", "jsonl"))
     assert {(record["image_id"], record["focus"]) for record in kept} == {
         ("chelsea", "eyes"), ("chelsea", "nose of the cat"),
     }  # fmt: skip
-    assert call(["data", "validate", str(walk.folder / "runs" / "mugs" / "kept.jsonl")]) == 0
+    assert call(["data", "validate", str(walk.folder / "runs" / "mugs" / "held_out.jsonl")]) == 0
 
 
 def test_the_tuned_model_talks(walk: Walk) -> None:
@@ -136,7 +136,7 @@ def test_the_report_is_of_the_photos_kept_out(walk: Walk) -> None:
 
 def test_conversations_of_ones_own(walk: Walk) -> None:
     assert "2 records, no faults" in walk.after("miras data validate talks.jsonl")
-    assert re.search(r"[23] photos, [12] conversations, [12] kept", walk.after("miras data validate talks.jsonl"))
+    assert re.search(r"[23] photos, [12] conversations, [12] held out", walk.after("miras data validate talks.jsonl"))
     assert (walk.folder / "runs" / "mugs-talks" / "model" / "config.json").is_file()
 
 

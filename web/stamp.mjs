@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 
-const ALONE = ["index.html", "package-lock.json", "package.json", "stamp.mjs", "tsconfig.json", "vite.config.ts"];
+const ALONE = ["index.html", "package-lock.json", "package.json", "rate.html", "stamp.mjs", "tsconfig.json", "vite.config.ts"];
 
 /** The stamp of the sources in `root`, one line. */
 export function stamp(root) {

@@ -11,13 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from miras.chat.composed.compose import Composed, compose
     from miras.chat.load import Loaded, load
     from miras.chat.session import ChatSession
 
 __version__ = "0.1.0"
-__all__ = ["ChatSession", "Loaded", "__version__", "load"]
+__all__ = ["ChatSession", "Composed", "Loaded", "__version__", "compose", "load"]
 
-_HOMES = {"ChatSession": "miras.chat.session", "Loaded": "miras.chat.load", "load": "miras.chat.load"}
+_HOMES = {
+    "ChatSession": "miras.chat.session", "Composed": "miras.chat.composed.compose", "Loaded": "miras.chat.load",
+    "compose": "miras.chat.composed.compose", "load": "miras.chat.load",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the shapes of answers are written once, where the server ma
 
 T = TypeVar("T")
 P = ParamSpec("P")
-Format = Literal["mask", "overlay", "cutout", "coco", "labelme", "rle", "svg", "prist", "session"]
+Format = Literal["mask", "overlay", "cutout", "coco", "labelme", "rle", "svg", "prist", "corrections", "session"]
 Named = Any
 """An id, or an answer that has one."""
 HERE = "http://127.0.0.1:8000"
@@ -145,9 +145,11 @@ class AsyncClient:
     async def export(self, talk: Named, format: Format = "mask", each: bool = False) -> File:
         """Take away what is selected or, with `each`, every region."""
         chosen = {"format": format, "each": str(each).lower()}
-        answer = await self._send("GET", _of(talk, "/export"), params=chosen)
-        name = answer.headers.get("content-disposition", "").partition("filename*=UTF-8''")[2]
-        return File(unquote(name) or "export", answer.content)
+        return _file(await self._send("GET", _of(talk, "/export"), params=chosen))
+
+    async def corrections(self) -> File:
+        """What was corrected by hand in all conversations, as training data."""
+        return _file(await self._send("GET", "corrections"))
 
     # Turns
 
@@ -244,6 +246,11 @@ def _answer(text: str) -> Any:
     return json.loads(text, object_hook=lambda fields: SimpleNamespace(**fields))
 
 
+def _file(answer: httpx2.Response) -> File:
+    name = answer.headers.get("content-disposition", "").partition("filename*=UTF-8''")[2]
+    return File(unquote(name) or "export", answer.content)
+
+
 def _refusal(answer: httpx2.Response) -> Refused:
     """What an answer refuses, and why; of a server that does not speak this API: that."""
     wait = answer.headers.get("retry-after", "")
@@ -329,6 +336,7 @@ class Client:
     start, conversations = _waiting(AsyncClient.start), _waiting(AsyncClient.conversations)
     conversation, rename = _waiting(AsyncClient.conversation), _waiting(AsyncClient.rename)
     delete, fork, export = _waiting(AsyncClient.delete), _waiting(AsyncClient.fork), _waiting(AsyncClient.export)
+    corrections = _waiting(AsyncClient.corrections)
     ask, refine = _waiting(AsyncClient.ask), _waiting(AsyncClient.refine)
     alternative, undo, drop = _waiting(AsyncClient.alternative), _waiting(AsyncClient.undo), _waiting(AsyncClient.drop)
 

@@ -88,7 +88,7 @@ def test_a_second_turn_of_a_busy_session_is_refused(
         "ask": lambda: session.ask("the pan", forced=pan),
         "stream": lambda: list(session.stream("the pan", forced=pan)),
         "refine": lambda: session.refine(points=[(5, 5, 1)]),
-        "tell": lambda: session.tell("hello", Turn("assistant", (Words("Hello."),))),
+        "append_exchange": lambda: session.append_exchange("hello", Turn("assistant", (Words("Hello."),))),
         "undo": session.undo,
     }
     twin = session.fork()

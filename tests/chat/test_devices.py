@@ -16,8 +16,9 @@ from miras.chat.load import device_of, dtype_of, load
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, NOT, OBJ, REF, SEG, SPECIAL_TOKENS
-from miras.model import llama, presets
+from miras.model import presets
 from miras.model.config import MirasConfig
+from miras.model.language import llama
 from miras.model.miras import Miras
 from miras.model.visual_parsing import Views
 from tests.elsewhere import MIXED, elsewhere
@@ -102,8 +103,8 @@ def test_a_model_that_answers_fast_can_be_moved(tiny: Callable[..., Miras], phot
         assert talk(model, photo) == wanted
         assert talk(model.to(torch.device("cpu")), photo) == wanted
     model = tiny("cpu", {})
-    decoder, before = model.instruction.decoder, {*model.state_dict()}
-    assert decoder is not None
+    decoder, before = model.instruction.language_model.decoder, {*model.state_dict()}
+    assert isinstance(decoder, llama.LlamaDecoder)
     decoder.to(torch.float64)  # its precision is its own
     assert {decoder.norm_D.dtype, decoder.cos_Ld.dtype, decoder.layers[0].qkv.dtype} == {torch.float32}
     assert not any("decoder.layers" in name and name.startswith("instruction") for name in before)
@@ -157,8 +158,7 @@ def test_precisions(photo: NDArray[np.uint8]) -> None:
     with pytest.raises(InputError, match="float32 or bfloat16"):
         dtype_of("float16")
     model = load("miras-tiny", dtype="bfloat16").model
-    assert model.instruction.decoder is not None
-    assert (model.image_dtype, model.instruction.decoder.dtype) == (torch.bfloat16, torch.bfloat16)
+    assert (model.image_dtype, model.instruction.language.head_dtype) == (torch.bfloat16, torch.bfloat16)
     assert load("miras-tiny", dtype="float32").model.image_dtype is torch.float32
 
 

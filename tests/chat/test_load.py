@@ -13,6 +13,7 @@ from miras.chat import load as loading
 from miras.chat.load import load
 from miras.core.errors import InputError, WeightsError
 from miras.core.grammar import OBJ, SEG
+from miras.model.loading import place
 from miras.model.miras import Miras
 
 Says = Callable[..., tuple[int, ...]]
@@ -31,7 +32,7 @@ def test_a_folder_and_a_packaged_name(
     model: Miras, photo: NDArray[np.uint8], says: Says, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model.save_pretrained(tmp_path / "miras-mine")
-    monkeypatch.setattr(loading, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(place, "WEIGHTS_FOLDER", tmp_path)
     assert loading.find("miras-mine") == tmp_path / "miras-mine"
     assert loading.find(str(tmp_path / "miras-mine")) == tmp_path / "miras-mine"
     assert load("miras-mine").chat(photo).ask("x", forced=says("Yes.")).text == "Yes."
@@ -48,7 +49,7 @@ def test_a_folder_and_a_packaged_name(
 def test_what_is_missing(
     name: str, error: type[Exception], says_what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loading, "WEIGHTS_FOLDER", tmp_path)
+    monkeypatch.setattr(place, "WEIGHTS_FOLDER", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=says_what):
         load(name)

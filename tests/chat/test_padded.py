@@ -12,8 +12,9 @@ from miras.chat.generation.decoding import check_reply
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError, WeightsError
 from miras.core.grammar import ADD, OBJ, SEG, SPECIAL_TOKENS
-from miras.model import language, presets
-from miras.model.language import ByteTokenizer
+from miras.model import presets
+from miras.model.language import tiny
+from miras.model.language.tokenizers import ByteTokenizer
 from miras.model.miras import Miras
 
 PADDING = 62
@@ -21,7 +22,7 @@ PADDING = 62
 
 def table_of(rows: int) -> PreTrainedModel:
     """The tiny language model with another number of rows."""
-    values = {**language._tiny().config.to_dict(), "vocab_size": rows}
+    values = {**tiny.random_llama().config.to_dict(), "vocab_size": rows}
     return LlamaForCausalLM(LlamaConfig(**values))
 
 
@@ -30,7 +31,7 @@ def padded(monkeypatch: pytest.MonkeyPatch) -> tuple[Miras, Miras]:
     """A model, and the same one on a padded table whose padding is the likeliest to be said."""
     plain = presets.build("miras-tiny")
     wide = table_of(ByteTokenizer.vocab_size + PADDING)
-    monkeypatch.setattr(language, "_tiny", lambda: wide)
+    monkeypatch.setattr(tiny, "random_llama", lambda: wide)
     other = presets.build("miras-tiny")
     state = plain.state_dict()
     for name, value in state.items():
@@ -81,6 +82,6 @@ def test_padding_is_no_reply(padded: tuple[Miras, Miras], at: int) -> None:
 
 def test_a_table_with_too_few_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     narrow = table_of(ByteTokenizer.vocab_size - 2)
-    monkeypatch.setattr(language, "_tiny", lambda: narrow)
+    monkeypatch.setattr(tiny, "random_llama", lambda: narrow)
     with pytest.raises(WeightsError, match="258 ids of the tokenizer, got 256"):
         presets.build("miras-tiny")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from miras.chat.reply import Reply
 from miras.chat.session import POINTED, POINTING, ChatSession
 from miras.core.errors import InputError, NothingToUndo
+from miras.core.former import FormerNameWarning
 from miras.core.grammar import ADD, CUT, OBJ, REJ, SEG
 from miras.core.masks import decode_rle
 from miras.core.types import Mark, Name, Operator, Region, Turn, Words
@@ -200,16 +201,24 @@ def test_pointing_first_makes_an_exchange(session: ChatSession, says: Says, monk
     assert not session.history
 
 
-def test_tell_is_a_history_that_was_given(session: ChatSession, says: Says) -> None:
+def test_former_names_of_a_session_are_heard_with_a_notice(session: ChatSession) -> None:
+    with pytest.warns(FormerNameWarning, match=r"'ChatSession\.append_exchange'"):
+        reply = session.tell("hello", Turn("assistant", (Words("Hello."),)))  # type: ignore[attr-defined]
+    assert reply.text == "Hello." and len(session.turns) == 2
+    with pytest.warns(FormerNameWarning, match=r"'ChatSession\.text_regions'"):
+        assert session.inscriptions == session.text_regions  # type: ignore[attr-defined]
+
+
+def test_an_exchange_that_was_given_is_history(session: ChatSession, says: Says) -> None:
     mask = np.zeros(session.size, dtype=np.bool_)
     mask[:10, :10] = True
     gold = Turn("assistant", (Mark(Operator.ADD), Words("The "), Name("cup", 1)), (Region(1, "cup", mask, 1),))
-    reply = session.tell("the cup", gold)
+    reply = session.append_exchange("the cup", gold)
     assert (reply.text, reply.operators, reply.certainty) == ("The cup", (Operator.ADD,), None)
     np.testing.assert_array_equal(session.selection.mask, mask)
     assert session.ask("also", forced=says(ADD, OBJ, " lid", SEG)).selection.expression == "1 + 2"
     with pytest.raises(InputError, match=r"regions \[3\]"):
-        session.tell("again", gold)
+        session.append_exchange("again", gold)
 
 
 @pytest.mark.parametrize("kind", ["uint8", "int64", "float32"])
@@ -222,14 +231,14 @@ def test_tell_takes_any_mask_and_nothing_else(session: ChatSession, kind: str, t
     def gold(number: int, values: Any, operator: Operator) -> Turn:
         return Turn("assistant", (Mark(operator), Name("cup", number)), (Region(number, "cup", values, 1),))
 
-    session.tell("the cup", gold(1, mask, Operator.ADD))
+    session.append_exchange("the cup", gold(1, mask, Operator.ADD))
     assert session.regions[0].mask.dtype == np.bool_
-    session.tell("less", gold(2, np.roll(mask, 5, 1), Operator.CUT))
+    session.append_exchange("less", gold(2, np.roll(mask, 5, 1), Operator.CUT))
     np.testing.assert_array_equal(session.selection.mask, inside & ~np.roll(inside, 5, 1))
     before = facts(session)
     for values in (mask * np.float32(0.3), np.full(session.size, np.nan)):
         with pytest.raises(InputError, match="threshold"):
-            session.tell("and this", gold(3, values, Operator.ADD))
+            session.append_exchange("and this", gold(3, values, Operator.ADD))
         with pytest.raises(InputError, match="threshold"):
             session.refine(mask=values)
     assert facts(session) == before

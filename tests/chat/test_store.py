@@ -80,7 +80,7 @@ def test_what_was_told_survives(model: Miras, photo: NDArray[np.uint8]) -> None:
     for number, turn in ((1, 1), (2, 1), (3, 9)):
         mask = np.eye(*session.size, k=number, dtype=np.bool_)
         told = Turn("assistant", (Name("cup", number),), (Region(number, "cup", mask, turn),))
-        session.tell("and", told)
+        session.append_exchange("and", told)
     twin = ChatSession.from_json(model, session.to_json(), photo)
     assert [region.turn for region in twin.regions] == [1, 3, 5]
     assert [r.to_dict() for r in twin.history] == [r.to_dict() for r in session.history]

@@ -54,6 +54,35 @@ def test_a_bad_line_is_one_line_and_the_talk_goes_on(monkeypatch, capsys, tmp_pa
     assert "/point X Y" in out
 
 
+SCRIPT = """
+{"text": "Here is the cup.", "steps": [{"do": "replace", "regions": [{"id": 0, "phrase": "cup", "box": [190, 200, 780, 700], "points": []}]}]}
+{"text": "All but the cup.", "steps": [{"do": "all_but", "regions": [{"id": 1, "phrase": "", "box": [], "points": []}]}]}
+"""  # noqa: E501
+
+
+def test_a_pair_talks_in_the_terminal(monkeypatch, capsys, tmp_path):
+    """Everything that the session has, and a message without an answer is one line."""
+    (tmp_path / "script").write_text(SCRIPT)
+    pair = ["--model", "composed", "--talker", f"scripted:{tmp_path / 'script'}", "--segmenter", "miras-tiny"]
+    lines = [
+        "the cup",
+        "/box 100 100 300 300",
+        "all but it",
+        "more",
+        "/undo",
+        "/fork",
+        "/back",
+        f"/save {tmp_path / 's'}",
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
+    assert main.call(["chat", PHOTO, "--out", str(tmp_path / "out"), *pair, "--threads", "1"]) == 0
+    captured = capsys.readouterr()
+    assert "Here is the cup." in captured.out and "selected: 1" in captured.out
+    assert captured.err.strip() == "miras: expected an answer to message 3, got 2 lines; add a line to the script"
+    saved = json.loads((tmp_path / "s").read_text())
+    assert saved["model"]["backend"] == "composed" and len(saved["events"]) == 2
+
+
 def test_pictures_in_terminals_that_show_them():
     picture = Path(PHOTO).read_bytes()
     assert inline(picture, {"TERM_PROGRAM": "iTerm.app"}).startswith("\033]1337;File=inline=1")

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from miras.cli import main
-from miras.cli.data import data_app
 from miras.core.photo import read_photo
 from miras.data.formats.records import FORMATS, read_records, write_records
 from tests.data.formats.test_labelme import SQUARE, shape
@@ -19,10 +18,9 @@ from tests.data.made import SIZE, coco, masks_of, note, photo, singles, talk
 
 
 @pytest.fixture
-def call(monkeypatch):
-    """Run a command as `miras data` runs it."""
-    monkeypatch.setattr(main, "app", data_app)
-    return lambda *arguments: main.call([str(word) for word in arguments])
+def call():
+    """`miras data` with some words."""
+    return lambda *arguments: main.call(["data", *(str(word) for word in arguments)])
 
 
 def last(capsys) -> dict:

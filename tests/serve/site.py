@@ -28,12 +28,17 @@ class Scripted(ChatSession):
     """Says what the table says; for other messages what the random model likes, with the names it weighed."""
 
     def stream(self, text: str, *, forced: Sequence[int] | None = None) -> Any:
-        said = REPLIES.get(text)
-        if forced is None and said is not None:
-            one = self.model.grammar
-            parts = [[one.id(part)] if part in SPECIAL_TOKENS else self.model.tokenizer.encode(part) for part in said]
-            forced = [number for part in parts for number in part]
-        return super().stream(text, forced=forced)
+        return super().stream(text, forced=self._written(text) if forced is None else forced)
+
+    def ask(self, text: str, *, forced: Sequence[int] | None = None) -> Any:
+        return super().ask(text, forced=self._written(text) if forced is None else forced)
+
+    def _written(self, text: str) -> list[int] | None:
+        if (said := REPLIES.get(text)) is None:
+            return None
+        one = self.model.grammar
+        parts = [[one.id(part)] if part in SPECIAL_TOKENS else self.model.tokenizer.encode(part) for part in said]
+        return [number for part in parts for number in part]
 
 
 class Script(Loaded):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB, STATIC = ROOT / "web", ROOT / "src" / "miras" / "serve" / "static"
-ALONE = ("index.html", "package-lock.json", "package.json", "stamp.mjs", "tsconfig.json", "vite.config.ts")
+ALONE = ("index.html", "package-lock.json", "package.json", "rate.html", "stamp.mjs", "tsconfig.json", "vite.config.ts")
 
 
 def test_the_page_is_built_from_these_sources() -> None:
@@ -22,8 +22,9 @@ def test_the_page_is_built_from_these_sources() -> None:
 
 
 def test_nothing_inline_and_nothing_from_outside() -> None:
-    page = (STATIC / "index.html").read_text()
-    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page)
+    for name in ("index.html", "rate.html"):
+        page = (STATIC / name).read_text()
+        assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", page)
     for path in STATIC.rglob("*"):
         if path.suffix in (".html", ".js", ".css"):
             found = set(re.findall(r"https?://[\w./-]+", path.read_text()))

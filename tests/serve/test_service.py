@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from miras.chat.composed.compose import compose
 from miras.chat.load import Loaded
 from miras.serve.settings import Limits
 from tests.serve.conftest import API, Start, ask, conversation, events_of, stop, whole
@@ -93,6 +95,31 @@ def test_a_conversation_of_another_model_can_still_be_read(
     assert name == "error" and problem["status"] == 409 and "of this model" in problem["expected"]
     view = whole(client, talk)
     assert view["history"] == [turn] and view["state"] == "open"
+
+
+def test_a_pair_answers_over_http(start: Start, jpeg: bytes, tmp_path: Path) -> None:
+    """Ask, point, fork, undo, export; and a server that starts anew goes on from the disk."""
+    box = {"id": 0, "phrase": "cup", "box": [100, 100, 600, 600], "points": []}
+    again = {"id": 1, "phrase": "", "box": [], "points": []}
+    steps = [[{"do": "replace", "regions": [box]}], [{"do": "all_but", "regions": [again]}], []]
+    lines = [
+        json.dumps({"text": text, "steps": each})
+        for text, each in zip(["The cup.", "All but it.", "Bye."], steps, strict=True)
+    ]
+    (tmp_path / "script").write_text("\n".join(lines))
+    pair = compose(f"scripted:{tmp_path / 'script'}", "miras-tiny", look=True)
+    client = start(model=pair)
+    talk = conversation(client, jpeg)
+    first = ask(client, talk, "the cup")
+    assert first["text"] == "The cup." and [part["region"] for part in first["pieces"]] == [None, 1, None]
+    assert ask(client, talk, "all but it")["selection"]["expression"] == "~1"
+    stop(client)
+    client = start(model=pair)
+    assert ask(client, talk, "thanks")["text"] == "Bye."
+    assert client.post(f"{API}/conversations/{talk}/undo").status_code == 200
+    assert whole(client, talk)["selection"]["expression"] == "~1"
+    answer = client.post(f"{API}/conversations/{talk}/refine", json={"box": [1, 1, 30, 30], "region": 1})
+    assert answer.status_code == 200 and whole(client, talk)["turns"] == 3
 
 
 def until(true: Any, seconds: float = 300.0) -> None:

@@ -86,6 +86,10 @@ export const api = {
     const named = /filename="?([^";]+)"?/.exec(answer.headers.get("Content-Disposition") ?? "");
     return { blob: await answer.blob(), name: named?.[1] ?? "miras" };
   },
+  sheets: async () => (await json<{ items: T.SheetSummary[] }>("rating")).items,
+  sheet: (name: string) => json<T.Sheet>(`rating/${encodeURIComponent(name)}`),
+  rate: (name: string, item: string, body: { answers?: Record<string, string | null>; comment?: string }) =>
+    json<T.Rated>(`rating/${encodeURIComponent(name)}/items/${encodeURIComponent(item)}`, "PUT", body),
   exportPath: (id: string, format: string, each: boolean) => `${ROOT}/conversations/${id}/export?format=${format}&each=${each}`,
 };
 

@@ -14,6 +14,7 @@ const FORMATS: [format: string, title: string, what: string][] = [
   ["labelme", "LabelMe", "JSON of polygons"],
   ["rle", "Run lengths", "JSON with labels"],
   ["prist", "PRIST record", "ZIP, as training data"],
+  ["corrections", "Corrections", "ZIP, what was mended, to train with"],
   ["session", "Session", "JSON, for Python"],
 ];
 
@@ -26,11 +27,9 @@ export function save(blob: Blob, name: string): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-async function download(format: string, each: boolean): Promise<void> {
-  const talk = state.conversation;
-  if (talk === null) return;
+async function download(path: string): Promise<void> {
   try {
-    const { blob, name } = await api.file(api.exportPath(talk.id, format, each));
+    const { blob, name } = await api.file(path);
     save(blob, name);
     notice(`${name} is saved.`);
   } catch (error) {
@@ -70,6 +69,7 @@ export function exportMenu(): HTMLElement {
     item("Copy the mask", "black and white", () => void copy(maskPicture, "The mask"), "copy"),
     item("Copy the cut-out", "transparent around it", () => void copy(async () => (await api.file(api.exportPath(state.conversation!.id, "cutout", false))).blob, "The cut-out"), "copy"),
     h("hr"), h("label", { class: "check" }, each, "Every region by itself"),
-    ...FORMATS.map(([format, title, what]) => item(title, what, () => void download(format, each.checked), "export")));
+    ...FORMATS.map(([format, title, what]) => item(title, what, () => void download(api.exportPath(state.conversation!.id, format, each.checked)), "export")),
+    h("hr"), item("All corrections", "of all conversations, to train with", () => void download("/api/v1/corrections"), "stack"));
   return menu;
 }

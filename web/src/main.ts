@@ -9,6 +9,7 @@ import { history } from "./history";
 import { library } from "./library";
 import { light, startLight } from "./light";
 import { problem } from "./notices";
+import { signIn } from "./signin";
 import { stage, startStage, whole, zoom } from "./stage";
 import { changed, close, fork, look, on, open, rename, show, state, undo, wield } from "./store";
 import { fillStart, start, startDrop } from "./start";
@@ -111,16 +112,6 @@ function view(next: HTMLElement): void {
   if (old !== next) old ? old.replaceWith(next) : app.append(next);
 }
 
-function signIn(): void {
-  const field = h("input", { type: "password", autocomplete: "current-password", "aria-label": "Token", placeholder: "Token", required: true });
-  const form = h("form", { class: "sign-in", onsubmit: (event: Event) => {
-    event.preventDefault();
-    api.login(field.value.trim()).then(() => location.reload()).catch(problem);
-  } }, h("h1", {}, "miras"), h("p", {}, "This server asks who you are. Paste the token that you were given."), field, h("button", { type: "submit", class: "main" }, "Sign in"));
-  app.replaceChildren(h("main", { class: "start" }, form));
-  field.focus();
-}
-
 // Keys
 
 function key(event: KeyboardEvent): void {
@@ -158,7 +149,7 @@ async function main(): Promise<void> {
   if (location.hash.length < 2) view(start());
   try {
     state.session = await api.session();
-    if (!state.session.signed_in) return signIn();
+    if (!state.session.signed_in) return signIn(app);
     state.limits = await api.limits();
   } catch (error) { problem(error); }
   if (state.session.auth === "token") top.append(signOut());

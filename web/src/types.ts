@@ -38,6 +38,14 @@ export interface Problem {
 }
 export interface Stroke { path: [number, number][]; label: 0 | 1; width: number }
 export interface Dot { x: number; y: number; label: 0 | 1 }
+export interface SheetSummary { name: string; rater: string; title: string; items: number; done: number }
+export interface Rated { answers: Record<string, string>; comment: string }
+export interface Question { name: string; text: string; kind: "scale" | "choice"; note: string; answers: { value: string; words: string }[] }
+export interface SheetTurn { user: string; meant: string; answers: { side: string; text: string; picture: string | null; note: string }[] }
+export interface SheetItem extends Rated { id: string; photo: string; turns: SheetTurn[]; target?: { text: string; picture: string } }
+export interface Sheet {
+  name: string; rater: string; title: string; intro: string[]; comments: boolean; questions: Question[]; items: SheetItem[];
+}
 export interface Refine {
   region: number | null; points?: Dot[] | null; box?: Box | null; strokes?: Stroke[] | null; paint?: boolean;
 }

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from miras.annotate.grounded import tree
-from miras.annotate.grounded.talk import dialogue, shared_nodes
+from miras.annotate.grounded.dialogues import dialogue, shared_nodes
 from miras.annotate.review.dataset import Review
-from miras.annotate.written import talk
+from miras.annotate.written import dialogues
 from miras.core.errors import InputError
 from miras.core.parallel.processes import mapped
 from miras.core.types import AnnotatedPhoto, Example
@@ -180,7 +180,7 @@ def draft(
     written = folder / "written" / f"{name}.jpg"
     if _share(plan, "text", photo, rng):
         written.parent.mkdir(parents=True, exist_ok=True)
-        examples += talk.build(photo, written, rng, heldout=_heldout(split, rng)) or []
+        examples += dialogues.build(photo, written, rng, heldout=_heldout(split, rng)) or []
     return [
         record_of(
             example, id=f"{name}-{number:02d}", image_id=f"{photo.source}/{photo.id}",

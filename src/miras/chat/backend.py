@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from miras.chat.inputs import Gesture, Options
 from miras.chat.state import Event, Exchange, State
-from miras.core.inscriptions import Inscription
+from miras.core.text_regions import TextRegion
 from miras.core.types import Mask, Region, Turn
 
 
@@ -41,7 +41,7 @@ class Backend(Protocol):
         ...
 
     @property
-    def inscriptions(self) -> tuple[Inscription, ...]:
+    def text_regions(self) -> tuple[TextRegion, ...]:
         """The lines of text that are written in the photo."""
         ...
 

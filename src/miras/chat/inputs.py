@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -37,6 +37,8 @@ def clean_text(text: object) -> str:
 
 
 Recompute = Literal["never", "turn", "token"]
+REFUSE_BELOW = 0.5
+"""Probability of the refusal calibration below which a thing is refused: what its weights were fitted for."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,16 @@ class Options:
 
     temperature: 0 takes the likeliest id. recompute, for checks and the benchmark (the same replies, slower):
     "turn" encodes the photo and runs the whole conversation anew at each turn, "token" does not even keep
-    the cache from one id of a reply to the next, as LISA's evaluation (`use_cache=False`).
+    the cache from one id of a reply to the next, as LISA's evaluation (`use_cache=False`). refuse_below: a thing is
+    refused where the refusal calibration gives it a lower probability of being there to be selected, 0..1; less refuses
+    less of what is there, and more of what is not is selected. 0 refuses only what nothing can be drawn of.
     """
 
     seed: int = 0
     max_new_tokens: int = 64
     temperature: float = 0.0
     recompute: Recompute = "never"
+    refuse_below: float = REFUSE_BELOW
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1:
@@ -60,6 +65,15 @@ class Options:
             raise InputError("a temperature of 0 or more", str(self.temperature), "give 0 for the likeliest words")
         if self.recompute not in get_args(Recompute):
             raise InputError(f"recompute: {', '.join(get_args(Recompute))}", repr(self.recompute))
+        if not 0 <= self.refuse_below <= 1:
+            raise InputError("refuse_below from 0 to 1", str(self.refuse_below), f"leave it out for {REFUSE_BELOW}")
+
+    @staticmethod
+    def saved(values: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords of options that were saved with a session; what an older version did not have is left out."""
+        kinds = {"seed": int, "max_new_tokens": int, "temperature": float, "recompute": str, "refuse_below": float}
+        needed = kinds.keys() - {"refuse_below"}
+        return {name: kind(values[name]) for name, kind in kinds.items() if name in needed or name in values}
 
 
 @dataclass(frozen=True)

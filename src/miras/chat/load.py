@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,15 +16,15 @@ from safetensors.torch import load_file
 from miras.chat import forks
 from miras.chat.native.record import digest
 from miras.chat.session import ChatSession
-from miras.core.errors import InputError, WeightsError
-from miras.model import presets
-from miras.model.llama import fastest_dtype
+from miras.core.errors import InputError
+from miras.model.language.precision import fastest_dtype
+from miras.model.loading.place import WEIGHTS_FOLDER, built, device_of, dtype_of, find, placed
 from miras.model.miras import Miras
 from miras.model.saved import WEIGHTS
 
+__all__ = ["DEFAULT", "WEIGHTS_FOLDER", "Loaded", "device_of", "dtype_of", "find", "load"]
+
 DEFAULT = "miras-mini"
-WEIGHTS_FOLDER = Path(__file__).parents[1] / "weights"
-"""Where the weights that ship with the package lie, one folder a name."""
 
 
 @dataclass(frozen=True)
@@ -69,52 +68,6 @@ def load(
     name = os.fspath(name_or_path)
     folder = find(name)
     precision = fastest_dtype(place) if precision is None else precision
-    model = presets.build(name) if folder is None else Miras.from_pretrained(folder, language_dtype=precision)
+    model = built(name, folder, precision)
     model.weights = digest(model.saved_state() if folder is None else load_file(folder / WEIGHTS))
-    if place.type != "cpu":
-        model.to(place)  # type: ignore[arg-type]
-    model.instruction.answer_fast(model.config.max_tokens, precision)
-    model.encode_fast(precision)
-    model.requires_grad_(False)
-    return Loaded(model, name, time.perf_counter() - start)
-
-
-def device_of(name: str | torch.device) -> torch.device:
-    """A device by name. Raises InputError for one that torch does not know or that is not there."""
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    there = ["cpu", *(f"cuda:{number}" for number in range(count)), *(["mps"] * torch.backends.mps.is_available())]
-    if name == "auto":
-        return torch.device(next((one for one in there[1:]), "cpu"))
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise InputError("the name of a device", repr(name), f"there are: {', '.join(there)}, auto") from None
-    known = {torch.device(one) for one in there} | {torch.device(one.partition(":")[0]) for one in there}
-    if device not in known:
-        raise InputError(f"a device that torch can use here ({', '.join(there)})", str(device), "give one of them")
-    return device
-
-
-def dtype_of(name: str | torch.dtype | None) -> torch.dtype | None:
-    """A precision by name; None stays. Raises InputError for another than float32 and bfloat16."""
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    if name is None or name in known.values():
-        return name  # type: ignore[return-value]
-    if name not in known:
-        raise InputError(f"dtype: {' or '.join(known)}", repr(name))
-    return known[str(name)]
-
-
-def find(name: str) -> Path | None:
-    """The folder of the weights; None for a preset that needs none (`miras-tiny` is random)."""
-    for folder in (WEIGHTS_FOLDER / name, Path(name)):
-        if folder.is_dir():
-            return folder
-    if "/" in name or os.sep in name:
-        raise WeightsError("a folder of saved weights", f"no folder {name}", "give the folder that training wrote")
-    if presets.configuration(name).language == "tiny":
-        return None
-    raise WeightsError(
-        f"weights of {name} in {WEIGHTS_FOLDER / name}", "none",
-        "install miras again, they ship with it; or make them: miras train --help",
-    )  # fmt: skip
+    return Loaded(placed(model, place, precision), name, time.perf_counter() - start)

@@ -6,11 +6,11 @@ In: an event and the state after it. Out: `Reply`, and the turn object that the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from miras.chat.hedge import hedged, unsure
-from miras.chat.state import Event, Exchange, State
+from miras.chat.state import Event, Exchange, Spent, State
 from miras.core.masks import box_of, encode_rle
 from miras.core.types import Mark, Mask, Name, Operator, Region, Selection, Timings, Turn
 
@@ -22,12 +22,12 @@ class Reply:
     regions: named (or refined) by this turn, masks (H, W) bool in photo pixels, score = predicted
     IoU of the chosen candidate in 0..1, None for a mask that was given. selection: what is selected
     after it; an empty mask and expression "" when nothing is. certainty: probability of the kind of
-    reply: that of the verdict, to select or to refuse, times that of the operator (or none) at its
+    reply: that of selecting or refusing, times that of the operator (or none) at its
     first token; None when nothing was generated. new_tokens: run through the language model for this
     turn, an attempt that was taken back among them. ids: what was generated, mask slots left out. recalled: ids of
     those regions that an earlier turn drew and that are meant again: they are the same, pixel by pixel. roles: what
     each of the regions does here, in their order. unsure: a region that it draws has a score too low to be sure of;
-    the text says so.
+    the text says so. spent: calls and tokens of a talker that is asked by calls; None for our own model.
     """
 
     user: str
@@ -42,12 +42,14 @@ class Reply:
     recalled: tuple[int, ...] = ()
     roles: tuple[Operator, ...] = ()
     unsure: bool = False
+    spent: Spent | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The turn object of `miras ask --json`: plain lists, numbers and strings. Boxes XYXY, half-open."""
         seconds = {
             "prefill": self.timings.prefill, "generate": self.timings.generate,
             "segment": self.timings.segment, "total": self.timings.total,
+            **({} if self.spent is None else {"look": self.timings.look}),
         }  # fmt: skip
         return {
             "user": self.user,
@@ -62,6 +64,7 @@ class Reply:
             "unsure": self.unsure,
             "new_tokens": self.new_tokens,
             "seconds": seconds,
+            **({} if self.spent is None else {"spent": asdict(self.spent)}),
         }
 
 
@@ -74,7 +77,9 @@ def reply_of(
     change = event.change
     selection = after.selection(size)
     if isinstance(change, Region):
-        return Reply("", "", (change,), selection, timings=event.timings, new_tokens=event.new_tokens)
+        return Reply(
+            "", "", (change,), selection, timings=event.timings, new_tokens=event.new_tokens, spent=event.spent
+        )
     known = {region.id: region for region in after.regions}
     named = tuple(known[number] for number in dict.fromkeys(change.reply.names))
     return _of_exchange(event, change, named, selection, spoken(change), unsure_below)
@@ -99,6 +104,7 @@ def _of_exchange(
         recalled=tuple(dict.fromkeys(reply.recalled)),
         roles=_roles(reply, named),
         unsure=bool(unsure(reply.regions, below)),
+        spent=event.spent,
     )
 
 

@@ -21,13 +21,14 @@ from miras.chat import export, store
 from miras.chat.backend import Backend, Opener
 from miras.chat.busy import Busy, alone
 from miras.chat.hedge import spoken
-from miras.chat.inputs import Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
+from miras.chat.inputs import REFUSE_BELOW, Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
 from miras.chat.native.backend import Native
 from miras.chat.reply import Reply, reply_of
 from miras.chat.state import Event, State, replay
 from miras.core.errors import InputError, NothingToUndo
-from miras.core.inscriptions import Inscription
+from miras.core.former import former_names
 from miras.core.photo import read_photo
+from miras.core.text_regions import TextRegion
 from miras.core.types import Name, Region, Selection, Turn
 from miras.model.miras import Miras
 
@@ -35,6 +36,7 @@ POINTING = "Select what I point at."
 POINTED = "what you point at"
 
 
+@former_names(tell="append_exchange", inscriptions="text_regions")
 class ChatSession:
     """A conversation about one photo.
 
@@ -51,8 +53,9 @@ class ChatSession:
         max_new_tokens: int = 64,
         temperature: float = 0.0,
         recompute: Recompute = "never",
+        refuse_below: float = REFUSE_BELOW,
     ) -> None:
-        self.options = Options(seed, max_new_tokens, temperature, recompute)
+        self.options = Options(seed, max_new_tokens, temperature, recompute, refuse_below)
         self.path = os.fspath(photo) if isinstance(photo, (str, os.PathLike)) else None
         self.photo: NDArray[np.uint8] = read_photo(photo)
         self._opener = _opener(model)
@@ -95,9 +98,9 @@ class ChatSession:
         return self.backend.tags
 
     @property
-    def inscriptions(self) -> tuple[Inscription, ...]:
+    def text_regions(self) -> tuple[TextRegion, ...]:
         """The lines of text that are written in the photo, in reading order; read when this is first asked for."""
-        return self.backend.inscriptions
+        return self.backend.text_regions
 
     @property
     def history(self) -> tuple[Reply, ...]:
@@ -125,8 +128,7 @@ class ChatSession:
     def ask(self, text: str, *, forced: Sequence[int] | None = None) -> Reply:
         """One message, one reply. Raises InputError for an empty or too long message, and while another is answered.
 
-        forced: ids of the reply (mask slots and end of turn left out) to say instead of the model's
-        own choice; the masks are the model's.
+        forced: ids of the reply (without mask slots and end of turn) to say instead of the model's own choice.
         """
         *_, reply = self._begun(text, forced)
         assert isinstance(reply, Reply), "a stream ends with its reply"
@@ -174,8 +176,8 @@ class ChatSession:
         return self._commit(backend, backend.refine(self._state, old, hand))
 
     @alone
-    def tell(self, user: str, reply: Turn) -> Reply:
-        """An exchange with a reply that is known already, as if it had been said (gold history).
+    def append_exchange(self, user: str, reply: Turn) -> Reply:
+        """An exchange with a reply that is known already, as if it had been said (teacher forcing, gold history).
 
         The regions of the reply need the next free ids, in order; it may name earlier ones again where the model can
         point at them (config.points). Raises InputError.

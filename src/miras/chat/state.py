@@ -21,21 +21,41 @@ class Exchange:
     """A user's turn and its reply.
 
     prompt_ids: user's turn and opening of the reply. reply_ids: what was generated, mask slots
-    included, end of turn not. pointed: its region came from a click, its words prompt no mask.
+    included, end of turn not; none of a talker that is asked in words. pointed: its region came from
+    a click, its words prompt no mask.
     """
 
     user: Turn
     reply: Turn
-    prompt_ids: tuple[int, ...]
-    reply_ids: tuple[int, ...]
+    prompt_ids: tuple[int, ...] = ()
+    reply_ids: tuple[int, ...] = ()
     pointed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a turn took of a talker that is asked by calls: how many, tokens read and written, and its price (0 without
+    prices). looks: those calls among them that looked at a new mask."""
+
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+    cost: float = 0.0
+    looks: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(
+            self.calls + other.calls, self.read + other.read, self.written + other.written, self.cost + other.cost,
+            self.looks + other.looks,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Event:
     """One thing that `undo` takes back: a new exchange, or a new version of a region.
 
-    window: index of the oldest exchange that was still in the context then.
+    window: index of the oldest exchange that was still in the context then. spent: None for a model that is not asked
+    by calls.
     """
 
     change: Exchange | Region
@@ -43,6 +63,7 @@ class Event:
     timings: Timings = field(default_factory=Timings)
     new_tokens: int = 0
     certainty: float | None = None
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,14 +10,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miras.chat.backend import Backend
-from miras.chat.state import Event, Exchange
+from miras.chat.inputs import Options
+from miras.chat.state import Event, Exchange, Spent
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import Alternative, Operator, Region, Timings
@@ -62,6 +63,8 @@ def _event(event: Event, backend: Backend) -> dict[str, Any]:
         "window": event.window, "certainty": event.certainty, "new_tokens": event.new_tokens,
         "seconds": {"prefill": timings.prefill, "generate": timings.generate, "segment": timings.segment},
     }  # fmt: skip
+    if event.spent is not None:
+        common = {**common, "seconds": asdict(timings), "spent": asdict(event.spent)}
     change = event.change
     if isinstance(change, Region):
         return {"kind": "refinement", "region": _region(change), **common}
@@ -129,6 +132,9 @@ def parse(text: str, model: dict[str, Any]) -> Saved:
         if document["schema"] != SCHEMA:
             raise InputError(f"a session of schema {SCHEMA}", f"schema {document['schema']!r}", "update miras")
         known = document["model"]
+        ours, theirs = (facts.get("backend", "native") for facts in (model, known))
+        if ours != theirs:
+            raise InputError(f"a session of a {ours} model", f"one of a {theirs} model", "load what it was made with")
         different = [key for key, value in model.items() if known.get(key, value if key == WEIGHTS else None) != value]
         if different == [WEIGHTS]:
             raise InputError(
@@ -145,15 +151,11 @@ def parse(text: str, model: dict[str, Any]) -> Saved:
             )
         image, options = document["image"], document["options"]
         height, width = (int(side) for side in image["size"])
-        typed = {
-            "seed": int(options["seed"]), "max_new_tokens": int(options["max_new_tokens"]),
-            "temperature": float(options["temperature"]), "recompute": str(options["recompute"]),
-        }  # fmt: skip
         return Saved(
             image["path"],
             (height, width),
             str(image["sha256"]),
-            typed,
+            Options.saved(options),
             list(document["events"]),
             document.get("opening"),
         )
@@ -172,6 +174,7 @@ def _read_event(raw: dict[str, Any], before: Sequence[Event], size: tuple[int, i
     exchanges = [event.change for event in before if isinstance(event.change, Exchange)]
     known = {region.id: region for exchange in exchanges for region in exchange.reply.regions}
     seconds = {name: float(raw["seconds"][name]) for name in ("prefill", "generate", "segment")}
+    seconds["look"] = float(raw["seconds"].get("look", 0.0))
     change: Exchange | Region
     if raw["kind"] == "refinement":
         change = _read_region(raw["region"], size)
@@ -187,7 +190,13 @@ def _read_event(raw: dict[str, Any], before: Sequence[Event], size: tuple[int, i
     if not floor <= window < len(exchanges):
         raise ValueError(f"window {window} of {len(exchanges)} exchanges")
     certainty = None if raw["certainty"] is None else float(raw["certainty"])
-    return Event(change, window, Timings(**seconds), int(raw["new_tokens"]), certainty)
+    spent = None if raw.get("spent") is None else _read_spent(raw["spent"])
+    return Event(change, window, Timings(**seconds), int(raw["new_tokens"]), certainty, spent)
+
+
+def _read_spent(raw: dict[str, Any]) -> Spent:
+    calls, read, written, looks = (int(raw[name]) for name in ("calls", "read", "written", "looks"))
+    return Spent(calls, read, written, float(raw["cost"]), looks)
 
 
 def _read_exchange(

@@ -1,7 +1,7 @@
 """`miras annotate`: conversations about photos, written by a teacher in three steps.
 
 In: a JSONL file of photos. Out: a folder with the conversations, the rejections and the journal; figures on standard
-output. `annotate` is the command, to be registered by `cli.main`; `run` does the work.
+output. `annotate` is the command; `run` does the work.
 """
 
 from __future__ import annotations

@@ -7,22 +7,40 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from miras.cli.output import BAD_INPUT, Computing, complain, emit, folder, load, write
+from cyclopts import Parameter
+
+from miras.cli.options import Json, Model, RefuseBelow, Seed, Url, given
+from miras.cli.output import ALONE, BAD_INPUT, HERE, Computing, Pair, complain, emit, folder, load, write
 from miras.core.errors import MirasError
 from miras.core.types import Region
 
 
+def ask(
+    image: str, texts: Annotated[list[str], Parameter(help="One message a turn.")], /, *, url: Url = False,
+    out: Path | None = None, json: Json = False, model: Model = "miras-mini", pair: Pair = ALONE,
+    on: Computing = HERE, seed: Seed = 0, refuse_below: RefuseBelow = None,
+) -> int:  # fmt: skip
+    """A scripted conversation about IMAGE: one TEXT a turn.
+
+    --out: a folder for the overlay, the mask and the JSON of each turn.
+    """
+    return run(
+        image, texts, url=url, out=out, as_json=json, model=model, pair=pair, on=on, seed=seed,
+        refuse_below=refuse_below,
+    )  # fmt: skip
+
+
 def run(
     image: str, texts: list[str], *, url: bool, out: Path | None, as_json: bool, model: str, on: Computing,
-    seed: int,
+    seed: int, pair: Pair = ALONE, refuse_below: float | None = None,
 ) -> int:  # fmt: skip
     """Exit code 0, or 2 when a turn failed; the other turns run all the same."""
     photo = given_photo(image, url, out)
     where = None if out is None else folder(out)
-    loaded = load(model, on)
-    session = loaded.chat(photo, seed=seed)
+    loaded = load(model, on, pair)
+    session = loaded.chat(photo, **given(seed=seed, refuse_below=refuse_below))
     turns: list[dict[str, Any]] = []
     code = 0
     for index, text in enumerate(texts, 1):

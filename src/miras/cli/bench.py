@@ -16,7 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from miras.cli.output import Computing, emit, load, say, table
+import cyclopts
+
+from miras.cli.evaluation.bench_metrics import metrics
+from miras.cli.options import Json, Model
+from miras.cli.output import HERE, Computing, emit, load, say, table
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, OBJ, SEG, SPECIAL_TOKENS
 
@@ -33,6 +37,22 @@ SCRIPT: tuple[Exchange, ...] = (
     ("And the coffee in the cup, where is it?", ("I have selected the", OBJ, " coffee", SEG, ".")),
 )
 """What follows the opening. Each round starts one further on, so that each turn meets each exchange."""
+
+
+bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
+bench_app.command(metrics)
+
+
+@bench_app.command
+def turns(
+    *, image: Path | None = None, turns: int = 6, repeats: int = 5, json: Json = False, model: Model = "miras-mini",
+    on: Computing = HERE,
+) -> int:  # fmt: skip
+    """Seconds of each turn of a scripted conversation, ours and recomputed.
+
+    Recomputed: the photo and the whole prompt anew at each turn, no cache across turns, the same tokens.
+    """
+    return run(image, count=turns, repeats=repeats, as_json=json, model=model, on=on)
 
 
 def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: str, on: Computing) -> int:

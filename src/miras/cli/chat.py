@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from miras.cli.ask import given_photo, overlay_png, region_line
-from miras.cli.output import Computing, complain, folder, load, say, write
+from miras.cli.options import Model, RefuseBelow, Seed, Url, given
+from miras.cli.output import ALONE, HERE, Computing, Pair, complain, folder, load, say, write
 from miras.core.errors import InputError, MirasError
 
 TALLEST = 200
@@ -30,14 +33,33 @@ HELP = """Talk, or:
   /help, /quit"""
 
 
-def run(image: str, *, url: bool, out: Path, preview: bool, model: str, on: Computing, seed: int) -> int:
+def chat(
+    image: str, /, *, url: Url = False, out: Path = Path("out/chat"),
+    preview: Annotated[bool, Parameter(negative="")] = False, model: Model = "miras-mini",
+    pair: Pair = ALONE, on: Computing = HERE, seed: Seed = 0,
+    refuse_below: RefuseBelow = None,
+) -> int:  # fmt: skip
+    """The same, interactive. /help lists what can be done besides talking.
+
+    --out: where the picture of each turn goes. --preview: draw it in the terminal as coloured blocks
+    where the terminal shows no pictures.
+    """
+    return run(
+        image, url=url, out=out, preview=preview, model=model, pair=pair, on=on, seed=seed, refuse_below=refuse_below
+    )
+
+
+def run(
+    image: str, *, url: bool, out: Path, preview: bool, model: str, on: Computing, seed: int, pair: Pair = ALONE,
+    refuse_below: float | None = None,
+) -> int:  # fmt: skip
     """Exit code 0 at the end of input or /quit."""
     photo = given_photo(image, url, out)
     folder(out)
-    loaded = load(model, on)
-    talk = Talk(loaded.chat(photo, seed=seed), out, preview)
+    loaded = load(model, on, pair)
+    shell = Shell(loaded.chat(photo, **given(seed=seed, refuse_below=refuse_below)), out, preview)
     if sys.stdin.isatty():
-        height, width = talk.session.size
+        height, width = shell.session.size
         say(f"{Path(image).name}, {width} x {height}. Ask for anything in it; /help for more.")
     while True:
         try:
@@ -51,12 +73,12 @@ def run(image: str, *, url: bool, out: Path, preview: bool, model: str, on: Comp
             return 0
         if line:
             try:
-                talk.take(line)
+                shell.take(line)
             except MirasError as error:
                 complain(error)
 
 
-class Talk:
+class Shell:
     """The conversation in the terminal: a session, the ones it was forked from, and where pictures go."""
 
     def __init__(self, session: Any, out: Path, preview: bool) -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import cyclopts
 from cyclopts import Parameter
 
+from miras.cli.build import build
+from miras.cli.options import Json
 from miras.cli.output import emit, say
 from miras.core.errors import InputError
 from miras.data.io.left_out import LeftOut
@@ -37,7 +39,8 @@ data_app = cyclopts.App(
 
 Name = Annotated[str | None, Parameter(help="Format: one of convert --to, cvat, supervisely; guessed when not given.")]
 Split = Annotated[str | None, Parameter(help="Only the conversations of this split.")]
-Json = Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
+
+data_app.command(build)
 
 
 @data_app.command

@@ -13,7 +13,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from miras.cli.output import Computing, emit, load
+from miras.cli.options import Json
+from miras.cli.output import HERE, Computing, emit, load
 from miras.core.errors import MirasError
 
 PACKAGES = (
@@ -33,9 +34,15 @@ PACKAGES = (
 PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
 
 
+def doctor(*, preset: str = "miras-mini", json: Json = False, on: Computing = HERE) -> int:
+    """What is installed, which weights are there, and a self-test."""
+    return run(preset, as_json=json, on=on)
+
+
 def run(preset: str, *, as_json: bool, on: Computing) -> int:
     """Exit code 0, or 1 when a check failed."""
     from miras.model import presets
+    from miras.model.language import registry
 
     config = presets.configuration(preset)
     report: dict[str, Any] = {
@@ -44,7 +51,8 @@ def run(preset: str, *, as_json: bool, on: Computing) -> int:
         "weights": _weights(preset, config.language),
         "preset": preset,
     }
-    checks, parts = _self_test(preset if config.language == "tiny" or report["weights"]["found"] else "miras-tiny", on)
+    ready = report["weights"]["found"] or not registry.source(config.language).published
+    checks, parts = _self_test(preset if ready else "miras-tiny", on)
     report |= {"parts": parts, "checks": checks, "ok": all(check["ok"] for check in checks)}
     if as_json:
         emit(report)
@@ -69,14 +77,13 @@ def _devices() -> dict[str, Any]:
 
 def _weights(preset: str, language: str) -> dict[str, Any]:
     from miras.chat.load import WEIGHTS_FOLDER
-    from miras.model.language import SMOLLM2, cache_folder, is_whole
+    from miras.model.language import registry
 
     folder = WEIGHTS_FOLDER / preset
     file = folder / "model.safetensors"
-    converted = is_whole(cache_folder() / SMOLLM2)
     return {
         "found": file.is_file(), "packaged_mb": round(file.stat().st_size / 1e6, 1) if file.is_file() else None,
-        "language_model": language, "language_model_converted": converted or language == "tiny",
+        "language_model": language, "language_model_converted": registry.source(language).ready(),
         "licences": {"miras": "Apache-2.0", "SmolLM2": "Apache-2.0", "EfficientNet-Lite": "Apache-2.0"},
     }  # fmt: skip
 

@@ -39,6 +39,37 @@ class Computing:
 
 
 HERE = Computing()
+COMPOSED = "composed"
+"""What `--model` says for a pair."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Pair:
+    """A talker with a segmenter: the options of `--model composed`."""
+
+    talker: Annotated[
+        str | None, Parameter(help="composed: openai:MODEL@URL, hf:REPO, miras-mini or scripted:FILE gives the words.")
+    ] = None
+    segmenter: Annotated[
+        str | None,
+        Parameter(
+            help="composed: sam:REPO, sam2:REPO, sam3:REPO, gdino:REPO+sam2:REPO, clipseg:REPO or miras-mini draws."
+        ),
+    ] = None
+    preset: Annotated[str | None, Parameter(help="A pair by its name (docs/composed.md).")] = None
+    look: Annotated[
+        bool | None,
+        Parameter(negative="--no-look", help="composed: the talker looks at each new mask once more; by default yes."),
+    ] = None
+
+    @property
+    def given(self) -> bool:
+        """Whether anything of it was."""
+        return any(value is not None for value in vars(self).values())
+
+
+ALONE = Pair()
 
 
 def quiet() -> None:
@@ -74,14 +105,41 @@ def emit(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
 
 
-def load(name: str, on: Computing) -> Any:
-    """A model, loaded without a word of the libraries on the terminal."""
-    from transformers.utils import logging as transformers_logging
+def load_quietly(spec: str, on: Computing) -> Any:
+    """A segmenter, loaded without a word of the libraries on the terminal."""
+    from miras.segmenters.registry import known, segmenter_of
 
-    import miras
+    known(spec)
+    _hush(on.threads)
+    return segmenter_of(spec, device=on.device, dtype=on.dtype)
+
+
+def _hush(threads: int | None = None) -> None:
+    """The libraries say nothing; torch has so many threads."""
+    from transformers.utils import logging as transformers_logging
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
+    if threads is not None:
+        import torch
+
+        if threads < 1:
+            raise InputError("at least 1 thread", str(threads))
+        torch.set_num_threads(threads)
+
+
+def load(name: str, on: Computing, pair: Pair = ALONE, **options: Any) -> Any:
+    """A model, or a pair, loaded without a word of the libraries on the terminal. options: of `miras.compose`."""
+    import miras
+
+    if pair.given and pair.preset is None and name != COMPOSED:
+        raise InputError("--model composed beside --talker, --segmenter, --look", f"--model {name}")
+    _hush()
+    if name == COMPOSED or pair.preset is not None:
+        return miras.compose(
+            pair.talker, pair.segmenter, preset=pair.preset, look=pair.look, threads=on.threads, device=on.device,
+            dtype=on.dtype, **options,
+        )  # fmt: skip
     return miras.load(name, threads=on.threads, device=on.device, dtype=on.dtype)
 
 

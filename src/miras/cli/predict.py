@@ -1,7 +1,7 @@
 """`miras predict`: the same questions about many photos.
 
 In: photos, questions, a folder. Out: files; how far it is on standard error; figures on standard output. `predict` is
-the command, to be registered by `cli.main`; `run` does the work.
+the command, `run` does the work.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from miras.cli.options import Json, Model, Seed
 from miras.cli.output import HERE, Computing, emit, progress, say, table
 from miras.core.errors import InputError
 
@@ -39,11 +40,7 @@ def predict(
     resume: Annotated[bool, Parameter(negative="", help="Only go on with a job that --out holds.")] = False,
     jobs: Annotated[int | None, Parameter(help="Processes; by default one a core, as memory allows.")] = None,
     ray: Annotated[bool, Parameter(negative="", help="Over Ray, here or on a cluster that shares --out.")] = False,
-    json: Annotated[bool, Parameter(negative="", help="Print one JSON object as the last line of standard output.")]
-    = False,
-    model: Annotated[str, Parameter(help="A name (miras-mini) or the folder of a trained model.")] = "miras-mini",
-    on: Computing = HERE,
-    seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
+    json: Json = False, model: Model = "miras-mini", on: Computing = HERE, seed: Seed = 0,
 ) -> int:  # fmt: skip
     """Ask the same about many photos: masks for other tools, and index.html with what to check first.
 

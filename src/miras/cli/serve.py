@@ -1,21 +1,51 @@
-"""`miras serve`: the API, and the page where it is installed.
+"""`miras serve`: the API and the page, or sheets to be rated.
 
 In: an address, a folder, limits. Out: a server until Ctrl-C. What is wrong with the settings is told before the model
-is loaded.
+is loaded; rating needs none.
 """
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
-from miras.cli.output import Computing, load, say
+from cyclopts import Parameter
+
+from miras.cli.options import Model
+from miras.cli.output import ALONE, HERE, Computing, Pair, load, say
 from miras.core.errors import InputError
+
+
+def serve(
+    *, host: str = "127.0.0.1", port: int = 8000, data: Path | None = None, token_file: Path | None = None,
+    allow_host: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    allow_origin: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    retention_days: int | None = None, memory: int = 2048, queue: int = 64,
+    log_content: Annotated[bool, Parameter(negative="")] = False,
+    rate: Annotated[list[Path], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    model: Model = "miras-mini", pair: Pair = ALONE, on: Computing = HERE,
+) -> int:  # fmt: skip
+    """Conversations about photos over HTTP: the page, and the API that docs/api.md describes.
+
+    --host: another address than the loopback one needs a token. --token-file: tokens, one a line; MIRAS_TOKEN is
+    another one. --data: where conversations are kept, ~/.local/share/miras by default. --allow-host: further names of
+    this server. --allow-origin: pages of other origins that may ask. --retention-days: conversations that were not used
+    for so long are deleted. --memory: MB for sessions that are kept ready. --queue: turns that may wait.
+    --log-content: write messages and replies into the log. --rate: instead of all that, rating sheets (CSV of miras
+    audit draw or miras people sheets) to be filled in in the browser.
+    """
+    return run(
+        host=host, port=port, data=data, token_file=token_file, allow_host=allow_host, allow_origin=allow_origin,
+        retention_days=retention_days, memory=memory, queue=queue, log_content=log_content, rate=rate, model=model,
+        on=on, pair=pair,
+    )  # fmt: skip
 
 
 def run(
     *, host: str, port: int, data: Path | None, token_file: Path | None, allow_host: list[str], allow_origin: list[str],
-    retention_days: int | None, memory: int, queue: int, log_content: bool, model: str, on: Computing,
+    retention_days: int | None, memory: int, queue: int, log_content: bool, rate: list[Path], model: str, on: Computing,
+    pair: Pair = ALONE,
 ) -> int:  # fmt: skip
     """Exit code 0 when it was told to stop."""
     if missing := [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]:
@@ -27,10 +57,21 @@ def run(
         data or default_data(), host, port, read_tokens(token_file), tuple(allow_host), tuple(allow_origin),
         retention_days, memory * 2**20, log_content, Limits(queue=queue),
     )  # fmt: skip
+    if rate:
+        from miras.serve.rating import app as rating
+
+        sheets = rating.open_sheets(rate, settings)
+        with bound(settings) as listening:
+            names = ", ".join(sheets)
+            say(f"miras: rate {names} at {address_of(settings, listening)}, answers go into the files; Ctrl-C stops")
+            serve(rating.create(sheets, settings), listening)
+        return 0
+    from miras.serve.app import create
+
     with bound(settings) as listening:
-        loaded = load(model, on)
+        loaded = load(model, on, pair)
         say(
             f"miras: {loaded.name} at {address_of(settings, listening)}, conversations in {settings.data}; Ctrl-C stops"
         )
-        serve(loaded, settings, listening)
+        serve(create(loaded, settings), listening)
     return 0

@@ -151,16 +151,18 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Seconds of one turn. prefill: reading the new tokens; generate: writing; segment: masks."""
+    """Seconds of one turn. prefill: reading the new tokens; generate: writing; segment: masks; look: looking at them
+    once more, where a model does."""
 
     prefill: float = 0.0
     generate: float = 0.0
     segment: float = 0.0
+    look: float = 0.0
 
     @property
     def total(self) -> float:
-        """Sum of the three parts."""
-        return self.prefill + self.generate + self.segment
+        """Sum of the parts."""
+        return self.prefill + self.generate + self.segment + self.look
 
 
 @dataclass(frozen=True, slots=True)

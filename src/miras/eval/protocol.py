@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import yaml
 
 from miras.chat.load import Loaded, find
 from miras.chat.reply import Reply
 from miras.chat.session import ChatSession
+from miras.core.former import formerly
+from miras.core.photo import read_photo
 from miras.core.types import Mark, Mask, Operator, Region, Turn
 
 History = Literal["own", "gold", "alone"]
@@ -30,8 +33,9 @@ class Answer:
     """One reply, as it is measured.
 
     mask: (H, W) bool, what is selected after it, in the photo as the person sees it; None = nothing. regions: what
-    this reply names. operator: what it does, see `operator_of`. refused: it says that the thing is not there.
-    score: predicted IoU of what it names, 0..1; None = none was given. seconds: of the clock on the wall.
+    this reply names. operator: what it does, see `operator_of`; operators: all its marks. refused: it says that the
+    thing is not there. score: predicted IoU of what it names, 0..1; None = none was given. seconds: of the clock on the
+    wall.
     """
 
     text: str
@@ -41,25 +45,31 @@ class Answer:
     refused: bool = False
     score: float | None = None
     seconds: float = 0.0
+    operators: tuple[Operator, ...] = ()
+
+    @property
+    def marks(self) -> tuple[Operator, ...]:
+        """All its marks; of who tells its operator alone, that one where it is a mark."""
+        return self.operators or (() if self.operator in (None, Operator.REPLACE) else (self.operator,))
 
 
-class Talk(Protocol):
+class Dialogue(Protocol):
     """A conversation about one photo. What cannot be done raises an error of `core.errors`."""
 
     def ask(self, text: str) -> Answer:
         """One message, one answer; both are part of the conversation from then on."""
         ...
 
-    def tell(self, user: str, gold: Turn) -> None:
-        """An exchange whose reply is known, as if it had been said (gold history)."""
+    def append_exchange(self, user: str, gold: Turn) -> None:
+        """An exchange whose reply is known, as if it had been said (teacher forcing, gold history)."""
         ...
 
-    def fork(self) -> Talk:
+    def fork(self) -> Dialogue:
         """A conversation of its own with the same past."""
         ...
 
 
-class Conversant(Protocol):
+class System(Protocol):
     """A system that is measured."""
 
     @property
@@ -71,13 +81,21 @@ class Conversant(Protocol):
         """What tells it from others of the name (plain values): a run goes on only with equal facts."""
         ...
 
-    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> Talk:
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> Dialogue:
         """A new conversation about a photo: its path or its file's bytes. Raises InputError for no usable photo.
 
         record: id of the conversation in the data, history: how it will be held; for systems that only look
         their answers up.
         """
         ...
+
+
+def append_of(dialogue: Dialogue) -> Callable[[str, Turn], object]:
+    """`append_exchange`; of a system of before, its `tell`."""
+    if not hasattr(dialogue, "append_exchange") and hasattr(dialogue, "tell"):
+        formerly("Dialogue.tell", "Dialogue.append_exchange")
+        return dialogue.tell  # type: ignore[no-any-return]
+    return dialogue.append_exchange
 
 
 def operator_of(marks: Sequence[Operator], names_regions: bool) -> Operator | None:
@@ -120,15 +138,17 @@ class Ours:
         folder = find(self._loaded.name)
         return "" if folder is None else told(folder / "README.md", "trained_on")
 
-    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> OurTalk:
-        """A fork of the session that holds the photo."""
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> SessionDialogue:
+        """A fork of the session that holds the photo; a file with the same pixels is the same photo."""
         if self._opening is None or self._opening[0] != photo:
-            self._opening = (photo, self._loaded.chat(photo, seed=self._seed))
-        return OurTalk(self._opening[1].fork())
+            pixels = read_photo(photo)
+            if self._opening is None or not np.array_equal(self._opening[1].photo, pixels):
+                self._opening = (photo, self._loaded.chat(photo, seed=self._seed))
+        return SessionDialogue(self._opening[1].fork())
 
 
-class OurTalk:
-    """A `ChatSession` behind the protocol. points: whether what is told may name earlier regions again."""
+class SessionDialogue:
+    """A `ChatSession` behind the protocol. points: whether what is appended may name earlier regions again."""
 
     def __init__(self, session: ChatSession) -> None:
         self._session = session
@@ -140,13 +160,13 @@ class OurTalk:
         reply = self._session.ask(text)
         return answer_of(reply, time.perf_counter() - start)
 
-    def tell(self, user: str, gold: Turn) -> None:
-        """`ChatSession.tell`. Raises InputError."""
-        self._session.tell(user, gold)
+    def append_exchange(self, user: str, gold: Turn) -> None:
+        """`ChatSession.append_exchange`. Raises InputError."""
+        self._session.append_exchange(user, gold)
 
-    def fork(self) -> OurTalk:
+    def fork(self) -> SessionDialogue:
         """`ChatSession.fork`: the tensors are shared."""
-        return OurTalk(self._session.fork())
+        return SessionDialogue(self._session.fork())
 
 
 def told(card: Path, key: str) -> str:
@@ -165,5 +185,5 @@ def answer_of(reply: Reply, seconds: float) -> Answer:
     return Answer(
         reply.text, reply.selection.mask if reply.selection.expression else None, reply.regions,
         operator_of(reply.operators, bool(reply.regions)), Operator.REJECT in reply.operators,
-        sum(scores) / len(scores) if scores else None, seconds,
+        sum(scores) / len(scores) if scores else None, seconds, reply.operators,
     )  # fmt: skip

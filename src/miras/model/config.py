@@ -14,9 +14,8 @@ from transformers import PreTrainedConfig
 
 from miras.core.errors import InputError
 from miras.core.grammar import TEMPLATES
-
-TOWERS = ("efficientnet-lite0", "efficientnet-lite2", "tiny")
-LANGUAGES = ("smollm2-135m-instruct", "tiny")
+from miras.model.language.registry import LANGUAGES
+from miras.model.towers.registry import TOWERS
 
 
 class MirasConfig(PreTrainedConfig):

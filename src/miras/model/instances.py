@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor, nn
 
+from miras.core.pieces import pieces
 from miras.model.segmentation import without_specks
 
 WIDTH = 64
@@ -31,14 +31,16 @@ FACTS = 11 + (ORDERS + 1) * RANKS
 
 def pieces_of(mask_hw: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     """(h, w) numbers from 1 of the 4-connected pieces, the largest first, and how many there are, at most `MOST`."""
-    pieces, count = ndimage.label(mask_hw)
+    found, count = pieces(mask_hw)
     if count < 2:
-        return pieces, count
-    order = np.argsort(-np.bincount(pieces.ravel())[1:], kind="stable")
+        return found, count
+    order = np.argsort(-np.bincount(found.ravel())[1:], kind="stable")
     number = np.zeros(count + 1, np.int32)
     number[order[:MOST] + 1] = np.arange(1, min(count, MOST) + 1)
-    large = number[pieces]
+    large = number[found]
     if count > MOST:
+        from scipy import ndimage
+
         nearest = ndimage.distance_transform_edt(large == 0, return_distances=False, return_indices=True)
         large = np.where(mask_hw, large[tuple(nearest)], 0).astype(np.int32)
     return large, min(count, MOST)
@@ -49,10 +51,10 @@ def facts_of(pieces_hw: NDArray[np.int32], count: int) -> NDArray[np.float32]:
     order and the number of pieces, up to `RANKS`."""
     height, width = pieces_hw.shape
     areas = np.bincount(pieces_hw.ravel(), minlength=count + 1)[1:].astype(np.float32)
-    boxes = np.array([(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(pieces_hw)], np.float32)
+    places = [np.nonzero(pieces_hw == number) for number in range(1, count + 1)]
+    boxes = np.array([(x.min(), y.min(), x.max() + 1, y.max() + 1) for y, x in places], np.float32)
     boxes /= (width, height, width, height)
-    middles = ndimage.center_of_mass(pieces_hw > 0, pieces_hw, np.arange(1, count + 1))
-    centre = np.array([((x + 0.5) / width, (y + 0.5) / height) for y, x in middles], np.float32)
+    centre = np.array([((x.mean() + 0.5) / width, (y.mean() + 0.5) / height) for y, x in places], np.float32)
     size = np.stack([np.sqrt(areas / (height * width)), areas / areas.sum(), areas / areas.max()], 1)
     x, y = centre.T
     ranks = [np.argsort(np.argsort(key, kind="stable"), kind="stable") for key in (x, -x, y, -y, -areas, areas)]
@@ -93,15 +95,15 @@ class InstanceSelector(nn.Module):
 
         span_SE: states from `[OBJ]` to `[SEG]`.
         """
-        pieces, count = pieces_of((logits_hw > 0).numpy())
+        numbers, count = pieces_of((logits_hw > 0).numpy())
         words = span_SE[1:-1, : len(self.usual)]
         if count < 2 or not len(words):
             return logits_hw
-        facts = torch.from_numpy(facts_of(pieces, count)).to(words.device)
+        facts = torch.from_numpy(facts_of(numbers, count)).to(words.device)
         real = torch.ones(1, len(words), dtype=torch.bool, device=words.device)
         meant = self(words[None], real, facts[None])[0].cpu()
         out = np.flatnonzero(((meant < 0) & (meant < meant.max())).numpy()) + 1
-        return torch.where(torch.from_numpy(np.isin(pieces, out)), -logits_hw, logits_hw)
+        return torch.where(torch.from_numpy(np.isin(numbers, out)), -logits_hw, logits_hw)
 
 
 def cleaned(logits_Mhw: Tensor, selector: InstanceSelector | None, span_SE: Tensor | None) -> Tensor:

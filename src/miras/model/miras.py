@@ -18,33 +18,26 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
-from transformers import AutoConfig, AutoModel, DynamicCache, PreTrainedModel
+from torch import Tensor, nn
+from transformers import DynamicCache
 
 from miras.core.errors import WeightsError
-from miras.core.grammar import IMAGE, NOT, REF, SPECIAL_TOKENS, Encoder
+from miras.core.grammar import IMAGE, NOT, REF, SPECIAL_TOKENS, Encoder, TextTokenizer
 from miras.core.types import Box, Mask
-from miras.model.backbones import has_imagenet, load_imagenet
 from miras.model.concepts import Concepts
 from miras.model.config import MirasConfig
 from miras.model.instances import InstanceSelector, cleaned
-from miras.model.instruction import Comprehension, InstructionComprehension
-from miras.model.language import LanguageTokenizer, load_language
-from miras.model.llama import fastest_dtype
+from miras.model.instruction import GUESSES, Comprehension, InstructionComprehension
+from miras.model.language import registry
+from miras.model.language.base import Language, Tuned, refuse
+from miras.model.language.precision import fastest_dtype
 from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
 from miras.model.saved import CONTINUATIONS, WEIGHTS, half, read_config
-from miras.model.segmentation import (
-    BOTTOM_RIGHT,
-    INSIDE,
-    OUTSIDE,
-    TOP_LEFT,
-    MaskDecoder,
-    MaskPrediction,
-)
+from miras.model.segmentation import MaskDecoder, MaskPrediction, prompt_points
 from miras.model.tagging import Tagger, tags
 from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
-from miras.model.visual_parsing import VisualParsing, box_to_view, mask_to_view, points_to_view
+from miras.model.visual_parsing import VisualParsing, mask_to_view
 
 LANGUAGE_PREFIX = "instruction.language_model."
 PUBLISHED = ("image_encoder.semantic_tower.", "image_encoder.semantic_head.")
@@ -53,22 +46,30 @@ MEANING = {REF: " same", NOT: " except"}
 """Words that later special tokens begin as."""
 
 
-class Miras(PreTrainedModel):
+class Miras(nn.Module):
     """The five boxes. `encoded_photos` counts the photos that ever went through the towers.
 
-    continuations: what follows what in its replies, with shares; it makes guesses ahead good and decides nothing.
-    weights: digest of what it was loaded with (`chat.load`); "" while they may change.
+    language: the configuration's, frozen and with LoRA; None: a new one, in language_dtype. blank: all weights of the
+    other boxes are to be filled, they begin anyhow. continuations: what follows what in its replies, with shares; it
+    makes guesses ahead good and decides nothing. weights: digest of what it was loaded with (`chat.load`); "" while
+    they may change. No `PreTrainedModel`, which takes seconds to import: `model.auto` tells `AutoModel` of it.
     """
 
     config_class = MirasConfig
-    base_model_prefix = "miras"
     main_input_name = "ids_BL"
 
-    def __init__(self, config: MirasConfig, language_dtype: torch.dtype = torch.float32) -> None:
-        super().__init__(config)
-        language_model, self.tokenizer = load_language(config.language, language_dtype)
+    def __init__(
+        self, config: MirasConfig, language_dtype: torch.dtype = torch.float32, *, language: Language | None = None,
+        blank: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.config = config
+        if language is None:
+            language = registry.source(config.language).load(language_dtype)
+            language.add_lora(config.lora_rank, config.lora_alpha)
+        self.tokenizer: TextTokenizer = language.tokenizer
         self.parsing = VisualParsing(config.detail_size, config.semantic_size)
-        self.instruction = InstructionComprehension(config, language_model)
+        self.instruction = InstructionComprehension(config, language, blank)
         if self.instruction.vocab_size < self.tokenizer.vocab_size:
             rows, ids = self.instruction.vocab_size, self.tokenizer.vocab_size
             raise WeightsError(
@@ -83,13 +84,12 @@ class Miras(PreTrainedModel):
         if config.has_concepts:
             layers = len(config.alignment_layers)
             self.concepts = Concepts(width * layers, layers, self.image_encoder.semantic_head.features)
-            if has_imagenet(config.semantic_tower):
-                encoder = self.image_encoder
-                load_imagenet(encoder.semantic_tower, config.semantic_tower, encoder.semantic_head)
+            if self.image_encoder.semantic_tower.published:
+                self.image_encoder.semantic_tower.load_published(self.image_encoder.semantic_head)
         self.tagger: Tagger | None = None
         if config.tags:
             self.learn_tags(config.tags)
-        self.pointer = self._new_pointer() if config.points else None
+        self.pointer = self._new_pointer(blank) if config.points else None
         self.instances = InstanceSelector(torch.zeros(width)) if config.instances else None
         self.encoded_photos = 0
         self.image_dtype = torch.float32
@@ -97,10 +97,10 @@ class Miras(PreTrainedModel):
         self.continuations: dict[tuple[int, ...], tuple[tuple[int, float], ...]] = {}
         self.eval()
 
-    tokenizer: LanguageTokenizer
-
-    def _init_weights(self, module: torch.nn.Module) -> None:
-        """Nothing: every box initialises itself."""
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return self.instruction.special.device
 
     @property
     def grammar(self) -> Encoder:
@@ -137,8 +137,9 @@ class Miras(PreTrainedModel):
             self.pointer = self._new_pointer()
         config.points, config.complements = config.points or points, config.complements or complements
 
-    def _new_pointer(self) -> Pointer:
-        usual = self.instruction.table.weight.detach().float().mean(0)
+    def _new_pointer(self, blank: bool = False) -> Pointer:
+        table = self.instruction.table.weight.detach()
+        usual = table[0].float() if blank else table.float().mean(0)
         return Pointer(self.instruction.width, len(self.config.alignment_layers), usual).to(usual.device)
 
     def tags(self, features: ImageFeatures, index: int) -> tuple[str, ...]:
@@ -261,7 +262,7 @@ class Miras(PreTrainedModel):
             chosen.fine4_BChw,
             dense,
             prior,
-            _points(points, box, size, device),
+            prompt_points(points, box, size, device),
             self.heat(chosen, span[None], words),
         )
         slope, shift, weight = self.config.score_calibration
@@ -274,10 +275,9 @@ class Miras(PreTrainedModel):
     def own_state_dict(self) -> dict[str, Tensor]:
         """Everything but published weights that stay as they are: ImageNet's semantic tower with its classifier, and
         the language model; its own too when they were tuned (a head that is the embeddings once more is left out)."""
-        tied = self.instruction.language_model.get_output_embeddings()
-        table = self.instruction.table.weight
-        twin = tied is not None and tied.weight is table
-        still = PUBLISHED if self.config.has_concepts and has_imagenet(self.config.semantic_tower) else ()
+        head = getattr(self.instruction.language_model, "lm_head", None)
+        twin = head is not None and head.weight is self.instruction.table.weight
+        still = PUBLISHED if self.config.has_concepts and self.image_encoder.semantic_tower.published else ()
         return {
             name: value for name, value in self.state_dict().items()
             if not name.startswith((LANGUAGE_PREFIX, *still)) or "lora_" in name
@@ -289,9 +289,7 @@ class Miras(PreTrainedModel):
         """What `save_pretrained` writes: `own_state_dict` in half precision."""
         return {name: half(name, value) for name, value in self.own_state_dict().items()}
 
-    def save_pretrained(  # type: ignore[override]
-        self, save_directory: str | os.PathLike[str], **kwargs: Any
-    ) -> None:
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Write `config.json` and `model.safetensors` (half precision, without the language model)."""
         folder = Path(save_directory)
         folder.mkdir(parents=True, exist_ok=True)
@@ -307,7 +305,8 @@ class Miras(PreTrainedModel):
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
         """A model from a folder written by `save_pretrained`. Raises WeightsError with the cure.
 
-        language_dtype: keyword; of the language model's published weights (default float32).
+        language_dtype: keyword; of the language model's published weights (default float32). answers: keyword; it is to
+        answer alone, as after `answer_fast` in that precision: it is loaded the shortest way.
         """
         folder = Path(pretrained_model_name_or_path)
         config = kwargs.get("config") or read_config(folder)
@@ -315,16 +314,18 @@ class Miras(PreTrainedModel):
             state = load_file(folder / WEIGHTS)
         except (OSError, SafetensorError) as error:
             raise WeightsError(f"weights in {folder / WEIGHTS}", str(error), "train or copy them there") from error
-        model = cls(config, kwargs.get("language_dtype", torch.float32))
+        dtype, language = kwargs.get("language_dtype", torch.float32), None
+        if kwargs.get("answers", False):
+            language = _answering(config, state, dtype)
+            state = {name: value for name, value in state.items() if not name.startswith(LANGUAGE_PREFIX)}
+        model = cls(config, dtype, language=language, blank=True)
         own = model.own_state_dict()
-        faults = sorted(name for name in own.keys() ^ state.keys()) + sorted(
-            name for name in own.keys() & state.keys() if own[name].shape != state[name].shape
+        if language is not None:
+            own = {name: value for name, value in own.items() if not name.startswith(LANGUAGE_PREFIX)}
+        refuse(
+            sorted(name for name in own.keys() ^ state.keys())
+            + sorted(name for name in own.keys() & state.keys() if own[name].shape != state[name].shape)
         )
-        if faults:
-            raise WeightsError(
-                "weights that fit the configuration", f"{len(faults)} that do not ({', '.join(faults[:3])})",
-                "use the config.json saved with the weights",
-            )  # fmt: skip
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
         if (folder / CONTINUATIONS).exists():
             rows = json.loads((folder / CONTINUATIONS).read_text())
@@ -332,18 +333,8 @@ class Miras(PreTrainedModel):
         return model.eval()
 
 
-def _points(
-    points: NDArray[np.float32] | None, box: Box | None, size: tuple[int, int], device: torch.device
-) -> Tensor | None:
-    rows = []
-    if points is not None and len(points):
-        rows.append(points_to_view(points, size))
-        rows[-1][:, 2] = torch.where(rows[-1][:, 2] > 0.5, float(INSIDE), float(OUTSIDE))
-    if box is not None:
-        corners = box_to_view(box, size)
-        rows.append(torch.tensor([[*corners[:2], TOP_LEFT], [*corners[2:], BOTTOM_RIGHT]]))
-    return torch.cat(rows)[None].to(device) if rows else None
-
-
-AutoConfig.register("miras", MirasConfig, exist_ok=True)
-AutoModel.register(MirasConfig, Miras, exist_ok=True)
+def _answering(config: MirasConfig, state: dict[str, Tensor], dtype: torch.dtype) -> Language:
+    """The language model of a saved model, for inference."""
+    tuned = {k.removeprefix(LANGUAGE_PREFIX): v for k, v in state.items() if k.startswith(LANGUAGE_PREFIX)}
+    source = registry.source(config.language)
+    return source.answering(config.max_tokens + GUESSES, dtype, Tuned(tuned, config.lora_rank, config.lora_alpha))

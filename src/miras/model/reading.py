@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from miras.core.inscriptions import Inscription
+from miras.core.text_regions import TextRegion
 
 MOST = 12
 """Lines of a photo that are kept: those with the highest letters."""
@@ -41,12 +41,12 @@ class Page:
         self._photo = photo
 
     @cached_property
-    def inscriptions(self) -> tuple[Inscription, ...]:
+    def text_regions(self) -> tuple[TextRegion, ...]:
         """Its lines, as `read` finds them."""
         return read(self._photo)
 
 
-def read(photo: NDArray[np.uint8]) -> tuple[Inscription, ...]:
+def read(photo: NDArray[np.uint8]) -> tuple[TextRegion, ...]:
     """The lines of written text in a photo (H, W, 3) uint8 RGB, at most MOST, in reading order.
 
     Empty, with a warning, where `rapidocr` is not installed.
@@ -59,7 +59,7 @@ def read(photo: NDArray[np.uint8]) -> tuple[Inscription, ...]:
     if found.txts is None or found.boxes is None:
         return ()
     lines = [
-        Inscription(text.strip(), tightened(box), float(score))
+        TextRegion(text.strip(), tightened(box), float(score))
         for text, box, score in zip(found.txts, found.boxes, found.scores, strict=True)
         if score >= SURE and any(char.isalnum() for char in text)
     ]

@@ -45,7 +45,7 @@ class AlignmentBlock(nn.Module):
 class RegionAlignment(nn.Module):
     """`[SEG]` attends over its span and over the mask memory.
 
-    verdict: bias, weight of presence, weight of the language model's own refusal (`train.calibrate.verdict`).
+    verdict: bias, weight of presence, weight of the language model's own refusal (`train.calibrate.refusal`).
     """
 
     verdict: Tensor

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from miras.core.types import Mask
+from miras.core.pieces import pieces
+from miras.core.types import Box, Mask
 from miras.model.config import MirasConfig
 from miras.model.layers import Attention, LayerNorm2d, Mlp, sine_grid, sine_points
-from miras.model.visual_parsing import logits_to_photo
+from miras.model.visual_parsing import box_to_view, logits_to_photo, points_to_view
 
 OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING = range(5)
 """Labels of points; a box is two of them; padding is ignored."""
@@ -31,12 +32,27 @@ def without_specks(logits_hw: Tensor) -> Tensor:
     """Mask logits (h, w), > 0 = inside, with the sign of weak pieces turned: those whose logits sum up to less than
     SPECK of those of the strongest piece. Pieces are 4-connected."""
     values = logits_hw.float().numpy()
-    pieces, count = ndimage.label(values > 0)
+    found, count = pieces(values > 0)
     if count < 2:
         return logits_hw
-    evidence = ndimage.sum_labels(values, pieces, np.arange(1, count + 1))
-    weak = np.isin(pieces, np.flatnonzero(evidence < SPECK * evidence.max()) + 1)
+    evidence = np.bincount(found.ravel(), values.ravel())[1:]
+    weak = np.isin(found, np.flatnonzero(evidence < SPECK * evidence.max()) + 1)
     return torch.where(torch.from_numpy(weak), -logits_hw, logits_hw)
+
+
+def prompt_points(
+    points: NDArray[np.float32] | None, box: Box | None, size: tuple[int, int], device: torch.device
+) -> Tensor | None:
+    """Points (P, 3) and the corners of a box, in photo pixels of a photo (H, W), as the decoder takes them: (1, Q, 3)
+    with x, y in 0..1 and what each is; None for neither."""
+    rows = []
+    if points is not None and len(points):
+        rows.append(points_to_view(points, size))
+        rows[-1][:, 2] = torch.where(rows[-1][:, 2] > 0.5, float(INSIDE), float(OUTSIDE))
+    if box is not None:
+        corners = box_to_view(box, size)
+        rows.append(torch.tensor([[*corners[:2], TOP_LEFT], [*corners[2:], BOTTOM_RIGHT]]))
+    return torch.cat(rows)[None].to(device) if rows else None
 
 
 @dataclass(frozen=True)

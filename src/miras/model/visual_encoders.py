@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from miras.model.backbones import EfficientNetLite, LiteHead
 from miras.model.config import MirasConfig
 from miras.model.layers import Attention, EncoderLayer, LayerNorm2d, Mlp, sine_grid, sine_points
-from miras.model.visual_parsing import Views
+from miras.model.towers import registry
+from miras.model.towers.base import SCALES, Tower
+from miras.model.visual_parsing import Views, as_trained
 
 GEOMETRY = 64
 """Width of the sine code of a mask's box."""
@@ -109,13 +110,13 @@ class ImageEncoder(nn.Module):
         width = config.width
         self.config = config
         if config.use_semantic_tower:
-            self.semantic_tower = EfficientNetLite(config.semantic_tower)
+            self.semantic_tower = registry.build(config.semantic_tower)
             if config.semantic_head:
-                self.semantic_head = LiteHead(config.semantic_tower)
+                self.semantic_head = self.semantic_tower.classifier()
             self.semantic_in = nn.Conv2d(self.semantic_tower.channels[3], width, 1)
             self.semantic_mid = nn.Conv2d(self.semantic_tower.channels[2], width, 1)
         if config.use_detail_tower:
-            self.detail_tower = EfficientNetLite(config.detail_tower)
+            self.detail_tower = registry.build(config.detail_tower)
             channels = self.detail_tower.channels
             self.detail_32 = nn.Conv2d(channels[3], width, 1)
             self.detail_16 = nn.Conv2d(channels[2], width, 1)
@@ -174,7 +175,7 @@ class ImageEncoder(nn.Module):
 
     def towers(self, views: Views) -> tuple[list[Tensor], list[Tensor]]:
         """The four maps of the semantic tower, then of the detail tower; none of a tower that is not used."""
-        detail = self.detail_tower(views.detail_B3SS) if self.config.use_detail_tower else []
+        detail = _maps(self.detail_tower, views.detail_B3SS) if self.config.use_detail_tower else []
         return self._semantic(views), detail
 
     def _semantic(self, views: Views) -> list[Tensor]:
@@ -182,7 +183,7 @@ class ImageEncoder(nn.Module):
         if not self.config.use_semantic_tower:
             return []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.has_head):
-            return list(self.semantic_tower(views.semantic_B3ss))
+            return _maps(self.semantic_tower, views.semantic_B3ss)
 
     @property
     def has_head(self) -> bool:
@@ -200,7 +201,7 @@ class ImageEncoder(nn.Module):
             every = torch.cat([cells.flatten(2), cells.mean((2, 3))[..., None]], 2).transpose(1, 2)
             logits = every @ self.semantic_head.rows_KF.T
             rivals = logits.logsumexp(-1)
-            chance = (logits + self.semantic_head._fc.bias).softmax(-1)
+            chance = (logits + self.semantic_head.bias_K).softmax(-1)
         cell = chance[:, :-1].topk(min(2, chance.shape[1] - 1), 1).values.mean(1)
         return Seen(cells, rivals, torch.maximum(chance[:, -1], CELL_TRUST * cell))
 
@@ -232,6 +233,13 @@ class ImageEncoder(nn.Module):
         for layer in self.context:
             tokens = layer(tokens, positions)
         return tokens.transpose(1, 2).unflatten(2, (height, width))
+
+
+def _maps(tower: Tower, pixels_B3SS: Tensor) -> list[Tensor]:
+    """What a tower sees in a view, its maps at the strides of `SCALES`."""
+    maps = tower(as_trained(pixels_B3SS, tower.mean, tower.std))
+    side = pixels_B3SS.shape[-1]
+    return [_resize(each, side // scale) for each, scale in zip(maps, SCALES, strict=True)]
 
 
 def pool_maps(semantic_maps: list[Tensor], detail_maps: list[Tensor], seen: Seen) -> Tensor:

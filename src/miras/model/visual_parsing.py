@@ -19,6 +19,9 @@ from torch import Tensor
 
 from miras.core.types import Box, Mask
 
+MEAN, STD = 127.0, 128.0
+"""Of the pixels of every view, 0..255."""
+
 
 @dataclass(frozen=True)
 class Views:
@@ -52,8 +55,17 @@ class VisualParsing:
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """0..255 to the range EfficientNet-Lite was trained on: (x - 127) / 128."""
-    return (pixels - 127.0) / 128.0
+    """0..255 to the values of every view: (x - 127) / 128, which EfficientNet-Lite was trained on."""
+    return (pixels - MEAN) / STD
+
+
+def as_trained(view_B3SS: Tensor, mean: float | Sequence[float], std: float | Sequence[float]) -> Tensor:
+    """A view as another tower was trained on it: (x - mean) / std of pixels x in 0..255; one number, or one for each of
+    R, G, B."""
+    if (mean, std) == (MEAN, STD):
+        return view_B3SS
+    centre, spread = (view_B3SS.new_tensor(value).reshape(1, -1, 1, 1) for value in (mean, std))
+    return (view_B3SS * STD + MEAN - centre) / spread
 
 
 def mask_to_view(masks_RHW: NDArray[np.bool_], side: int) -> Tensor:

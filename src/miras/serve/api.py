@@ -5,6 +5,8 @@ In: requests of a person. Out: answers, streams, files. Knows HTTP; what happens
 
 import asyncio
 import json
+import tempfile
+import zipfile
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -17,7 +19,7 @@ from starlette.responses import Response, StreamingResponse
 from miras.chat.export import png
 from miras.core.masks import decode_rle
 from miras.core.photo import read_photo
-from miras.serve import exports, schemas
+from miras.serve import corrections, exports, schemas
 from miras.serve import turns as views
 from miras.serve.problems import Problem, not_found
 from miras.serve.security import Doors
@@ -138,8 +140,7 @@ def routes(service: Service, doors: Doors) -> APIRouter:
     def export(person: Person, conversation: Id, format: exports.Format, each: bool = False) -> Response:
         """Take the masks, or the conversation, away."""
         file = exported(service, person, conversation, format, each)
-        named = f"attachment; filename=\"export{_suffix(file.name)}\"; filename*=UTF-8''{quote(file.name, safe='')}"
-        return Response(file.content, media_type=file.media_type, headers={"Content-Disposition": named})
+        return Response(file.content, media_type=file.media_type, headers=attachment(file.name))
 
     @router.get("/{conversation}/turns/{turn}/selection.png", response_class=Response, responses=PNG)
     def selection(request: Request, person: Person, conversation: Id, turn: Number) -> Response:
@@ -199,7 +200,27 @@ def picture(request: Request, key: str, make: Any) -> Response:
 def full(service: Service, person: str, view: views.Json) -> tuple[bytes, str]:
     """The photo's file as it is kept, and its suffix."""
     row = service.records.photo(person, view["photo"]["id"])
-    return service.photos.read(row["id"], "full", row["suffix"]), row["suffix"]
+    return service.full(row), row["suffix"]
+
+
+def collected(service: Service, person: str) -> Response:
+    """What a person corrected in all conversations, as one ZIP; it is built on the disk."""
+    records = service.records
+    talks = ((records.about(talk), records.turns(talk)) for talk in records.of(person))
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed when it is sent
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in corrections.files(talks, service.full):
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content, zipfile.ZIP_DEFLATED)
+    size = file.tell()
+    file.seek(0)
+    head = {"Content-Length": str(size), **attachment("corrections.zip")}
+    return StreamingResponse(iter(lambda: file.read(2**16), b""), media_type="application/zip", headers=head)
+
+
+def attachment(name: str) -> dict[str, str]:
+    """The header of a download."""
+    named = f"attachment; filename=\"export{_suffix(name)}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return {"Content-Disposition": named}
 
 
 def exported(service: Service, person: str, conversation: str, kind: exports.Format, each: bool) -> exports.File:
@@ -210,6 +231,11 @@ def exported(service: Service, person: str, conversation: str, kind: exports.For
         if text is None:
             raise Problem("conflict", "a conversation with a reply", "one without", "ask for something first")
         return exports.File("conversation.session.json", "application/json", text.encode())
+    if kind == "corrections":
+        rows = service.records.turns(conversation)
+        found = dict(corrections.files([(service.records.about(conversation), rows)], service.full))
+        stem = exports.stem_of(view["photo"]["name"])
+        return exports.File(f"{stem}.corrections.zip", "application/zip", exports.zipped(found))
     if kind == "prist":
         rows = service.records.turns(conversation)
         said = [None if row["record"] is None else json.loads(row["record"]) for row in rows]

@@ -41,6 +41,7 @@ UPLOAD = {
     }
 }
 JPEG: dict[int | str, Any] = {200: {"description": "A picture", "content": {"image/jpeg": {}, "image/png": {}}}}
+ARCHIVE: dict[int | str, Any] = {200: {"description": "An archive", "content": {"application/zip": {}}}}
 PROBLEM = {"$ref": "#/components/schemas/ProblemBody"}
 REFUSALS: dict[int | str, Any] = {
     status: {"description": title, "content": {MEDIA_TYPE: {"schema": PROBLEM}}}
@@ -73,10 +74,15 @@ def create(loaded: Loaded, settings: Settings, static: Path | None = None) -> Fa
     app.state.service = service
     problems.install(app)
     router = APIRouter(prefix=PREFIX, responses=REFUSALS)
-    _sessions(router, doors, settings)
+    session_routes(router, doors, settings)
     _photos(router, service, doors)
     _operations(router, service, doors)
     router.include_router(api.routes(service, doors))
+
+    @router.get("/corrections", response_class=Response, responses=ARCHIVE, tags=["conversations"])
+    def collected(person: Annotated[str, Depends(doors.person)]) -> Response:
+        """What was corrected in all conversations, as training data."""
+        return api.collected(service, person)
 
     @router.get("/openapi.json", include_in_schema=False)
     def openapi() -> Response:
@@ -90,7 +96,7 @@ def create(loaded: Loaded, settings: Settings, static: Path | None = None) -> Fa
     def metrics(_: person) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    _page(app, static or Path(str(files("miras"))) / "serve" / "static")
+    page_routes(app, static)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.origins), allow_methods=["GET", "POST", "PATCH", "DELETE"],
@@ -121,7 +127,7 @@ def _described(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _sessions(router: APIRouter, doors: Doors, settings: Settings) -> None:
+def session_routes(router: APIRouter, doors: Doors, settings: Settings) -> None:
     """Who asks: cookies for browsers."""
     kind = "token" if settings.tokens else "none"
 
@@ -252,17 +258,18 @@ def _operations(router: APIRouter, service: Service, doors: Doors) -> None:
         return {"ready": is_ready, "model": Path(service.loaded.name).name, "queue": service.worker.length}
 
 
-def _page(app: FastAPI, folder: Path) -> None:
-    """The page's files: those that were there when the server started, and no other path."""
+def page_routes(app: FastAPI, static: Path | None, index: str = "index.html") -> None:
+    """The page's files: those that were there when the server started, and no other path. index: what "/" is."""
+    folder = static or Path(str(files("miras"))) / "serve" / "static"
     known = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
     @app.get("/{path:path}", include_in_schema=False)
     def file(path: str) -> Response:
         if path.startswith("api/"):
             raise Problem("not-found", "an address of this API", "another one", "see docs/api.md")
-        found = known.get(path or "index.html")
+        found = known.get(path or index)
         if found is None:
-            told = NO_PAGE if "index.html" not in known else "There is no such page.\n"
+            told = NO_PAGE if index not in known else "There is no such page.\n"
             return PlainTextResponse(told, 404)
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         kept = "public, max-age=31536000, immutable" if path.startswith("assets/") else "no-cache"

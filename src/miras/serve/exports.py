@@ -24,7 +24,7 @@ from miras.core.types import Mask, Operator, Region
 from miras.serve.problems import Problem
 from miras.serve.turns import Json, regions_now
 
-Format = Literal["mask", "overlay", "cutout", "coco", "labelme", "rle", "svg", "prist", "session"]
+Format = Literal["mask", "overlay", "cutout", "coco", "labelme", "rle", "svg", "prist", "corrections", "session"]
 Pixels = NDArray[np.uint8]
 
 
@@ -44,7 +44,7 @@ def masks(conversation: Json, kind: Format, each: bool, read: Any) -> File:
     """
     photo = conversation["photo"]
     size, name = (photo["height"], photo["width"]), photo["name"]
-    stem = PurePosixPath(name).stem or "photo"
+    stem = stem_of(name)
     selection = conversation["selection"]
     if each:
         items = [export.Item(r["phrase"], decode_rle(r["rle"]), r["score"]) for r in conversation["regions"]]
@@ -146,7 +146,12 @@ def dataset(conversation: Json, records: Sequence[Mapping[str, Any] | None], suf
     path = f"images/{conversation['photo']['id']}.{suffix}"
     line = json.dumps(record(conversation, records, path), ensure_ascii=False) + "\n"
     content = zipped({"conversations.jsonl": line.encode(), path: photo})
-    return File(f"{PurePosixPath(conversation['photo']['name']).stem or 'photo'}.prist.zip", "application/zip", content)
+    return File(f"{stem_of(conversation['photo']['name'])}.prist.zip", "application/zip", content)
+
+
+def stem_of(name: str) -> str:
+    """A photo's name without its ending, for the names of files."""
+    return PurePosixPath(name).stem or "photo"
 
 
 def png(picture: Pixels) -> bytes:

@@ -100,6 +100,21 @@ class Records:
         following = f"{rows[limit - 1]['updated']!r}~{rows[limit - 1]['id']}" if len(rows) > limit else None
         return rows[:limit], following
 
+    def of(self, owner: str) -> list[str]:
+        """Ids of all conversations of a person, oldest first."""
+        rows = self.database.rows("SELECT id FROM conversations WHERE owner=? ORDER BY created, id", (owner,))
+        return [row["id"] for row in rows]
+
+    def about(self, conversation: str) -> Row:
+        """The photo of a conversation, whosever it is."""
+        row = self.database.row(
+            "SELECT photos.* FROM photos JOIN conversations ON conversations.photo=photos.id WHERE conversations.id=?",
+            (conversation,),
+        )
+        if row is None:
+            raise not_found("a conversation")
+        return row
+
     def rename(self, owner: str, conversation: str, title: str) -> None:
         """Give a title."""
         with self.database.write() as db:

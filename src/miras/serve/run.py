@@ -1,7 +1,7 @@
-"""The server process: an address, a model, an orderly end.
+"""The server process: an address, an orderly end.
 
-In: settings. Out: a server that answers until it is told to stop. SIGTERM and Ctrl-C: no new questions, the turn that
-runs comes to its end, what waits stays open and can be retried.
+In: an app, settings. Out: a server that answers until it is told to stop. SIGTERM and Ctrl-C: no new questions, the
+turn that runs comes to its end, what waits stays open and can be retried.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import threading
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
-from miras.chat.load import Loaded
 from miras.core.errors import InputError
-from miras.serve.app import create
 from miras.serve.settings import Settings
 from miras.serve.worker import Worker
 
@@ -27,13 +26,14 @@ STOP_SECONDS = 30
 class Server(uvicorn.Server):
     """uvicorn, which empties the queue at once when it is told to stop: streams that wait would hold it up."""
 
-    def __init__(self, config: uvicorn.Config, worker: Worker) -> None:
+    def __init__(self, config: uvicorn.Config, worker: Worker | None) -> None:
         super().__init__(config)
         self.worker = worker
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal."""
-        threading.Thread(target=self.worker.drain, daemon=True).start()  # the signal may have come within its lock
+        if self.worker is not None:  # the signal may have come within its lock
+            threading.Thread(target=self.worker.drain, daemon=True).start()
         super().handle_exit(sig, frame)
 
 
@@ -59,15 +59,15 @@ def address_of(settings: Settings, listening: socket.socket) -> str:
     return f"http://{shown}:{port}"
 
 
-def serve(loaded: Loaded, settings: Settings, listening: socket.socket) -> None:
-    """Answer until a signal comes. Raises InputError when the folder of the data cannot be used."""
+def serve(app: FastAPI, listening: socket.socket) -> None:
+    """Answer until a signal comes."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(message)s")
     logging.getLogger("miras.serve").setLevel(logging.INFO)
-    app = create(loaded, settings)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=STOP_SECONDS,
         timeout_keep_alive=30, lifespan="on",
     )  # fmt: skip
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises it once more when it has stopped
         signal.signal(number, lambda *_: None)
-    Server(config, app.state.service.worker).run(sockets=[listening])
+    service = getattr(app.state, "service", None)
+    Server(config, None if service is None else service.worker).run(sockets=[listening])

@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from miras.chat.inputs import clean_text
 from miras.chat.load import Loaded
@@ -78,6 +78,10 @@ class Service:
         self.sessions.drop(conversation)
         if photo is not None:
             self.photos.delete(photo)
+
+    def full(self, photo: Row) -> bytes:
+        """A photo's file as it is kept."""
+        return self.photos.read(photo["id"], "full", photo["suffix"])
 
     # Views
 
@@ -178,7 +182,7 @@ class Service:
             self._ready(conversation, twin)
             return twin, 0.0
         photo = self.records.photo(owner, row["photo"])
-        content = self.photos.read(photo["id"], "full", photo["suffix"])
+        content = self.full(photo)
         text = self.records.session(conversation)
         session = self.loaded.chat(content) if text is None else self.loaded.restore(text, content)
         if text is not None:
@@ -255,7 +259,13 @@ class Service:
         twin.undo()
         reply = twin.ask(turn["user"], forced=ids)
         known = {region: _others(old, phrase)}
-        yield "reply", self._keep(job, twin, reply, "exchange", row["number"] - 1, encode, replaces=True, others=known)
+        taken = {*json.loads(row["record"]).get("taken", ()), region}
+        yield (
+            "reply",
+            self._keep(
+                job, twin, reply, "exchange", row["number"] - 1, encode, replaces=True, others=known, taken=taken
+            ),
+        )
 
     def _renamed(self, ids: list[int], place: int, phrase: str) -> list[int]:
         """The ids of a reply with other words for the region that it names at a place."""
@@ -281,15 +291,19 @@ class Service:
     def _keep(
         self, job: Job, session: ChatSession, reply: Reply, kind: str, kept: int, encode: float, *,
         replaces: bool = False, asked: bool = False, others: Mapping[int, list[Json]] | None = None,
+        taken: Collection[int] = (),
     ) -> Json:  # fmt: skip
         """Put a turn on the disk, then keep its session ready. A session that is ahead of the disk is dropped.
 
         kept: turns before it. replaces, asked: see `Records.answer`. others: alternatives of regions that are known.
+        taken: regions whose names a person chose.
         """
         try:
             done = self._done(session, reply, kind, kept, encode, job.waited)
             for region in done.reply["regions"]:
                 region["alternatives"] = (others or {}).get(region["id"], region["alternatives"])
+            if taken and done.record is not None:
+                done.record["taken"] = sorted(taken)
             row = self.records.answer(job.conversation, done, replaces=replaces, asked=asked)
         except BaseException:
             self.sessions.drop(job.conversation)

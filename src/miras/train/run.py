@@ -39,7 +39,7 @@ from miras.train.loop.callbacks import Average, Progress, Validation
 from miras.train.loop.trainer import MODEL, MirasTrainer, Validate, arguments, place
 from miras.train.recipe.schema import Chain, Recipe
 from miras.train.stages import stage1, tagging
-from miras.train.stages.student import Student, build, is_half, parts, rate_of
+from miras.train.stages.training_module import TrainingModule, build, is_half, parts, rate_of
 
 TAGS = "tags.safetensors"
 """The fits of the tagger, in the run's folder."""
@@ -50,7 +50,7 @@ FAULTS = "faults.txt"
 def train(
     chain: Chain, paths: Sequence[Path], out: Path, *, resume: bool = False, validate: Validate | None = None
 ) -> dict[str, Any]:
-    """Run a chain. validate: figures of a model on photos of the caller's; by default phrases on the photos kept out.
+    """Run a chain. validate: figures of a model on photos of the caller's; by default phrases on the held-out photos.
 
     Returns what the run was and reached. Raises InputError for whatever a person can mend.
     """
@@ -101,24 +101,24 @@ def run(
     """One recipe. The averaged weights (the best ones, where the recipe stops early) go to OUT/model."""
     arguments(recipe, out)  # the processes meet
     with sharding.said_once(), sharding.first_alone():
-        student = build(recipe, corpus.photos if recipe.start.imagenet else ())
+        module = build(recipe, corpus.photos if recipe.start.imagenet else ())
     checkpoint = sharding.agreed(lambda: place(recipe, out, resume))
     if not resume and sharding.is_first():
         (out / TAGS).unlink(missing_ok=True)  # of a run that was stopped before its first checkpoint
     with sharding.said_once(), sharding.first_alone():
-        tag = tags(recipe, corpus, student, out)
-    kept = spread(corpus.kept, recipe.check.photos)
-    validate = validate or (lambda model: validation.phrases(model, kept))
-    shown = spread(corpus.kept, recipe.check.overlays)
+        tag = tags(recipe, corpus, module, out)
+    held_out = spread(corpus.held_out, recipe.check.photos)
+    validate = validate or (lambda model: validation.phrases(model, held_out))
+    shown = spread(corpus.held_out, recipe.check.overlays)
     average, progress = Average(), Progress(recipe.name)
     checks = Validation(recipe.check, validate, lambda model, file: validation.sheet(model, shown, file))
-    callbacks = [average, progress, *([checks] if kept else [])]
-    collate = Collate(student.model, recipe, tag)
-    trainer = MirasTrainer(student, recipe, out, items(recipe, corpus, student.model), collate, callbacks)
+    callbacks = [average, progress, *([checks] if held_out else [])]
+    collate = Collate(module.model, recipe, tag)
+    trainer = MirasTrainer(module, recipe, out, items(recipe, corpus, module.model), collate, callbacks)
     average.trainer = checks.trainer = trainer
     collate.processes = trainer.args.world_size
     if trainer.is_world_process_zero():
-        _announce(recipe, corpus, student, out)
+        _announce(recipe, corpus, module, out)
     outcome = trainer.train(resume_from_checkpoint=checkpoint)
     if sharding.agreed(lambda: recipe.check.patience > 0 and (out / "best").exists()):
         if trainer.is_world_process_zero():
@@ -141,12 +141,12 @@ def items(recipe: Recipe, corpus: Corpus, model: Miras | None = None) -> Items:
     return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count, **can)
 
 
-def tags(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> tagging.Tags | None:
+def tags(recipe: Recipe, corpus: Corpus, module: TrainingModule, out: Path) -> tagging.Tags | None:
     """What tags the photos of stage 2, for a model that has a tagger or gets one; it is fitted first."""
-    data, model = recipe.data, student.model
+    data, model = recipe.data, module.model
     if recipe.stage == 1 or not (recipe.start.tags or model.tagger):
         return None
-    look = tagging.Look(model, student.is_half)
+    look = tagging.Look(model, module.is_half)
     if sharding.is_first() and not (out / TAGS).exists():
         print(f"{recipe.name}: the tagger is fitted first ({len(corpus.photos)} photos)", file=sys.stderr, flush=True)
     folds = tagging.learn(model, look, corpus.phrases().photos, data.shares or SHARES, data.other, out / TAGS)
@@ -223,9 +223,9 @@ def spread(photos: Sequence[AnnotatedPhoto], count: int) -> list[AnnotatedPhoto]
     return [photos[i] for i in np.linspace(0, len(photos) - 1, count).astype(int)] if count else []
 
 
-def _announce(recipe: Recipe, corpus: Corpus, student: Student, out: Path) -> None:
+def _announce(recipe: Recipe, corpus: Corpus, module: TrainingModule, out: Path) -> None:
     """The freeze table and what the run is, on standard error and in run.json."""
-    rows = parts(student, recipe)
+    rows = parts(module, recipe)
     width = max(len(row.name) for row in rows)
     for row in rows:
         rates = ", ".join(f"{rate:.1e}" for rate in row.rates) or "frozen"

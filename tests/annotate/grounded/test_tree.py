@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from miras.annotate.grounded import tree
-from miras.annotate.grounded.talk import dialogue, shared_nodes
+from miras.annotate.grounded.dialogues import dialogue, shared_nodes
 from miras.annotate.grounded.tree import DEEP, Path, elements, nodes, path, place, properties, questions, relation
 from miras.core.types import AnnotatedPhoto, Name
 from miras.data.dialogues.scene import Scene

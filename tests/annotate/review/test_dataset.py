@@ -48,7 +48,7 @@ def record(*turns: Turn, kind: str = "progressive", focus: str = "dog", **meta: 
 
 
 def good(mask: NDArray[np.bool_] | None = None) -> Record:
-    """A question by function and its closing turn, as `annotate.grounded.talk` writes them."""
+    """A question by function and its closing turn, as `annotate.grounded.dialogues` writes them."""
     dog = box(10, 20) if mask is None else mask
     return record(
         Turn.user(QUESTION), reply(1, 1, "dog", dog), Turn.user(CLOSING), reply(2, 3, "dog", dog),

@@ -78,7 +78,7 @@ def test_equal_seeds_give_equal_bytes_and_others_do_not() -> None:
     )
     assert first is not None and again is not None and other is not None
     assert first.photo.tobytes() == again.photo.tobytes()
-    assert [i.mask.tobytes() for i in first.inscriptions] == [i.mask.tobytes() for i in again.inscriptions]
+    assert [i.mask.tobytes() for i in first.regions] == [i.mask.tobytes() for i in again.regions]
     assert first.photo.tobytes() != other.photo.tobytes()
 
 
@@ -95,7 +95,7 @@ def test_the_given_photo_stays_and_only_the_surface_changes(shirts: list[Written
 def test_every_sort_of_surface_can_be_written_on(label: str) -> None:
     mask = region((slice(120, 390), slice(60, 420)))
     (art, *_), lines = next(
-        (w.artworks, w.inscriptions) for w in each(range(12), **{label.replace(" ", "_"): mask})
+        (w.artworks, w.regions) for w in each(range(12), **{label.replace(" ", "_"): mask})
     )  # fmt: skip
     assert art.phrase == label and art.annotation == 0 and np.array_equal(art.mask, mask)
     for line in lines:
@@ -109,10 +109,10 @@ def test_masks_cover_the_letters_and_little_else(shirts: list[Written]) -> None:
     before = photo().astype(int)
     for written in shirts:
         strokes = np.abs(written.photo.astype(int) - before).max(2) > 45
-        there = union(*(i.mask for i in written.inscriptions))
+        there = union(*(i.mask for i in written.regions))
         there = union(there, *(a.carrier[1] for a in written.artworks if a.carrier))
         assert np.count_nonzero(strokes & there) >= 0.97 * np.count_nonzero(strokes)
-        for line in written.inscriptions:
+        for line in written.regions:
             if line.text and written.artworks[line.artwork].carrier is None:
                 rows, inked = np.flatnonzero(line.mask.any(1)), np.flatnonzero((strokes & line.mask).any(1))
                 assert abs(inked[0] - rows[0]) <= 5 and abs(rows[-1] - inked[-1]) <= 5
@@ -120,7 +120,7 @@ def test_masks_cover_the_letters_and_little_else(shirts: list[Written]) -> None:
 
 def test_words_lie_in_their_line_beside_each_other(shirts: list[Written]) -> None:
     seen = 0
-    for line in (i for w in shirts for i in w.inscriptions if i.text):
+    for line in (i for w in shirts for i in w.regions if i.text):
         assert [word for word, _ in line.words] == line.text.split()
         for _, mask in line.words:
             assert mask.any() and not (mask & ~line.mask).any()
@@ -133,7 +133,7 @@ def test_words_lie_in_their_line_beside_each_other(shirts: list[Written]) -> Non
 
 def test_lines_are_legible_and_in_reading_order(shirts: list[Written]) -> None:
     for written in shirts:
-        lines = [i for i in written.inscriptions if i.text]
+        lines = [i for i in written.regions if i.text]
         assert all(np.count_nonzero(i.mask) / np.count_nonzero(i.mask.any(0)) >= LEAST_HEIGHT - 1 for i in lines)
         tops = [np.flatnonzero(i.mask.any(1))[0] for i in written.on(0) if i.text]
         assert tops == sorted(tops)
@@ -142,7 +142,7 @@ def test_lines_are_legible_and_in_reading_order(shirts: list[Written]) -> None:
 
 def test_a_plate_carries_its_line() -> None:
     written = next(each(range(6), front_bumper=region((slice(200, 330), slice(60, 420)))))
-    (art,), (line,) = written.artworks, written.inscriptions
+    (art,), (line,) = written.artworks, written.regions
     assert art.carrier is not None and art.carrier[0] == "number plate" and line.kind == "plate"
     assert not (line.mask & ~art.carrier[1]).any()
     assert np.count_nonzero(art.carrier[1]) > 1.2 * np.count_nonzero(line.mask)
@@ -331,5 +331,5 @@ def test_real_photos_are_written_on(shared_data: Path) -> None:
     for given, written in zip(photos, done, strict=True):
         for label in ("person", "hair") if written else ():
             masks = [decode_rle(a.rle) for a in given.annotations if a.label == label]
-            for line in written.inscriptions if written else ():
+            for line in written.regions if written else ():
                 assert not any((line.mask & mask).any() for mask in masks)

@@ -29,7 +29,7 @@ from miras.core.grammar import (
     parse_reply,
 )  # fmt: skip
 from miras.core.types import Mark, Name, Operator, Turn
-from miras.model.language import ByteTokenizer
+from miras.model.language.tokenizers import ByteTokenizer
 
 GRAMMAR = Encoder(ByteTokenizer(), image_tokens=4, mask_tokens=2)
 RECALLING = Encoder(ByteTokenizer(), image_tokens=4, mask_tokens=2, points=True, complements=True)

@@ -189,6 +189,40 @@ def test_what_is_seen_is_not_refused(
     assert reply.certainty is not None and reply.certainty <= 0.8
 
 
+@pytest.mark.parametrize(
+    ("below", "passed", "refused"),
+    [
+        (None, 0.45, True),
+        (None, 0.55, False),
+        (0.4, 0.45, False),
+        (0.6, 0.55, True),
+        (0.0, 0.0, False),
+        (1.0, 0.99, True),
+    ],
+)
+def test_the_threshold_of_refusals_is_the_sessions(
+    inclined: Miras, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, below: float | None, passed: float,
+    refused: bool,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(inclined, "verdict", lambda presence, refusal: passed)
+    options = {} if below is None else {"refuse_below": below}
+    session = ChatSession(inclined, photo, max_new_tokens=12, **options)
+    reply = session.ask("the dragon")
+    assert (reply.operators == (Operator.REJECT,)) == refused
+    assert reply.certainty is not None and (reply.certainty == pytest.approx(1 - passed)) >= refused
+    again = ChatSession.from_json(inclined, session.to_json(), photo)
+    assert again.options == session.options and again.options.refuse_below == (0.5 if below is None else below)
+    assert again.ask("and the lid").operators == session.ask("and the lid").operators
+
+
+def test_what_has_no_pixels_is_refused_whatever_the_threshold(
+    inclined: Miras, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inclined.config, "least_score", 2.0)  # nothing reaches it
+    session = ChatSession(inclined, photo, max_new_tokens=12, refuse_below=0.0)
+    assert session.ask("the dragon").operators == (Operator.REJECT,) and not session.regions
+
+
 def test_nothing_is_given_away_before_the_verdict(
     inclined: Miras, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from miras.chat.generation import naming
 from miras.chat.generation.decoding import ReplyRules
-from miras.chat.generation.lookahead import Guess
 from miras.chat.generation.naming import Name, is_doubtful, names, shares
+from miras.chat.generation.speculation import DraftToken
 from miras.chat.inputs import Recompute
 from miras.chat.session import ChatSession
 from miras.core.grammar import CHATML, OBJ, SEG
@@ -44,14 +44,14 @@ def opened() -> ReplyRules:
 def read(language: Language) -> list[tuple[str, float]]:
     """Names and their chances, by a language of a few words."""
 
-    def look(tree: Sequence[Guess]) -> Tensor:
+    def verify(tree: Sequence[DraftToken]) -> Tensor:
         paths: list[tuple[int, ...]] = []
-        for guess in tree:
-            paths.append((*(paths[guess.parent] if guess.parent >= 0 else ()), guess.token_id))
+        for draft in tree:
+            paths.append((*(paths[draft.parent] if draft.parent >= 0 else ()), draft.token_id))
         return torch.stack([logits(language.get(path, {CLOSE: 1.0})) for path in paths])
 
     state = opened()
-    found = names(state.restrict(logits(language[()])), state, look)
+    found = names(state.restrict(logits(language[()])), state, verify)
     assert all(name.ids[-1] == CLOSE for name in found)
     assert sum(np.exp(shares(found))) == pytest.approx(1)
     return [(GRAMMAR.tokenizer.decode(name.ids[:-1]), float(np.exp(name.chance))) for name in found]
@@ -96,10 +96,10 @@ def test_a_name_ends_where_no_more_is_allowed() -> None:
     state = ReplyRules(GRAMMAR, CHATML, max_new_tokens=3, room=500)
     state.push(GRAMMAR.id(OBJ))
 
-    def look(tree: Sequence[Guess]) -> Tensor:
+    def verify(tree: Sequence[DraftToken]) -> Tensor:
         return logits({A: 0.5, B: 0.5}).expand(len(tree), -1)
 
-    found = names(state.restrict(logits({A: 0.5, B: 0.5})), state, look)
+    found = names(state.restrict(logits({A: 0.5, B: 0.5})), state, verify)
     assert found and all(len(name.ids) == 3 and name.ids[-1] == CLOSE for name in found)
 
 

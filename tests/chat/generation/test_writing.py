@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from miras.chat.generation.writing import SEEN, UNSEEN, written
 from miras.chat.session import ChatSession
 from miras.core.grammar import OBJ, SEG
-from miras.core.inscriptions import Inscription
+from miras.core.text_regions import TextRegion
 from miras.model import presets, reading
 from miras.model.miras import Miras
 
 Says = Callable[..., tuple[int, ...]]
 
 
-def line(text: str, x: float, y: float) -> Inscription:
-    return Inscription(text, ((x, y), (x + 20, y), (x + 20, y + 8), (x, y + 8)), 0.9)
+def line(text: str, x: float, y: float) -> TextRegion:
+    return TextRegion(text, ((x, y), (x + 20, y), (x + 20, y + 8), (x, y + 8)), 0.9)
 
 
 OAK, OPEN = line("Yonder Oak", 4, 4), line("OPEN", 40, 30)
@@ -34,7 +34,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The photo says two things. Counts how often it is read."""
     count: list[int] = []
 
-    def read(_: NDArray[np.uint8]) -> tuple[Inscription, ...]:
+    def read(_: NDArray[np.uint8]) -> tuple[TextRegion, ...]:
         count.append(1)
         return OAK, OPEN
 
@@ -83,7 +83,7 @@ def test_a_session_reads_when_it_must_and_once(
     reply = session.ask("open?", forced=says("It is ", OBJ, " word 'OPEN'", SEG))
     np.testing.assert_array_equal(reply.regions[0].mask, OPEN.mask(SIZE))
     session.fork().ask("the other", forced=says(OBJ, " name 'Yonder Oak'", SEG))
-    assert session.inscriptions == (OAK, OPEN) and len(page) == 1
+    assert session.text_regions == (OAK, OPEN) and len(page) == 1
 
 
 def test_what_is_written_stands_in_the_opening(

@@ -42,6 +42,20 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+def make_sets(tmp_path: Path) -> Path:
+    """One set of two photos with a bottle each, in the layout of the training sets."""
+    folder = tmp_path / "sets" / "bottles"
+    (folder / "images").mkdir(parents=True)
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in range(2)]
+    box = [[8, 8, 40, 8, 40, 40, 8, 40]]
+    notes = [{"id": n, "image_id": n, "category_id": 1, "segmentation": box, "iscrowd": 0} for n in range(2)]
+    for image in images:
+        Image.new("RGB", (64, 64), (120, 90, 60)).save(folder / "images" / image["file_name"])
+    content = {"images": images, "annotations": notes, "categories": [{"id": 1, "name": "bottle"}]}
+    (folder / "annotations.json").write_text(json.dumps(content))
+    return tmp_path / "sets"
+
+
 def last(capsys) -> dict:
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
@@ -124,11 +138,13 @@ def test_faults_are_said_and_the_exit_code_is_one(capsys, data):
         (["--samples", "s.jsonl"], "--out"),
         (["--history", "none"], "history"),
         (["--model", "miras-min"], "miras-mini"),
-        (["--model", "floor:elipse"], "did you mean 'floor:ellipse'"),
+        (["--model", "baseline:elipse"], "did you mean 'baseline:ellipse'"),
         (["--model", "predictions:nowhere"], "nowhere"),
         (["--model", "openai:m", "--base-url", "host/v1"], "--base-url"),
+        (["--model", "composed"], "a talker for a composed model"),
+        (["--model", "miras-tiny", "--talker", "miras-tiny"], "--model composed beside --talker"),
+        (["--preset", "best"], "a preset: "),
         (["--model", "openai:m", "--base-url", "http://127.0.0.1:9/v1", "--ray"], "leave --ray out"),
-        (["--model", "floor:photo", "--format", "dialogues"], "--format dialogues"),
         (["--jobs", "2"], "--ray beside --jobs"),
         (["--ray", "--jobs", "0"], "--jobs"),
     ],
@@ -139,20 +155,38 @@ def test_bad_input(capsys, data, arguments, says):
 
 
 @pytest.mark.parametrize("name", ["ellipse", "photo", "salient", "phrase", "gold-box"])
-def test_floors(capsys, data, tmp_path, name):
+def test_baselines(capsys, data, tmp_path, name):
     out = ["--out", str(tmp_path / "run"), "--decoder", "miras-tiny", "--threads", "1"]
-    assert main.call(["eval", str(data), "--split", "val", "--json", "--model", f"floor:{name}", *out]) == 0
+    assert main.call(["eval", str(data), "--split", "val", "--json", "--model", f"baseline:{name}", *out]) == 0
     result = last(capsys)
-    assert (result["model"], result["turns"], result["n"]) == (f"floor:{name}", 5, 4)
+    assert (result["model"], result["turns"], result["n"]) == (f"baseline:{name}", 5, 4)
     assert result["facts"].get("sees_the_data", False) is (name == "gold-box")
     assert result["faults"]["system"] == 0 and set(result) >= KEYS
 
 
-def test_a_floor_on_instructpart_needs_no_folder(capsys, tmp_path):
-    arguments = ["eval", str(make_folder(tmp_path)), "--instruction", "4", "--json", "--model", "floor:photo"]
+@pytest.mark.parametrize(
+    ("task", "told"), [("dialogues", "giou_by_move"), ("behaviours", "kinds"), ("phrases", "phrases")]
+)
+def test_every_baseline_on_every_task(capsys, tmp_path, task, told):
+    """One engine: a run's folder, its summary with the task's figures, and the same figures again without a folder."""
+    sets = make_sets(tmp_path)
+    arguments = ["eval", str(sets), "--format", task, "--limit", "2", "--json", "--model", "baseline:photo"]
+    assert main.call([*arguments, "--samples", str(tmp_path / "lines.jsonl"), "--out", str(tmp_path / "run")]) == 0
+    kept = last(capsys)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert kept["model"] == summary["model"] == "baseline:photo" and told in kept
+    assert (summary["phrases"] if task == "phrases" else summary[task]) and (tmp_path / "run" / "report.html").is_file()
+    assert len((tmp_path / "lines.jsonl").read_text().splitlines()) >= 2
+    assert main.call(arguments) == 0
+    alone = last(capsys)
+    assert all(alone[key] == kept[key] for key in (told, "n", "turns" if task == "dialogues" else "n"))
+
+
+def test_a_baseline_on_instructpart_needs_no_folder(capsys, tmp_path):
+    arguments = ["eval", str(make_folder(tmp_path)), "--instruction", "4", "--json", "--model", "baseline:photo"]
     assert main.call(arguments) == 0
     result = last(capsys)
-    assert result["model"] == "floor:photo" and result["instruction"] == 4 and result["n"] > 0
+    assert result["model"] == "baseline:photo" and result["instruction"] == 4 and result["n"] > 0
 
 
 def answered(questions: Path, folder: Path) -> list[dict]:
@@ -213,8 +247,8 @@ def test_a_vision_model_behind_an_address(capsys, data, tmp_path, monkeypatch):
     """Every answer is in the run's folder: the second time nothing is paid."""
     pytest.importorskip("openai")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-key")
-    box = {"phrase": "it", "box": [0, 0, 500, 500], "points": []}
-    content = json.dumps({"text": "There.", "found": True, "operation": "replace", "regions": [box]})
+    box = {"id": 0, "phrase": "it", "box": [0, 0, 500, 500], "points": []}
+    content = json.dumps({"text": "There.", "steps": [{"do": "replace", "regions": [box]}]})
     out = tmp_path / "run"
     arguments = ["eval", str(data), "--split", "val", "--json", "--model", "openai:see", "--decoder", "miras-tiny",
                  "--threads", "1", "--out", str(out), "--price-in", "1", "--price-out", "2"]  # fmt: skip
@@ -230,6 +264,19 @@ def test_a_vision_model_behind_an_address(capsys, data, tmp_path, monkeypatch):
         assert main.call([*arguments, "--base-url", server.url]) == 0
         assert last(capsys)["giou"] == result["giou"] and len(server.asked) == asked
     assert all("sk-secret" not in file.read_text() for file in out.iterdir())
+
+
+def test_a_pair_is_measured_with_one_command(capsys, data, tmp_path):
+    box = {"id": 0, "phrase": "it", "box": [0, 0, 500, 500], "points": []}
+    script = tmp_path / "script.jsonl"
+    script.write_text("\n".join([json.dumps({"text": "There.", "steps": [{"do": "replace", "regions": [box]}]})] * 9))
+    arguments = ["eval", str(data), "--split", "val", "--json", "--model", "composed", "--talker", f"scripted:{script}",
+                 "--segmenter", "miras-tiny", "--threads", "1"]  # fmt: skip
+    assert main.call([*arguments, "--no-look"]) == 0
+    result = last(capsys)
+    assert result["model"].startswith("composed:scripted:") and result["turns"] == 5
+    assert result["faults"]["system"] == 0 and result["facts"]["looks"] is False
+    assert result["spent"]["questions"] == 6 and result["spent"]["calls"] == 5
 
 
 def test_a_server_that_is_not_there_is_one_line(capsys, data):
@@ -248,15 +295,7 @@ def test_no_dataset(capsys, tmp_path):
 
 
 def test_names_on_the_photos_of_the_training_sets(capsys, tmp_path):
-    folder = tmp_path / "sets" / "bottles"
-    (folder / "images").mkdir(parents=True)
-    images = [{"id": n, "file_name": f"{n}.jpg", "width": 64, "height": 64} for n in range(2)]
-    box = [[8, 8, 40, 8, 40, 40, 8, 40]]
-    notes = [{"id": n, "image_id": n, "category_id": 1, "segmentation": box, "iscrowd": 0} for n in range(2)]
-    for image in images:
-        Image.new("RGB", (64, 64), (120, 90, 60)).save(folder / "images" / image["file_name"])
-    content = {"images": images, "annotations": notes, "categories": [{"id": 1, "name": "bottle"}]}
-    (folder / "annotations.json").write_text(json.dumps(content))
+    make_sets(tmp_path)
     arguments = ["eval", str(tmp_path / "sets"), "--format", "phrases", "--json", *TINY]
     kept = ["--out", str(tmp_path / "run")]
     assert main.call([*arguments, *kept]) == 0

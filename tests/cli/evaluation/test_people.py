@@ -13,7 +13,7 @@ import pytest
 from miras.cli import main
 from miras.cli.evaluation.people import people_app
 from miras.eval.rating.sheets import read_people
-from miras.eval.rating.talks import read_runs
+from miras.eval.rating.transcripts import read_runs
 from tests.eval.judged import make_run
 
 pytest.importorskip("scipy")

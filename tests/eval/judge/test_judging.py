@@ -79,13 +79,13 @@ def test_two_runs_and_two_judges(tmp_path, runs):
 def test_the_same_again_asks_nothing_and_more_judges_only_themselves(tmp_path, runs):
     out = tmp_path / "out"
     with serve(*[by_rule(good, better)] * MANY) as server:
-        first = judge(runs, judges(f"a@{server.url}"), out=out, draws=50)
+        first = judge(runs, judges(f"a@{server.url}"), out=out, draws=100)
         count = len(server.asked)
         written = (out / RATINGS).read_bytes()
-        second = judge(runs, judges(f"a@{server.url}"), out=out, draws=50)
+        second = judge(runs, judges(f"a@{server.url}"), out=out, draws=100)
         assert len(server.asked) == count == 12
         assert (out / RATINGS).read_bytes() == written
-        both = judge(runs, judges(f"a@{server.url}", f"b@{server.url}"), out=out, draws=50)
+        both = judge(runs, judges(f"a@{server.url}", f"b@{server.url}"), out=out, draws=100)
         assert len(server.asked) == 2 * count
     assert (second["judges"][0]["paid"], second["judges"][0]["replayed"]) == (0, 12)
     assert first["ratings"] == second["ratings"]
@@ -99,7 +99,7 @@ def test_faults_on_the_way_change_nothing(tmp_path, runs):
     found = []
     for name, before in (("plain", []), ("faulty", faults)):
         with serve(*before, *[by_rule(good)] * MANY, content=rated(5)) as server:
-            result = judge(runs[:1], judges(f"a@{server.url}"), out=tmp_path / name, draws=50)
+            result = judge(runs[:1], judges(f"a@{server.url}"), out=tmp_path / name, draws=100)
             assert len(server.asked) == 3 + len(before) == result["judges"][0]["calls"]
         journal = next((tmp_path / name).glob("journal-*.jsonl"))
         assert len(lines(journal)) == 3 + 2 * bool(before), "paid: the unfit answers too"
@@ -110,7 +110,7 @@ def test_faults_on_the_way_change_nothing(tmp_path, runs):
 
 def test_a_conversation_without_a_usable_answer_is_named(tmp_path, runs):
     with serve(*[say("I would rather not.")] * 3, *[by_rule(good)] * MANY) as server:
-        result = judge(runs[:1], judges(f"a@{server.url}"), out=tmp_path / "out", draws=50)
+        result = judge(runs[:1], judges(f"a@{server.url}"), out=tmp_path / "out", draws=100)
         assert len(server.asked) == 5
     assert result["failed"]["n"] == 1 and "not valid JSON" in result["failed"]["named"][0]
     assert result["ratings"]["A"]["all"]["relevance"]["n"] == 2
@@ -125,7 +125,7 @@ def test_a_judge_that_is_down_ends_the_run_and_nothing_paid_is_lost(tmp_path, ru
         with pytest.raises(EndpointDown, match="OPENAI_API_KEY"):
             judge(runs[:1], judges(f"a@{server.url}"), out=out)
         server.faults[:] = [by_rule(good)] * MANY
-        result = judge(runs[:1], judges(f"a@{server.url}"), out=out, draws=50)
+        result = judge(runs[:1], judges(f"a@{server.url}"), out=out, draws=100)
     assert (result["judges"][0]["paid"], result["judges"][0]["replayed"]) == (1, 2)
 
 
@@ -135,7 +135,7 @@ from pathlib import Path
 from miras.eval.judge.judging import judge
 from tests.eval.judged import judges
 url, run, out = sys.argv[1:]
-judge([Path(run)], judges(f"a@{url}"), out=Path(out), draws=10)
+judge([Path(run)], judges(f"a@{url}"), out=Path(out), draws=100)
 """
 
 
@@ -153,7 +153,7 @@ def test_a_kill_loses_no_answer_that_had_arrived(tmp_path):
         process.wait(10)
         before = len(server.asked)
         assert 5 <= before < 8, "it was killed in the middle"
-        result = judge([run], judges(f"a@{server.url}"), out=out, draws=10)
+        result = judge([run], judges(f"a@{server.url}"), out=out, draws=100)
         assert len(server.asked) <= before + (8 - before) + 1
     assert result["judges"][0]["replayed"] >= before - 1
     assert result["ratings"]["A"]["all"]["relevance"]["n"] == 8
@@ -161,7 +161,7 @@ def test_a_kill_loses_no_answer_that_had_arrived(tmp_path):
 
 def test_a_judge_that_sees_gets_the_pictures(tmp_path, runs):
     with serve(*[by_rule(good)] * MANY) as server:
-        judge(runs[:1], judges(f"a@{server.url}", blind=False), out=tmp_path / "out", draws=10)
+        judge(runs[:1], judges(f"a@{server.url}", blind=False), out=tmp_path / "out", draws=100)
         content = server.asked[0]["messages"][1]["content"]
     assert [part["type"] for part in content] == ["image_url"] * 3 + ["text"]
     assert server.asked[0]["response_format"]["json_schema"]["strict"] is True
@@ -172,14 +172,14 @@ def test_a_missing_photo_is_left_out_for_those_who_see(tmp_path, runs):
     (tmp_path / "photo1.png").unlink()
     with serve(*[by_rule(good)] * MANY) as server:
         asked = [*judges(f"a@{server.url}", blind=False), *judges(f"b@{server.url}")]
-        result = judge(runs[:1], asked, out=tmp_path / "out", draws=10)
+        result = judge(runs[:1], asked, out=tmp_path / "out", draws=100)
     assert result["left_out"]["n"] == 1 and "photo1.png" in result["left_out"]["named"][0]
     assert [result["ratings"]["A"]["judges"][name]["relevance"]["n"] for name in "ab"] == [2, 3]
 
 
 def test_a_limit_draws_the_same_of_both_runs(tmp_path, runs):
     with serve(*[by_rule(good, better)] * MANY) as server:
-        result = judge(runs, judges(f"a@{server.url}"), out=tmp_path / "out", limit=2, seed=3, draws=10)
+        result = judge(runs, judges(f"a@{server.url}"), out=tmp_path / "out", limit=2, seed=3, draws=100)
         assert len(server.asked) == 8
     assert result["n"] == 4 and result["pairs"]["all"]["n"] == 2
     rated_records = [
@@ -190,7 +190,7 @@ def test_a_limit_draws_the_same_of_both_runs(tmp_path, runs):
 
 def test_without_pairs_two_runs_are_only_rated(tmp_path, runs):
     with serve(*[by_rule(good)] * MANY) as server:
-        result = judge(runs, judges(f"a@{server.url}"), out=tmp_path / "out", pairs=False, draws=10)
+        result = judge(runs, judges(f"a@{server.url}"), out=tmp_path / "out", pairs=False, draws=100)
     assert "pairs" not in result and not (tmp_path / "out" / PAIRS).exists()
 
 
@@ -200,7 +200,7 @@ def test_people_beside_the_judges(tmp_path, runs):
     sheet.write_text("\n".join(["record,criterion,score,rater,run", *rows]) + "\n")
     with serve(*[by_rule(good)] * MANY) as server:
         result = judge(
-            runs, judges(f"a@{server.url}"), out=tmp_path / "out", people=[sheet], pairs=False, draws=50
+            runs, judges(f"a@{server.url}"), out=tmp_path / "out", people=[sheet], pairs=False, draws=100
         )  # fmt: skip
     found = result["people"]["relevance"]
     assert found["people"]["value"] == 1 and found["people"]["n"] == 6
@@ -212,7 +212,7 @@ def test_a_dry_run_asks_nothing_and_knows_what_is_held(tmp_path, runs):
     with serve(*[by_rule(good)] * MANY) as server:
         first = rehearse(runs, judges(f"a@{server.url}", price_in=[1.0], price_out=[1.0]), out=out)
         assert server.asked == [] and not out.exists()
-        judge(runs[:1], judges(f"a@{server.url}"), out=out, draws=10)
+        judge(runs[:1], judges(f"a@{server.url}"), out=out, draws=100)
         rest = rehearse(runs, judges(f"a@{server.url}"), out=out)
     assert first["requests"] == 12 and first["judges"][0]["held"] == 0
     assert first["cost"] == pytest.approx((first["prompt_tokens"] + first["completion_tokens"]) / 1e6)
@@ -221,7 +221,7 @@ def test_a_dry_run_asks_nothing_and_knows_what_is_held(tmp_path, runs):
 
 def test_a_folder_holds_one_judgement(tmp_path, runs):
     with serve(*[by_rule(good)] * MANY) as server:
-        judge(runs[:1], judges(f"a@{server.url}"), out=tmp_path / "out", draws=10)
+        judge(runs[:1], judges(f"a@{server.url}"), out=tmp_path / "out", draws=100)
         with pytest.raises(InputError, match="give another --out"):
             judge(runs[1:], judges(f"a@{server.url}"), out=tmp_path / "out")
 
@@ -235,9 +235,9 @@ def test_a_real_model_behind_a_real_server_judges(tmp_path):
     options: dict[str, Any] = {"timeout": 120.0, "max_tokens": 500, "temperature": 0.0}
     with real_server(context=4096) as upstream:
         with serve(status(429, retry_after="0.2"), upstream=upstream) as proxy:
-            first = judge([run], judges(f"smollm2@{proxy.url}", **options), out=out, draws=10)
+            first = judge([run], judges(f"smollm2@{proxy.url}", **options), out=out, draws=100)
             assert len(proxy.asked) == 2
-        again = judge([run], judges("smollm2@http://127.0.0.1:9/v1", **options), out=out, draws=10)
+        again = judge([run], judges("smollm2@http://127.0.0.1:9/v1", **options), out=out, draws=100)
     spent = first["judges"][0]
     assert (spent["paid"], spent["calls"], spent["answered"], first["failed"]["n"]) == (1, 2, 1, 0)
     assert spent["prompt_tokens"] > 1000 and spent["completion_tokens"] > 40

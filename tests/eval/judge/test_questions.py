@@ -14,24 +14,24 @@ from PIL import Image
 from miras.core.errors import InputError
 from miras.eval.judge.questions import SCHEMAS, Question, compare, judges_of, prompt_versions, rate
 from miras.eval.rating.criteria import CRITERIA
-from miras.eval.rating.talks import Talk, read_runs
+from miras.eval.rating.transcripts import Transcript, read_runs
 from tests.eval.judged import make_run, preferred, rated
 
 pytest.importorskip("openai")
 
 
 @pytest.fixture
-def talks(tmp_path: Path) -> list[Talk]:
+def transcripts(tmp_path: Path) -> list[Transcript]:
     one, two = make_run(tmp_path / "one", 1), make_run(tmp_path / "two", 1, says=("Yes.", "No."))
-    return [run.talks[0] for run in read_runs([one, two])]
+    return [run.transcripts[0] for run in read_runs([one, two])]
 
 
 def user(question: Question) -> str:
     return question.messages[1].text
 
 
-def test_a_rating_has_the_conversation_and_anchors_for_every_score(talks):
-    question = rate(talks[0], sees=False)
+def test_a_rating_has_the_conversation_and_anchors_for_every_score(transcripts):
+    question = rate(transcripts[0], sees=False)
     assert "Where is the cup?" in user(question) and "$" not in user(question)
     for name in CRITERIA:
         after = user(question).split(f"### {name}:")[1]
@@ -39,17 +39,17 @@ def test_a_rating_has_the_conversation_and_anchors_for_every_score(talks):
             after.index(f"- {score}: ") for score in range(1, 6)
         )
     assert "version" not in question.messages[0].text and "version:" not in user(question)
-    assert question.pictures == () and len(rate(talks[0], sees=True).pictures) == 3
+    assert question.pictures == () and len(rate(transcripts[0], sees=True).pictures) == 3
 
 
-def test_the_judge_is_not_told_whose_run_it_is(talks):
-    for question in (rate(talks[0], sees=True), compare(*talks, sees=True)):
+def test_the_judge_is_not_told_whose_run_it_is(transcripts):
+    for question in (rate(transcripts[0], sees=True), compare(*transcripts, sees=True)):
         text = " ".join(message.text for message in question.messages)
         assert "one" not in text.split("=====")[1] and "MIRAS" not in text.upper()
 
 
-def test_a_comparison_swapped_is_another_question_about_the_same(talks):
-    one, two = compare(*talks, sees=True), compare(*talks[::-1], sees=True)
+def test_a_comparison_swapped_is_another_question_about_the_same(transcripts):
+    one, two = compare(*transcripts, sees=True), compare(*transcripts[::-1], sees=True)
     assert user(one).index('"Here."') < user(one).index('"Yes."')
     assert user(two).index('"Here."') > user(two).index('"Yes."')
     assert len(one.pictures) == 5
@@ -57,11 +57,11 @@ def test_a_comparison_swapped_is_another_question_about_the_same(talks):
     assert (one.seed, one.key != two.key) == (two.seed, True)
 
 
-def test_the_key_holds_all_that_decides_the_answer(talks, tmp_path):
-    question = rate(talks[0], sees=True)
-    assert rate(talks[0], sees=True).key == question.key
+def test_the_key_holds_all_that_decides_the_answer(transcripts, tmp_path):
+    question = rate(transcripts[0], sees=True)
+    assert rate(transcripts[0], sees=True).key == question.key
     others = [
-        rate(talks[0], sees=True, seed=1), rate(talks[0], sees=False), rate(talks[1], sees=True),
+        rate(transcripts[0], sees=True, seed=1), rate(transcripts[0], sees=False), rate(transcripts[1], sees=True),
         replace(question, pictures=question.pictures[:2]),
         replace(question, pictures=(replace(question.pictures[0], digest="d"), *question.pictures[1:])),
     ]  # fmt: skip
@@ -101,12 +101,12 @@ def test_prompts_have_a_version_and_a_digest():
     assert all(one["version"].isdigit() and len(one["digest"]) == 12 for one in versions.values())
 
 
-def test_the_call_has_the_pictures_small_and_outlined(talks):
+def test_the_call_has_the_pictures_small_and_outlined(transcripts):
     (judge,) = judges_of(["m"], environment={"OPENAI_API_KEY": "k"}, max_side=48)
-    call = judge._call(rate(talks[0], sees=True))
+    call = judge._call(rate(transcripts[0], sees=True))
     sizes = [Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).size for url in call.pictures]
     assert sizes == [(48, 32)] * 3
-    assert call.tokens == judge.estimate([rate(talks[0], sees=True)]).prompt_tokens > 3 * 255
+    assert call.tokens == judge.estimate([rate(transcripts[0], sees=True)]).prompt_tokens > 3 * 255
 
 
 # Who judges

@@ -11,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from miras.eval.people.balance import choose, deal, sides
-from miras.eval.rating.talks import Talk
+from miras.eval.rating.transcripts import Transcript
 from tests.eval.runs.test_samples import row
 
 
-def talk(record: str, photo: str, kind: str) -> Talk:
-    return Talk("A", (row(record, photo=photo, kind=kind),))
+def transcript(record: str, photo: str, kind: str) -> Transcript:
+    return Transcript("A", (row(record, photo=photo, kind=kind),))
 
 
 def test_one_of_each_photo_first_and_kinds_in_turn():
-    talks = [talk(f"{photo}{kind}", photo, kind) for photo in "pqrs" for kind in ("edit", "shift")]
-    chosen = choose(talks, 4, random.Random(0))
+    transcripts = [transcript(f"{photo}{kind}", photo, kind) for photo in "pqrs" for kind in ("edit", "shift")]
+    chosen = choose(transcripts, 4, random.Random(0))
     assert len({one.cluster for one in chosen}) == 4
     assert Counter(one.rows[0].kind for one in chosen) == {"edit": 2, "shift": 2}
-    assert len({one.record for one in choose(talks, 8, random.Random(0))}) == 8
-    assert choose(talks, 4, random.Random(1)) != chosen == choose(talks, 4, random.Random(0))
+    assert len({one.record for one in choose(transcripts, 8, random.Random(0))}) == 8
+    assert choose(transcripts, 4, random.Random(1)) != chosen == choose(transcripts, 4, random.Random(0))
 
 
 @given(st.integers(1, 40), st.integers(1, 7), st.data())

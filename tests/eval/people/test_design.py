@@ -51,7 +51,7 @@ def test_a_check_has_one_right_answer_and_a_conversation_of_its_own(runs):
         if card.role != "check":
             continue
         assert card.right == {"mask": (("left", "right")[card.shown.index(GOLD)],)}
-        gold, whole = (plan.talks[code, card.record].rows[0] for code in (GOLD, WHOLE))
+        gold, whole = (plan.transcripts[code, card.record].rows[0] for code in (GOLD, WHOLE))
         assert decode_rle(whole.rle).all() and gold.rle == gold.gold_rle
         assert gold.text == whole.text == gold.gold_text
         assert card.record not in {c.record for c in plan.raters[card.rater] if c.role == "item"}

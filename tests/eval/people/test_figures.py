@@ -29,7 +29,7 @@ def test_means_weigh_conversations_not_answers():
     answers = [answer("r", "1", "5"), answer("r", "2", "5"), answer("r", "3", "5"), answer("s", "1", "1"),
                answer("r", "1", "2", ("B",)), answer("t", "1", "2", ("B",)),
                answer("t", "2", "5", role="repeat"), answer("t", "2", "5", ("whole",), role="check")]  # fmt: skip
-    line = figures(key("rating"), answers, 50, 0)["mask"]
+    line = figures(key("rating"), answers, 100, 0)["mask"]
     assert (
         line["systems"]["A"]["value"] == 3 and line["systems"]["A"]["n"] == 2 and line["systems"]["A"]["answers"] == 4
     )
@@ -42,7 +42,7 @@ def test_wins_with_ties_and_sides():
     ab, ba = ("A", "B"), ("B", "A")
     answers = [answer("r", "1", "left", ab), answer("r", "2", "right", ba), answer("s", "1", "equal", ab),
                answer("t", "1", "left", ba), answer("t", "2", "equal", ab), answer("u", "1", "left", ab)]  # fmt: skip
-    line = figures(key("pairwise"), answers, 50, 0)["mask"]
+    line = figures(key("pairwise"), answers, 100, 0)["mask"]
     pair = line["pairs"]["A against B"]
     assert (pair["n"], pair["wins"], pair["ties"], pair["losses"]) == (4, 3, 2, 1)
     assert pair["share"]["value"] == pytest.approx((1 + 0.5 + 0.25 + 1) / 4)

@@ -40,7 +40,7 @@ def study(careless: str = "") -> tuple[Key, list[Answer]]:
 
 def test_all_well():
     key, answers = study()
-    result = report(key, answers, ["f.csv, line 3: <odd>"], draws=50)
+    result = report(key, answers, ["f.csv, line 3: <odd>"], draws=100)
     assert result["left_out_raters"] == [] and "with_all" not in result
     assert result["figures"]["mask"]["systems"]["A"]["value"] == 4.5
     assert result["figures"]["mask"]["differences"]["A - B"]["value"] == 2
@@ -52,7 +52,7 @@ def test_all_well():
 
 def test_a_careless_rater_is_named_and_left_out():
     key, answers = study("5")
-    result = report(key, answers, [], draws=50)
+    result = report(key, answers, [], draws=100)
     assert result["left_out_raters"] == ["02"]
     assert result["raters"]["02"]["doubts"] == ["3 of 3 attention checks missed", "all answers alike"]
     assert result["raters"]["02"]["checks_missed"][0] == "02c0: mask 5, not 1 or 2"

@@ -8,7 +8,7 @@ import pytest
 
 from miras.core.errors import InputError
 from miras.eval.rating.sheets import Score, read_people
-from miras.eval.rating.talks import read_runs
+from miras.eval.rating.transcripts import read_runs
 from tests.eval.judged import make_run
 
 HEAD = "record,criterion,score,rater"

@@ -21,15 +21,15 @@ from tests.eval.runs.test_samples import row
 SCRIPT = '<script>alert("x")</script>'
 
 
-def talk(record: str, iou: float | None, photo: str | None = None) -> list[Row]:
+def transcript(record: str, iou: float | None, photo: str | None = None) -> list[Row]:
     return [row(record, photo=photo or record, iou=iou, gold=None if iou is None else 40)]
 
 
-def held(*ious: float | None, photo: str | None = None) -> list[gallery.Talk]:
-    return gallery.talks(row for place, iou in enumerate(ious) for row in talk(f"r{place}", iou, photo))
+def held(*ious: float | None, photo: str | None = None) -> list[gallery.Transcript]:
+    return gallery.transcripts(row for place, iou in enumerate(ious) for row in transcript(f"r{place}", iou, photo))
 
 
-def names(chosen: list[gallery.Talk]) -> list[str]:
+def names(chosen: list[gallery.Transcript]) -> list[str]:
     return [one.rows[0].record for one in chosen]
 
 
@@ -46,19 +46,19 @@ def masked(size: tuple[int, int], *corners: int) -> Mask:
 def test_a_conversation_is_its_turns_in_order_and_the_mean_of_those_with_a_target():
     rows = [row(turn=2, iou=0.5), row(turn=1, iou=1.0), row(turn=3, iou=1.0, gold=0), row(turn=4, iou=None)]
     rows += [row("alone", history="alone"), row("bad", blame="data", fault="no photo")]
-    (only,) = gallery.talks(rows)
+    (only,) = gallery.transcripts(rows)
     assert [one.turn for one in only.rows] == [1, 2, 3, 4]
     assert only.mean == 0.75
-    assert gallery.talks([row(gold=None, iou=None)])[0].mean is None
+    assert gallery.transcripts([row(gold=None, iou=None)])[0].mean is None
 
 
 def test_best_and_worst_are_of_those_that_were_not_drawn():
-    talks = held(*(place / 29 for place in range(30)))
-    chosen = gallery.choose(talks, 4, seed=1)
+    transcripts = held(*(place / 29 for place in range(30)))
+    chosen = gallery.choose(transcripts, 4, seed=1)
     drawn = {name for group in chosen.values() for name in names(group)}
     assert [len(chosen[role]) for role in gallery.ROLES] == [4, 4, 4]
     assert len(drawn) == 12
-    left = [one for one in talks if one not in chosen["random"]]
+    left = [one for one in transcripts if one not in chosen["random"]]
     assert chosen["best"] == left[:-5:-1]
     assert chosen["worst"] == left[:4]
 
@@ -80,9 +80,9 @@ def test_few_conversations(ious: list[float | None], counts: list[int]):
 
 
 def test_photos_differ_where_there_are_enough():
-    rows = [r for place in range(20) for r in talk(f"r{place}", 0.9, "same")]
-    rows += [r for place in range(5) for r in talk(f"s{place}", 0.1 * place, f"p{place}")]
-    chosen = gallery.choose(gallery.talks(rows), 2, seed=3)
+    rows = [r for place in range(20) for r in transcript(f"r{place}", 0.9, "same")]
+    rows += [r for place in range(5) for r in transcript(f"s{place}", 0.1 * place, f"p{place}")]
+    chosen = gallery.choose(gallery.transcripts(rows), 2, seed=3)
     photos = [one.photo for group in chosen.values() for one in group]
     assert len(set(photos)) == 6
     assert len(gallery.choose(held(*[0.5] * 9, photo="same"), 3)["best"]) == 3
@@ -179,7 +179,7 @@ def test_what_is_small_does_not_vanish():
 
 def shown(**changes: Any) -> str:
     mask = encode_rle(masked((60, 80), 10, 10, 50, 70))
-    return gallery.card(gallery.talks([row(size=(60, 80), **{"rle": mask, "gold_rle": mask, **changes})])[0], 7)
+    return gallery.card(gallery.transcripts([row(size=(60, 80), **{"rle": mask, "gold_rle": mask, **changes})])[0], 7)
 
 
 def test_a_card_without_its_photo_has_the_masks_on_grey():
@@ -247,13 +247,13 @@ def test_everything_that_is_given_is_escaped(name: str):
 
 
 def test_long_messages_are_cut():
-    html = gallery.card(gallery.talks([row(user="a" * 5000, rle=None, gold_rle=None)])[0], 1)
+    html = gallery.card(gallery.transcripts([row(user="a" * 5000, rle=None, gold_rle=None)])[0], 1)
     assert "3,800 more letters" in html
     assert "a" * (gallery.LONGEST_TEXT + 1) not in html
 
 
 def test_pictures_can_be_left_out():
-    only = gallery.talks([row()])[0]
+    only = gallery.transcripts([row()])[0]
     html = gallery.card(only, 1, pictures=False)
     assert "<svg" not in html
     assert "page is full" in html

@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 
 from miras.core.errors import DataWarning, InputError
+from miras.core.former import FormerNameWarning
 from miras.core.masks import encode_rle
 from miras.core.selection import Steps, advance
 from miras.core.types import Conversation, Example, Mark, Name, Operator, Region, Turn, Words
 from miras.data.record import Record, record_of, turn_of
 from miras.eval.protocol import Answer, History, operator_wanted
 from miras.eval.runs import samples
-from miras.eval.runs.run import choose, evaluate, hold, keys
+from miras.eval.runs.hold import hold, keys
+from miras.eval.runs.run import choose, evaluate
 from tests.data.made import MASKS, SIZE, photo, talk
 
 PLAIN = ("record", "history", "turn")
@@ -60,7 +62,7 @@ class Line:
         self.parrot.heard.append((self.record["id"], self.history, text))
         index = len(self.record["turns"]) // 2 - 1 if self.history == "alone" else self.said
         gold = turn_of(self.record["turns"][2 * index + 1], 2 * index + 1)
-        self.tell(text, gold)
+        Line.append_exchange(self, text, gold)
         change = self.parrot.changes.get((self.record["id"], index + 1), {})
         if isinstance(change, Exception):
             raise change
@@ -69,11 +71,21 @@ class Line:
                         operator is Operator.REJECT, 0.9 if gold.regions else None, 0.01)  # fmt: skip
         return replace(answer, **change)
 
-    def tell(self, user: str, gold: Turn) -> None:
+    def append_exchange(self, user: str, gold: Turn) -> None:
         self.said, self.steps = self.said + 1, advance(self.steps, gold)
 
     def fork(self) -> Line:
         return Line(self.parrot, self.record, self.history, self.said, self.steps)
+
+
+class Former(Line):
+    """A dialogue that knows `tell` alone."""
+
+    append_exchange = property()  # type: ignore[assignment]
+    tell = Line.append_exchange
+
+    def fork(self) -> Former:
+        return Former(self.parrot, self.record, self.history, self.said, self.steps)
 
 
 @pytest.fixture
@@ -100,6 +112,16 @@ def test_who_says_what_the_data_says_is_right(tmp_path, records, history):
     assert rows[1].region_iou == 1 and rows[1].phrase == "hole" and rows[1].operator_wanted == "add"
     assert (rows[2].graded, rows[2].iou, rows[2].refused_wanted, rows[2].refused) == (False, None, True, True)
     assert rows[5].user == "Select the hole."
+
+
+def test_a_system_of_before_is_told_by_its_former_name(records):
+    class Owl(Parrot):
+        def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> Line:
+            return Former(self, self.records[record], history)
+
+    with pytest.warns(FormerNameWarning, match=r"'Dialogue\.append_exchange'"):
+        ious = [row.iou for row in hold(records[0], Owl(records), history="gold")]
+    assert ious == [row.iou for row in hold(records[0], Parrot(records), history="gold")]
 
 
 def test_own_history_keeps_a_mistake_and_gold_history_does_not(tmp_path, records):

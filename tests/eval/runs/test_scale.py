@@ -29,24 +29,24 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_ray_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'miras\[scale\]'"):
-        over_ray(partial(open_system, "floor:photo"))
+        over_ray(partial(open_system, "baseline:photo"))
 
 
 @pytest.mark.parametrize(("actors", "threads", "says"), [(0, 1, "--jobs"), (1, 0, "--threads"), (-1, 1, "--jobs")])
 def test_bad_numbers(actors, threads, says):
     pytest.importorskip("ray", reason="needs the extra scale")
     with pytest.raises(InputError, match=says):
-        over_ray(partial(open_system, "floor:photo"), actors=actors, threads=threads)
+        over_ray(partial(open_system, "baseline:photo"), actors=actors, threads=threads)
 
 
 def test_an_actors_error_comes_back_as_an_answer(tmp_path):
     """Not as Ray's own, which would be a traceback; the system is opened once."""
     record = talk(tmp_path / "one.png")
     opened: list[int] = []
-    broken = _Holder(partial(open_system, "floor:moon"), "own", 0, str(tmp_path))
+    broken = _Holder(partial(open_system, "baseline:moon"), "own", 0, str(tmp_path))
     error = broken.hold(record)
-    assert isinstance(error, InputError) and "floor:moon" in str(error)
-    sound = _Holder(lambda: opened.append(1) or open_system("floor:photo"), "gold", 0, "no/such/folder")
+    assert isinstance(error, InputError) and "baseline:moon" in str(error)
+    sound = _Holder(lambda: opened.append(1) or open_system("baseline:photo"), "gold", 0, "no/such/folder")
     rows = [*sound.hold(record), *sound.hold(record)]
     assert len(rows) == 6 and {row.history for row in rows} == {"gold"} and opened == [1]
 
@@ -95,7 +95,7 @@ def test_over_ray_the_run_is_the_same_file(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     ray_ready(2)
     try:
-        opening = partial(open_system, "floor:gold-box", decoder="miras-tiny", threads=1)
+        opening = partial(open_system, "baseline:gold-box", decoder="miras-tiny", threads=1)
         here, there = tmp_path / "here", tmp_path / "there"
         plain = evaluate(records, opening(), out=here)
         spread = evaluate(records, opening(), out=there, holding=over_ray(opening, actors=2))

@@ -17,7 +17,8 @@ from miras.data.formats import labelme
 from miras.data.formats.records import read_records
 from miras.data.record import Record, regions_of, turn_of
 from miras.eval.runs import samples
-from miras.eval.runs.run import evaluate, hold
+from miras.eval.runs.hold import hold
+from miras.eval.runs.run import evaluate
 from miras.eval.systems.predictions import Predictions
 from miras.eval.systems.predictions_format import write
 from tests.data.made import MASKS, SIZE, talk

@@ -9,6 +9,7 @@ import pytest
 
 from miras.chat.load import Loaded
 from miras.core.errors import InputError, WeightsError
+from miras.core.former import FormerNameWarning
 from miras.eval.systems import registry
 from miras.eval.systems.predictions_format import write
 from miras.eval.systems.vision import Vision
@@ -31,11 +32,11 @@ def loader(tiny):
     ("spec", "asked"),
     [
         ("miras-tiny", ("miras-tiny", 1)),
-        ("floor:ellipse", None),
-        ("floor:photo", None),
-        ("floor:salient", None),
-        ("floor:phrase", ("dec", 1)),
-        ("floor:gold-box", ("dec", 1)),
+        ("baseline:ellipse", None),
+        ("baseline:photo", None),
+        ("baseline:salient", None),
+        ("baseline:phrase", ("dec", 1)),
+        ("baseline:gold-box", ("dec", 1)),
     ],
 )
 def test_a_spec_opens_its_system_and_loads_what_it_needs_alone(loader, spec, asked):
@@ -43,6 +44,12 @@ def test_a_spec_opens_its_system_and_loads_what_it_needs_alone(loader, spec, ask
     assert system.name == spec
     assert loader.asked == ([] if asked is None else [asked])
     registry.close(system)  # nothing to close, and no error
+
+
+def test_a_former_prefix_opens_the_same_and_says_so(loader):
+    with pytest.warns(FormerNameWarning, match="'floor:photo' is called 'baseline:photo' now"):
+        system = registry.open_system("floor:photo", loader=loader)
+    assert system.name == "baseline:photo"
 
 
 def test_a_folder_of_weights_goes_by_its_path(loader, tmp_path):
@@ -60,16 +67,18 @@ def test_predictions(loader, tmp_path):
     ("spec", "says"),
     [
         ("miras-min", "did you mean 'miras-mini'"),
-        ("floor:elipse", "did you mean 'floor:ellipse'"),
-        ("salient", "did you mean 'floor:salient'"),
-        ("floor:", "floor:gold-box"),
+        ("baseline:elipse", "did you mean 'baseline:ellipse'"),
+        ("salient", "did you mean 'baseline:salient'"),
+        ("baseline:", "baseline:gold-box"),
         ("prediction:folder", "did you mean 'predictions:'"),
         ("opnai:gpt", "did you mean 'openai:'"),
-        ("zebra", "known: a name or folder of weights, predictions:FOLDER, openai:MODEL, floor:ellipse"),
+        ("zebra", "known: a name or folder of weights, predictions:FOLDER, openai:MODEL, composed, baseline:ellipse"),
         ("", "known:"),
         ("predictions:", "predictions:FOLDER"),
         ("openai: ", "openai:MODEL"),
         ("predictions:/no/where", "neither"),
+        ("composed", "a talker for a composed model"),
+        ("composed:qwen", "--talker and --segmenter"),
     ],
 )
 def test_a_spec_that_is_none(loader, spec, says):
@@ -106,7 +115,7 @@ def test_an_endpoint(loader, tmp_path, photo_path):
     """The key goes to the server and nowhere else."""
     pytest.importorskip("openai")
     options: dict[str, Any] = {"temperature": None, "timeout": 5.0, "retries": 0}
-    answer = '{"text": "No.", "found": false, "operation": "none", "regions": []}'
+    answer = '{"text": "No.", "steps": [{"do": "refuse", "regions": []}]}'
     with serve(say(answer)) as server:
         system = registry.open_system(
             "openai:see-1", decoder="dec", seed=3, loader=loader, journal=tmp_path / "run" / registry.JOURNAL,
@@ -119,6 +128,15 @@ def test_an_endpoint(loader, tmp_path, photo_path):
     assert server.asked[0]["model"] == "see-1" and "temperature" not in server.asked[0]
     kept = (tmp_path / "run" / registry.JOURNAL).read_text()
     assert "k-secret" not in kept + str(system.facts()) and "No." in kept
+
+
+def test_a_pair(loader, tmp_path, photo_path):
+    (tmp_path / "script").write_text('{"text": "No.", "steps": [{"do": "refuse", "regions": []}]}')
+    pair = {"talker": f"scripted:{tmp_path / 'script'}", "segmenter": "miras-tiny", "look": False, "preset": None}
+    system = registry.open_system("composed", loader=loader, pair=pair, seed=2)
+    assert isinstance(system, Vision) and system.name.startswith("composed:scripted:") and loader.asked == []
+    assert system.start(photo_path).ask("the dog").refused and system.facts()["looks"] is False
+    registry.close(system)
 
 
 def test_a_journal_where_nothing_can_be_written(loader, tmp_path):

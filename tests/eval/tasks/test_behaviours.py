@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,15 @@ from PIL import Image
 from miras.chat.load import load
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
-from miras.core.types import AnnotatedPhoto, Annotation, Operator, Region, Selection
+from miras.core.types import AnnotatedPhoto, Annotation, Operator, Region, Turn
+from miras.data.record import Record
+from miras.eval.protocol import Answer, Ours, System
+from miras.eval.runs import samples
+from miras.eval.runs.run import evaluate
+from miras.eval.runs.samples import Row
 from miras.eval.tasks import behaviours
 from miras.eval.tasks.behaviour_questions import TALK
-from miras.eval.tasks.behaviours import chosen, figures, outcomes, words_known
+from miras.eval.tasks.behaviours import chosen, outcomes, words_known
 
 SIZE = (60, 120)
 BOXES = {"left": (5, 10, 20, 30), "right": (60, 8, 90, 45)}
@@ -39,27 +45,41 @@ def photo(tmp_path: Path) -> AnnotatedPhoto:
 
 @dataclass
 class Scripted:
-    """A session that answers by rule: a mask, or None for words alone, or a refusal."""
+    """A system that answers by rule: a mask, or None for words alone, or a refusal. It is its own dialogue."""
 
-    rule: object
-    selection: Selection = field(default_factory=lambda: Selection(np.zeros(SIZE, bool)))
-    photo: np.ndarray = field(default_factory=lambda: np.zeros((*SIZE, 3), np.uint8))
+    rule: Callable[[str], tuple[np.ndarray | None, str]]
+    mask: np.ndarray | None = None
+    name: str = "scripted"
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def start(self, photo: object, *, record: str = "", history: str = "own") -> Scripted:
+        return Scripted(self.rule)
 
     def fork(self) -> Scripted:
-        return Scripted(self.rule, self.selection)
+        return replace(self)
 
-    def ask(self, text: str) -> SimpleNamespace:
-        mask, words = self.rule(text)  # type: ignore[operator]
-        operators: Sequence[Operator] = (Operator.REJECT,) if words == "no" else ()
-        regions = [] if mask is None else [Region(1, "x", mask, 1)]
-        if mask is not None:
-            self.selection = Selection(mask, "1")
-        return SimpleNamespace(text=words, regions=regions, operators=operators, selection=self.selection)
+    def append_exchange(self, user: str, gold: Turn) -> None:
+        raise AssertionError("own history")
+
+    def ask(self, text: str) -> Answer:
+        mask, words = self.rule(text)
+        self.mask = self.mask if mask is None else mask
+        regions = () if mask is None else (Region(1, "x", mask, 1),)
+        refused = words == "no"
+        return Answer(words, self.mask, regions, Operator.REJECT if refused else None, refused)
 
 
-def held(rule: object, photo: AnnotatedPhoto) -> dict[str, object]:
-    loaded = SimpleNamespace(chat=lambda path, seed: Scripted(rule))
-    return figures(list(outcomes(loaded, [photo], seed=0, heldout=True)))  # type: ignore[arg-type]
+def rows_of(records: list[Record], system: System, out: Path) -> list[Row]:
+    evaluate(records, system, out=out)
+    return samples.read(out / samples.FILE)
+
+
+def held(rule: Callable[[str], tuple[np.ndarray | None, str]], photo: AnnotatedPhoto) -> dict[str, Any]:
+    records = list(behaviours.records([photo], seed=0, heldout=True))
+    with TemporaryDirectory() as folder:
+        return behaviours.figures(records, rows_of(records, Scripted(rule), Path(folder) / "run"))
 
 
 def good(text: str) -> tuple[np.ndarray | None, str]:
@@ -126,8 +146,6 @@ def test_broken_words(reply: str, message: str, known: bool) -> None:
 
 
 def test_photos_come_in_turn_from_each_source(photo: AnnotatedPhoto) -> None:
-    from dataclasses import replace
-
     many = [replace(photo, id=str(n), source="many") for n in range(5)] + [replace(photo, source="few")]
     picked = chosen(many, 3, 0)
     assert sorted(one.source for one in picked) == ["few", "many", "many"]
@@ -136,9 +154,11 @@ def test_photos_come_in_turn_from_each_source(photo: AnnotatedPhoto) -> None:
         chosen([replace(photo, annotations=())], None, 0)
 
 
-def test_a_real_session_is_asked(photo: AnnotatedPhoto) -> None:
-    loaded = load("miras-tiny", threads=1)
-    first, again = (list(outcomes(loaded, [photo], seed=0, heldout=True)) for _ in range(2))
+def test_a_real_session_is_asked(photo: AnnotatedPhoto, tmp_path: Path) -> None:
+    system = Ours(load("miras-tiny", threads=1))
+    records = list(behaviours.records([photo], seed=0, heldout=True))
+    first, again = (outcomes(records, rows_of(records, system, tmp_path / name)) for name in "ab")
     assert [one.to_dict() for one in first] == [one.to_dict() for one in again]
     assert {one.kind for one in first} >= {"place", "size", "pairs", "caps", "there", "absent", TALK}
     assert all(0 <= value <= 1 for one in first for value in one.values.values())
+    assert sum(len(one.texts) for one in first) == len(records)

@@ -10,8 +10,14 @@ from PIL import Image
 from miras.chat.load import load
 from miras.core.errors import InputError
 from miras.data.formats.instructpart import read
+from miras.data.io.left_out import LeftOut
+from miras.eval.protocol import Ours
+from miras.eval.runs import samples
+from miras.eval.runs.run import evaluate
+from miras.eval.systems.baselines import baseline
 from miras.eval.tasks import instructpart
 from miras.eval.tasks.photos import side_of
+from miras.eval.tasks.task import Options
 
 
 def make_folder(tmp_path: Path) -> Path:
@@ -40,22 +46,32 @@ def make_folder(tmp_path: Path) -> Path:
     return folder
 
 
-def test_each_item_is_asked_in_a_session_of_its_own_and_the_photo_is_encoded_once(tmp_path):
+def test_each_part_is_asked_by_itself_and_the_photo_is_encoded_once(tmp_path):
     loaded = load("miras-tiny", threads=1)
-    items = read(make_folder(tmp_path))
+    records = instructpart.asked(make_folder(tmp_path), Options(instruction=4), LeftOut())
     before = loaded.model.encoded_photos
-    samples = list(instructpart.evaluate(loaded, items, 4))
+    evaluate(records, Ours(loaded), out=tmp_path / "run")
     assert loaded.model.encoded_photos - before == 1
-    assert [sample.instruction for sample in samples] == ["handle of the cup", "body of the cup"]
-    figures = instructpart.figures(samples)
-    assert figures["n"] == 2
-    again = instructpart.figures(list(instructpart.evaluate(loaded, items, 4)))
-    assert again["giou"] == figures["giou"]
+    rows = samples.read(tmp_path / "run" / samples.FILE)
+    lines = list(instructpart.lines(records, rows))
+    assert [line["instruction"] for line in lines] == ["handle of the cup", "body of the cup"]
+    assert [line["index"] for line in lines] == [0, 1]
+    figures = instructpart.figures(records, rows)
+    assert figures["n"] == 2 and figures["giou"] == pytest.approx(50 * sum(line["iou"] for line in lines))
 
 
-def test_an_instruction_that_is_not_there(tmp_path):
+def test_another_system_is_asked_the_same(tmp_path):
+    records = instructpart.asked(make_folder(tmp_path), Options(instruction=4, limit=1), LeftOut())
+    evaluate(records, baseline("photo", lambda: pytest.fail("loads nothing")), out=tmp_path / "run")
+    figures = instructpart.figures(records, samples.read(tmp_path / "run" / samples.FILE))
+    assert figures["n"] == 1 and figures["giou"] == pytest.approx(100 * 900 / 4800)  # 30 x 30 of 60 x 80
+    assert figures["rejected_rate"] == 0
+
+
+@pytest.mark.parametrize("instruction", [-1, 6])
+def test_an_instruction_that_is_not_there(tmp_path, instruction):
     with pytest.raises(InputError, match="0 to 5"):
-        instructpart.evaluate(load("miras-tiny"), read(make_folder(tmp_path)), 6)
+        instructpart.asked(make_folder(tmp_path), Options(instruction=instruction), LeftOut())
 
 
 def test_sides_share_no_photograph(shared_data):

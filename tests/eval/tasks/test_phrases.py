@@ -94,7 +94,7 @@ def test_figures_by_sort_and_form_with_intervals_over_photos():
     rows = [row("things/bare", f"p{n}", iou=n / 10, refused=n == 0) for n in range(10)]
     rows += [row("stuff/the", "p0", iou=1.0), row("likely/bare", "p1", refused=True), row("unlikely/the", "p2")]
     rows += [replace(row("things/bare", "p3", iou=0.0), blame="data", fault="gone")]
-    told = phrases.figures(rows)
+    told = phrases.told(rows)
     things = told["there"]["things"]
     assert (things["n"], things["photos"], things["refused"]) == (10, 10, pytest.approx(0.1))
     assert things["giou"] == pytest.approx(45.0)

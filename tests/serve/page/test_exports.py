@@ -34,6 +34,27 @@ def test_every_export_comes_down(visit: Visit) -> None:
             json.loads(content)
 
 
+def test_corrections_come_down(visit: Visit) -> None:
+    here = visit()
+    here.sample()
+    here.say("Where is the cup?")
+    here.page.locator(".stage").focus()
+    here.page.keyboard.press("b")
+    here.page.mouse.move(*here.spot(180, 60))
+    here.page.mouse.down()
+    here.page.mouse.move(*here.spot(420, 300), steps=5)
+    here.page.mouse.up()
+    here.page.locator(".turn[data-turn='2']").wait_for()
+    here.settle()
+    for title in ("Corrections", "All corrections"):
+        name, content = here.download(title)
+        files = zipfile.ZipFile(io.BytesIO(content))
+        ours = here.talk()["photo"]["id"].removeprefix("p_")
+        document = json.loads(files.read(f"coffee-{ours}.json"))
+        assert {shape["label"].strip() for shape in document["shapes"]} == {"cup"}
+        assert name.endswith(".zip")
+
+
 def test_the_mask_goes_to_the_clipboard(visit: Visit) -> None:
     here = visit(permissions=["clipboard-read", "clipboard-write"])
     here.sample()

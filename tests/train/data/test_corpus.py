@@ -50,20 +50,20 @@ def talks(photos: Path) -> Path:
 @pytest.mark.parametrize("val", [1e-6, 0.1, 0.5, 0.999])
 def test_both_sides_have_a_photo_however_few_there_are(val: float, tmp_path: Path) -> None:
     found = corpus.read([write(tmp_path / "two", ["coffee", "rocket"])], Data(split="share", val=val))
-    assert {photo.id for photo in found.photos + found.kept} == {"coffee", "rocket"}
-    assert len(found.photos) == len(found.kept) == 1
+    assert {photo.id for photo in found.photos + found.held_out} == {"coffee", "rocket"}
+    assert len(found.photos) == len(found.held_out) == 1
 
 
 def test_a_share_that_fits_is_taken_as_it_is(photos: Path) -> None:
     found = corpus.read([photos], SHARE)
-    assert [photo.id for photo in found.kept] == ["chelsea"]
+    assert [photo.id for photo in found.held_out] == ["chelsea"]
     again = corpus.read([photos], Data(split="share", val=0.25))
-    assert [photo.id for photo in again.kept] == ["chelsea"]
+    assert [photo.id for photo in again.held_out] == ["chelsea"]
 
 
 def test_no_share_keeps_nothing_out(photos: Path) -> None:
     found = corpus.read([photos], Data(split="share", val=0.0))
-    assert (len(found.photos), found.kept, list(held_out.held_out(found))) == (4, [], [])
+    assert (len(found.photos), found.held_out, list(held_out.held_out(found))) == (4, [], [])
 
 
 def test_what_is_kept_out_as_records(photos: Path) -> None:
@@ -74,7 +74,7 @@ def test_what_is_kept_out_as_records(photos: Path) -> None:
         ("photos/val/chelsea-1", "val", "Show me the eyes."),
         ("photos/val/chelsea-2", "val", "Show me the nose of the cat."),
     ]
-    both = [note.rle for note in found.kept[0].annotations if note.label == "eye"]
+    both = [note.rle for note in found.held_out[0].annotations if note.label == "eye"]
     mask = decode_rle(dict(rows[0]["turns"][1]["regions"][0]["rle"]))
     assert mask.sum() == sum(rle_area(rle) for rle in both)
 
@@ -100,9 +100,9 @@ def test_splits_of_annotation_tools_are_kept(photos: Path, tmp_path: Path) -> No
     ]
     write_records(records, tmp_path / "out", "yolo")  # type: ignore[arg-type]
     found = corpus.read([tmp_path / "out"], Data(split="given"))
-    assert [photo.path.stem for photo in found.kept] == ["rocket"]
+    assert [photo.path.stem for photo in found.held_out] == ["rocket"]
     assert {photo.path.stem for photo in found.photos} == {"coffee", "chelsea", "astronaut"}
-    assert {photo.source for photo in [*found.photos, *found.kept]} == {"out"}
+    assert {photo.source for photo in [*found.photos, *found.held_out]} == {"out"}
 
 
 def test_a_yolo_export_with_a_folder_a_split(photos: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_yolo_export_with_a_folder_a_split(photos: Path, tmp_path: Path) -> No
     names = (out / "data.yaml").read_text().partition("names:")[2]
     (out / "data.yaml").write_text(f"train: ../train/images\nval: ../valid/images\nnames:{names}")
     found = corpus.read([out], Data(split="given"))
-    assert [photo.path.stem for photo in found.kept] == ["rocket"]
+    assert [photo.path.stem for photo in found.held_out] == ["rocket"]
     assert {photo.path.stem for photo in found.photos} == {"coffee", "chelsea", "astronaut"}
 
 
@@ -148,7 +148,7 @@ def test_what_a_dataset_keeps_out_is_not_trained_on_under_another_name(
 
 def test_conversations_alone_are_validated_with_what_they_show(talks: Path) -> None:
     found = corpus.read([talks], SHARE)
-    assert [[note.phrase for note in photo.annotations] for photo in found.kept] == [["nose of the cat"]]
+    assert [[note.phrase for note in photo.annotations] for photo in found.held_out] == [["nose of the cat"]]
     assert [photo.annotations for photo in found.photos] == [()]
 
 
@@ -266,7 +266,7 @@ def test_splits_that_are_given_by_folders(tmp_path: Path, caplog: pytest.LogCapt
         found = corpus.read([source], Data(split="given"))
         sides = [
             [note.label.split()[0] for photo in side for note in photo.annotations]
-            for side in (found.photos, found.kept)
+            for side in (found.photos, found.held_out)
         ]
         assert sides == [["cup"], ["rocket"]]
     assert caplog.messages == []
@@ -280,7 +280,7 @@ def test_a_dataset_may_have_any_name(tmp_path: Path) -> None:
     camera(tmp_path / "me@home" / "train", "coffee", "0001", "cup")
     camera(tmp_path / "me@home" / "val", "rocket", "0002", "rocket")
     found = corpus.read([tmp_path / "me@home"], Data(split="given"))
-    assert [(photo.source, photo.split) for photo in (*found.photos, *found.kept)] == [
+    assert [(photo.source, photo.split) for photo in (*found.photos, *found.held_out)] == [
         ("me@home", "train"),
         ("me@home", "val"),
     ]
@@ -292,11 +292,11 @@ def test_copies_are_divided_only_where_there_is_no_other_photo(
     for name in ("a", "b", "c"):
         camera(tmp_path / "set", "coffee", name, "cup")
     found = corpus.read([tmp_path / "set"], SHARE)
-    assert len(found.photos) and len(found.kept)
+    assert len(found.photos) and len(found.held_out)
     assert "copies of one" in caplog.text
     camera(tmp_path / "set", "rocket", "d", "rocket")
     found = corpus.read([tmp_path / "set"], SHARE)
-    assert {frozenset(shown(side)) for side in (found.photos, found.kept)} == {
+    assert {frozenset(shown(side)) for side in (found.photos, found.held_out)} == {
         frozenset({"coffee"}),
         frozenset({"rocket"}),
     }

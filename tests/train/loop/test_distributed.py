@@ -59,8 +59,8 @@ def train(job: str, where: Path, photos: Path, *more: str) -> None:
             span, _ = PhraseStates(model)(["cup"])
             return {"giou": next(giou), "presence": model.presence(features, 0, span[0])}
 
-    kept = data.kept if job.endswith("checked") else []
-    run.run(chosen(job, *more), replace(data, kept=kept), where / job, resume=resumed, validate=measured)
+    kept = data.held_out if job.endswith("checked") else []
+    run.run(chosen(job, *more), replace(data, held_out=kept), where / job, resume=resumed, validate=measured)
 
 
 def interrupted(whole: Path, copy: Path) -> None:
@@ -141,7 +141,7 @@ def test_resumed_is_uninterrupted(both, parallel):
 def test_the_processes_needed_different_passes_of_the_language_model(alone):
     """Otherwise the jobs above would not show that FSDP2 does not hang."""
     chosen_recipe = chosen("fsdp2/mixed", "batch.accumulate=2")
-    items = run.items(chosen_recipe, replace(corpus(alone / "photos"), kept=[]))
+    items = run.items(chosen_recipe, replace(corpus(alone / "photos"), held_out=[]))
     collate = run.Collate(run.build(chosen_recipe).model, chosen_recipe)
     batches = [collate([items[2 * k], items[2 * k + 1]])["batch"] for k in range(2 * STEPS)]
     own = [bool(batch.own_C.any()) for batch in batches]

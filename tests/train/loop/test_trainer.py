@@ -67,6 +67,8 @@ def test_killed_and_resumed_is_the_same_run(tmp_path, whole):
     )  # fmt: skip
     assert killed.returncode == -9, killed.stderr
     assert (tmp_path / "run" / "checkpoint-4").exists() and not (tmp_path / "run" / "model").exists()
+    last = tmp_path / "run" / "checkpoint-4"
+    (last / trainer.STATE).rename(last / trainer.FORMER_STATE)  # as runs of before wrote it
     run.run(recipe("stage2"), corpus(tmp_path / "photos"), tmp_path / "run", resume=True)
     first, again = curve(whole[0]), curve(tmp_path / "run")
     assert again.keys() == first.keys()
@@ -93,11 +95,11 @@ def test_nothing_to_resume(tmp_path):
 
 
 def test_a_checkpoint_of_another_architecture(whole):
-    from miras.train.stages.student import build, same_architecture
+    from miras.train.stages.training_module import build, same_architecture
 
-    student = build(recipe("stage2", "start.config={prompts: 7}"))
+    module = build(recipe("stage2", "start.config={prompts: 7}"))
     with pytest.raises(InputError, match=r"prompts=\d+ \(recipe: 7\)"):
-        same_architecture(whole[0] / "checkpoint-6", student.model)
+        same_architecture(whole[0] / "checkpoint-6", module.model)
 
 
 def test_a_loss_that_is_not_finite_names_the_photos_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from miras.core.errors import InputError
 from miras.train.recipe import recipe
 from miras.train.recipe.schema import Recipe
-from miras.train.stages import student
-from miras.train.stages.student import check
+from miras.train.stages import training_module
+from miras.train.stages.training_module import check
 
 
 @pytest.mark.parametrize("name", recipe.names())
@@ -133,6 +133,6 @@ def test_what_is_written_is_read_again(tmp_path_factory, steps, rate, mode, half
     [("auto", True, True), ("auto", False, False), ("bf16", False, True), ("float32", True, False)],
 )
 def test_bfloat16_by_itself_only_where_the_processor_multiplies_it(monkeypatch, precision, native, half):
-    monkeypatch.setattr(student, "fastest_dtype", lambda: torch.bfloat16 if native else torch.float32)
+    monkeypatch.setattr(training_module, "fastest_dtype", lambda: torch.bfloat16 if native else torch.float32)
     one = recipe.load("stage1", [f"precision={precision}", "device=cpu"]).recipes[0]
-    assert student.is_half(one) is half
+    assert training_module.is_half(one) is half

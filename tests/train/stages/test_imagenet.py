@@ -12,8 +12,8 @@ from PIL import Image
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation
-from miras.model.backbones import EfficientNetLite
 from miras.model.presets import build
+from miras.model.towers.efficientnet import EfficientNetLite
 from miras.train.stages import imagenet
 
 WHOLE = encode_rle(np.ones((64, 64), bool))

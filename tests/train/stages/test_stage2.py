@@ -19,13 +19,13 @@ from miras.model.miras import Miras
 from miras.model.presets import build
 from miras.model.visual_parsing import VisualParsing
 from miras.train import run
-from miras.train.calibrate import verdict
+from miras.train.calibrate import refusal
 from miras.train.calibrate.continuations import continuations
 from miras.train.data.dialogue_batch import History, dialogue_batch
 from miras.train.data.photos import Item
 from miras.train.loop.blend import blend
 from miras.train.stages import stage2
-from miras.train.stages.student import build as student_of
+from miras.train.stages.training_module import build as student_of
 from tests.train.tiny import corpus, recipe
 
 PARSING = VisualParsing(128, 64)
@@ -174,7 +174,7 @@ def test_training_points_as_a_session_does():
                 if len(reply.names) > 1 and reply.recalled[0] != reply.names[0]:
                     continue  # the session draws masks of its own before it points
                 torch.testing.assert_close(scores[0], trained_QN[q][at.may_QN[q]], atol=2e-3, rtol=2e-3)
-            session.tell(user.text, reply)
+            session.append_exchange(user.text, reply)
     handle.remove()
     assert asked == len(at.region_Q) >= 4
 
@@ -220,7 +220,7 @@ def test_a_run_that_points(tmp_path):
     photos = corpus(tmp_path / "photos").photos
     table = continuations(model.grammar, "chatml", photos, 200)
     assert any(following == model.grammar.id(REF) for context in table.values() for following, _ in context)
-    seen = verdict.collect(model, photos, 6)
+    seen = refusal.collect(model, photos, 6)
     assert len(seen.there_N) == len(seen.evidence_N2)
 
 
@@ -236,12 +236,12 @@ def test_a_run_that_points(tmp_path):
 )
 def test_scores_that_tell_nothing(good, least, below):
     scored = torch.tensor([(score, 0.0, real) for score, real in good], dtype=torch.float64)
-    assert verdict.fit_unsure(scored) == pytest.approx((least, below), abs=1e-3)
+    assert refusal.fit_unsure(scored) == pytest.approx((least, below), abs=1e-3)
 
 
 def test_scores_of_another_calibration():
     scored = torch.tensor([[0.3, -0.5, 0.4], [0.8, 0.0, 0.9]], dtype=torch.float64)
     before, after = (2.0, 0.1, 0.3), (0.7, -0.4, 0.6)
-    there = verdict.rescaled(scored, before, after)
-    torch.testing.assert_close(verdict.rescaled(there, after, before), scored)
+    there = refusal.rescaled(scored, before, after)
+    torch.testing.assert_close(refusal.rescaled(there, after, before), scored)
     assert not torch.allclose(there[:, 0], scored[:, 0])

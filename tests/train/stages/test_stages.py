@@ -11,9 +11,9 @@ import torch
 
 from miras.chat.context import Context
 from miras.core.grammar import IGNORE, TEMPLATES
-from miras.core.inscriptions import Inscription
 from miras.core.masks import encode_rle
 from miras.core.selection import advance
+from miras.core.text_regions import TextRegion
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Mark, Operator, Region, Turn, Words
 from miras.data.dialogues import sampler
 from miras.data.dialogues.scene import Scene
@@ -193,7 +193,7 @@ def test_tags_and_lines_of_text_stand_in_the_opening_of_every_conversation():
     model = build("miras-tiny").eval()
     model.config.reads = True
     lines = [
-        Inscription(text, ((2, y), (60, y), (60, y + 20), (2, y + 20)), 0.9) for text, y in (("OPEN", 4), ("Velko", 50))
+        TextRegion(text, ((2, y), (60, y), (60, y + 20), (2, y + 20)), 0.9) for text, y in (("OPEN", 4), ("Velko", 50))
     ]
     drawn = items(sample(), sample(64, 64), talks=2)
     rng = np.random.default_rng(0)

@@ -43,7 +43,7 @@ _FILL = 0.85
 
 
 @dataclass(frozen=True, eq=False)
-class Inscription:
+class PrintedRegion:
     """One line of writing, or one emblem.
 
     text: as written, "" for an emblem. kind: a key of `kinds` in the YAML. mask: (H, W) the tight outline of the line:
@@ -79,16 +79,16 @@ class Artwork:
 
 @dataclass(frozen=True, eq=False)
 class Written:
-    """The photo after writing. photo: (H, W, 3) uint8 RGB, of the same size; inscriptions in reading order."""
+    """The photo after writing. photo: (H, W, 3) uint8 RGB, of the same size; regions in reading order."""
 
     photo: NDArray[np.uint8]
     artworks: tuple[Artwork, ...]
-    inscriptions: tuple[Inscription, ...]
+    regions: tuple[PrintedRegion, ...]
     heldout: bool
 
-    def on(self, artwork: int) -> tuple[Inscription, ...]:
-        """The inscriptions of one artwork."""
-        return tuple(i for i in self.inscriptions if i.artwork == artwork)
+    def on(self, artwork: int) -> tuple[PrintedRegion, ...]:
+        """The regions of one artwork."""
+        return tuple(i for i in self.regions if i.artwork == artwork)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ def write_on(
     road = next((decode_rle(a.rle) for a in annotated.annotations if a.label == "road"), None)
     wanted = 2 if rng.random() < _SECOND else 1
     artworks: list[Artwork] = []
-    inscriptions: list[Inscription] = []
+    regions: list[PrintedRegion] = []
     for _ in range(_TRIES):
         taken = {artwork.annotation for artwork in artworks}
         left = [surface for surface in surfaces if surface.annotation not in taken]
@@ -135,17 +135,17 @@ def write_on(
         surface = pick(rng, left, [surface.rule.get("weight", 1.0) for surface in left])
         done = _write(photo, surface, busy, road, rng, heldout)
         phrase, sort = annotated.annotations[surface.annotation].phrase, surface.rule["class"]
-        if done is None or _again(done, phrase, artworks, inscriptions):
+        if done is None or _again(done, phrase, artworks, regions):
             continue
         photo, number = done.photo, len(artworks)
-        inscriptions += [
-            Inscription(line.text, line.kind, mask, words, line.row, number, line.emblem)
+        regions += [
+            PrintedRegion(line.text, line.kind, mask, words, line.row, number, line.emblem)
             for line, mask, words in done.lines
         ]
         artworks.append(
             Artwork(done.art.design, surface.annotation, phrase, surface.mask, sort, done.carrier, done.place.quad)
         )
-    return Written(photo, tuple(artworks), tuple(inscriptions), heldout) if artworks else None
+    return Written(photo, tuple(artworks), tuple(regions), heldout) if artworks else None
 
 
 def _surfaces(annotated: AnnotatedPhoto) -> list[_Surface]:
@@ -203,9 +203,9 @@ def _write(
     return _Done(page, art, place, lines, carrier)
 
 
-def _again(done: _Done, phrase: str, artworks: list[Artwork], inscriptions: list[Inscription]) -> bool:
+def _again(done: _Done, phrase: str, artworks: list[Artwork], regions: list[PrintedRegion]) -> bool:
     """Whether a second artwork would say what the first says, lie on a thing of the same name, or be a second plate."""
-    said = {word.lower() for i in inscriptions for word in i.text.split()}
+    said = {word.lower() for i in regions for word in i.text.split()}
     return any(word.lower() in said for line, *_ in done.lines for word in line.text.split()) or any(
         phrase == artwork.phrase or done.art.design == artwork.design == "plate" for artwork in artworks
     )

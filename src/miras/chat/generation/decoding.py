@@ -14,7 +14,7 @@ from torch import Tensor
 
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, IMAGE, MASK, NOT, OBJ, REF, REJ, SEG, Encoder, Template
-from miras.core.inscriptions import plain
+from miras.core.text_regions import plain
 from miras.core.types import Operator
 
 MAX_PHRASE = 16

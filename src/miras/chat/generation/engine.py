@@ -1,6 +1,6 @@
 """The token loop over one photo: it writes replies and draws their masks.
 
-In: logits after what was read (`chat.generation.past`), hand prompts. Out: text deltas, regions, masks. Knows the
+In: logits after what was read (`chat.generation.kv_cache`), hand prompts. Out: text deltas, regions, masks. Knows the
 model and the grammar; knows nothing of sessions, selections or users. The photo is encoded once.
 V vocabulary plus special tokens, S span tokens, E = layers * D, M tokens of earlier masks.
 """
@@ -21,12 +21,12 @@ from torch import Tensor
 
 from miras.chat.generation.decoding import ReplyRules, TextStream, choose
 from miras.chat.generation.draft import UNSEEN_TOO, Draft, Sighting
+from miras.chat.generation.kv_cache import KVCache, Slot
 from miras.chat.generation.naming import Doubt, is_doubtful, names, shares
-from miras.chat.generation.past import Past, Slot
 from miras.chat.generation.writing import SEEN, written
-from miras.chat.inputs import Gesture
-from miras.core.inscriptions import is_about_writing, plain
+from miras.chat.inputs import REFUSE_BELOW, Gesture
 from miras.core.selection import is_empty
+from miras.core.text_regions import is_about_writing, plain
 from miras.core.types import Alternative, Mask, Region, Timings
 from miras.data.language.words import definite
 from miras.model.boxed import boxed
@@ -41,7 +41,7 @@ class Job:
 
     turn: its index. message: what is answered. previous: what is selected. forced: these ids instead of
     the likeliest ones, checked, without mask slots and end of turn. least_score: a region without pixels, or with a
-    lower score, is no answer; None: whatever is drawn is one.
+    lower score, is no answer; None: whatever is drawn is one. refuse_below: see `inputs.Options`.
     """
 
     rules: ReplyRules
@@ -53,6 +53,7 @@ class Job:
     seed: int = 0
     forced: tuple[int, ...] | None = None
     least_score: float | None = None
+    refuse_below: float = REFUSE_BELOW
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Engine:
             self.tags = model.tags(self.features, 0)
         self.encode_seconds = time.perf_counter() - start
         self.size: tuple[int, int] = (photo.shape[0], photo.shape[1])
-        self.past = Past(model, self.features)
+        self.past = KVCache(model, self.features)
         self.clock = Clock()
         self.evidence: Evidence | None = None
 
@@ -131,7 +132,7 @@ class Engine:
         """Generate a reply after `logits_V`: text deltas and regions as they come.
 
         The model looks before it refuses, and before it does not: it answers as if what was asked for were
-        there, and when its first region is drawn, the verdict of the pixels and of the language model lets
+        there, and when its first region is drawn, the calibrated odds of pixels and language model let
         the answer pass or takes it back for a refusal. Until then nothing is given away.
         """
         if job.forced is not None:
@@ -159,7 +160,7 @@ class Engine:
         else:  # words alone: nothing to look for
             self.evidence = Evidence(None, refusal)
             passed = float(torch.tensor(-refusal).sigmoid())
-        if passed < 0.5:
+        if passed < (REFUSE_BELOW if first is None else job.refuse_below):
             attempt.close()
             self.past.rewind(start)
             rules = job.rules.deciding(True)
@@ -187,12 +188,12 @@ class Engine:
             if not careful or token_id == rules.end:
                 yield from draft.release()
             if token_id == rules.end:
-                self.past.settle()
+                self.past.commit()
                 return Written(tuple(self.past.ids[start:]), draft.certainty or 0.0, tuple(draft.named))
             phrase = rules.phrase
             rules.push(token_id)
             with self.clock.part("generate"):
-                draft.logits_V, hidden_LE = self.past.say(token_id, rules)
+                draft.logits_V, hidden_LE = self.past.step(token_id, rules)
             if token_id == rules.obj:
                 draft.span = [hidden_LE]
             elif draft.span:
@@ -275,7 +276,7 @@ class Engine:
 
     def _weighed(self, restricted_V: Tensor, rules: ReplyRules, doubt: Doubt) -> tuple[list[int], Doubt]:
         """The ids that end an open name, and the doubt about it. doubt: about its words so far."""
-        found = names(restricted_V, rules, self.past.look)
+        found = names(restricted_V, rules, self.past.verify)
         phrases = [(rules.phrase + self.grammar.tokenizer.decode(name.ids[:-1])).strip() for name in found]
         chances: dict[str, float] = {}
         for phrase, chance in zip(phrases, shares(found), strict=True):  # 'Open' and 'OPEN' are one name
@@ -293,7 +294,7 @@ class Engine:
         mask, score = self.mask(span_SE, self.past.memory(), job.previous, Gesture(), doubt.chance)
         if is_about_writing(phrase):  # what was read settles its presence
             with self.clock.part("segment"):
-                found = written(phrase, mask, self.page.inscriptions)
+                found = written(phrase, mask, self.page.text_regions)
             presence = presence if found is None else found.presence
             if found is not None and found.mask is not None:
                 mask, score = found.mask, found.score * exp(doubt.chance)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from miras.chat.generation.decoding import ReplyRules
-from miras.chat.generation.lookahead import Guess
+from miras.chat.generation.speculation import DraftToken
 from miras.core.types import Alternative
 
 DOUBT = 0.8
@@ -24,7 +24,7 @@ WIDTH = 4
 """Names that are read to their ends at most."""
 MARGIN = 3.0
 """Nats below the likeliest name at which a name is given up."""
-Look = Callable[[Sequence[Guess]], Tensor]
+Verify = Callable[[Sequence[DraftToken]], Tensor]
 """A tree of ids -> logits (N, V) after each."""
 
 
@@ -49,12 +49,12 @@ def is_doubtful(restricted_V: Tensor) -> bool:
     return float(restricted_V.float().softmax(0).max()) < DOUBT
 
 
-def names(restricted_V: Tensor, rules: ReplyRules, look: Look) -> list[Name]:
+def names(restricted_V: Tensor, rules: ReplyRules, verify: Verify) -> list[Name]:
     """The likeliest ways to go on with an open name, likeliest first.
 
     restricted_V: logits of the next id. rules: of the reply so far.
     """
-    tree: list[Guess] = []
+    tree: list[DraftToken] = []
     chances: list[float] = []
     paths: list[tuple[int, ...]] = []
     told = [rules]
@@ -70,7 +70,7 @@ def names(restricted_V: Tensor, rules: ReplyRules, look: Look) -> list[Name]:
         floor = max([*(chances[node] for node in ended), found[0][0]]) - MARGIN
         first = len(tree)
         for chance, token, node in [one for one in found if one[0] >= floor][: WIDTH - len(ended)]:
-            tree.append(Guess(token, node))
+            tree.append(DraftToken(token, node))
             chances.append(chance)
             paths.append((*(paths[node] if node >= 0 else ()), token))
             told.append(_after(told[node + 1], token))
@@ -78,7 +78,7 @@ def names(restricted_V: Tensor, rules: ReplyRules, look: Look) -> list[Name]:
                 ended.append(len(tree) - 1)
         if len(tree) == first:
             break
-        logits_NV = look(tree)
+        logits_NV = verify(tree)
         open_nodes = [
             (node, _next(told[node + 1], logits_NV[node]))
             for node in range(first, len(tree)) if node not in ended

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from miras.core.inscriptions import Inscription, find, is_about_writing, quoted
+from miras.core.text_regions import TextRegion, find, is_about_writing, quoted
 from miras.core.types import Mask
 
 SEEN, UNSEEN = 4.0, -4.0
@@ -31,7 +31,7 @@ class Written:
     score: float = 0.0
 
 
-def written(phrase: str, drawn: Mask, lines: Sequence[Inscription]) -> Written | None:
+def written(phrase: str, drawn: Mask, lines: Sequence[TextRegion]) -> Written | None:
     """What was read of the text that a phrase names; None when it names none, or when it quotes none and none was read.
 
     drawn: the decoder's mask for the phrase, (H, W). Text without a quotation ("text on the door") is the lines that
@@ -52,6 +52,6 @@ def written(phrase: str, drawn: Mask, lines: Sequence[Inscription]) -> Written |
     return Written(mask, SEEN, EXPECTED * min(line.confidence for line in found))
 
 
-def _covered(line: Inscription, drawn: Mask) -> float:
+def _covered(line: TextRegion, drawn: Mask) -> float:
     own = line.mask(drawn.shape)
     return float(np.count_nonzero(own & drawn)) / max(float(np.count_nonzero(own)), 1.0)

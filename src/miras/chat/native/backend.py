@@ -22,7 +22,7 @@ from miras.chat.native import record
 from miras.chat.state import Event, Exchange, State
 from miras.core.errors import InputError
 from miras.core.grammar import MASK, TEMPLATES, parse_reply
-from miras.core.inscriptions import Inscription
+from miras.core.text_regions import TextRegion
 from miras.core.types import Mask, Region, Turn
 from miras.model.miras import Miras
 
@@ -76,9 +76,9 @@ class NativeBackend:
         return self.engine.tags
 
     @property
-    def inscriptions(self) -> tuple[Inscription, ...]:
+    def text_regions(self) -> tuple[TextRegion, ...]:
         """The lines of text, read when this is first asked for."""
-        return self.engine.page.inscriptions
+        return self.engine.page.text_regions
 
     @property
     def evidence(self) -> Evidence | None:
@@ -191,7 +191,7 @@ class NativeBackend:
         """The lines of text as regions; their ids, 0 and below, are no one's to ask for."""
         return tuple(
             Region(-number, line.title, line.mask(self.engine.size), -1, score=line.confidence)
-            for number, line in enumerate(self.inscriptions)
+            for number, line in enumerate(self.text_regions)
         )
 
     def _event(self, change: Exchange | Region, window: int, certainty: float | None = None) -> Event:
@@ -208,7 +208,7 @@ class NativeBackend:
         return Job(
             rules, turn, len(state.regions) + 1, prepared.message, selection.mask if selection.expression else None,
             self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, prepared.forced,
-            self.model.config.least_score,
+            self.model.config.least_score, self.options.refuse_below,
         )  # fmt: skip
 
     def _refined(self, old: Region, hand: Gesture) -> Region:

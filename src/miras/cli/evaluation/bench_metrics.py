@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from miras.cli.options import Json, Seed
 from miras.cli.output import emit, progress, table
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
@@ -73,6 +74,11 @@ class Clocks:
     from_rle: Clock = field(default_factory=Clock)
     in_memory: Clock = field(default_factory=Clock)
     boundary: Clock = field(default_factory=Clock)
+
+
+def metrics(*, pairs: int = 10_000, json: Json = False, seed: Seed = 0) -> int:
+    """Counts of many mask pairs, ours and a numpy loop on full masks, and whether they are equal."""
+    return run(pairs=pairs, as_json=json, seed=seed)
 
 
 def run(*, pairs: int, as_json: bool, seed: int) -> int:

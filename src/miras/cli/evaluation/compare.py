@@ -1,7 +1,7 @@
 """`miras compare`: two or more runs on the same data, with intervals, tests, and who wins where.
 
 In: folders of `miras eval --out`. Out: tables or one JSON object, and a folder (docs/statistics.md). `compare` is the
-command, to be registered by `cli.main`; `run` does the work. Exit codes: 0, 2 for bad input and for runs that cannot
+command; `run` does the work. Exit codes: 0, 2 for bad input and for runs that cannot
 be compared.
 """
 

@@ -1,7 +1,7 @@
 """`miras judge`: language models rate the conversations of a run, and say which of two runs is better.
 
 In: one or two folders of `miras eval --out`. Out: a table or one JSON object, and a folder (docs/judge.md). `judge` is
-the command, to be registered by `cli.main`; `run` does the work. Exit codes: 0, 1 when some questions got no usable
+the command; `run` does the work. Exit codes: 0, 1 when some questions got no usable
 answer, 2 for bad input and when a judge cannot be asked at all.
 """
 

@@ -1,7 +1,7 @@
 """`miras people`: a blinded study with people: the sheets, what they answered, how many are needed.
 
 In: runs of `miras eval --out`; answered sheets. Out: a folder of sheets and its key; a table or one JSON object, and a
-report. `people_app` holds the commands, to be registered by `cli.main`. Exit codes: 0; 1 when answers had faults or
+report. `people_app` holds the commands. Exit codes: 0; 1 when answers had faults or
 raters were left out; 2 for bad input.
 """
 
@@ -38,7 +38,10 @@ def sheets(
     seed: Annotated[int, Parameter(help="Seed of everything random.")] = 0,
     json: Json = False,
 ) -> int:  # fmt: skip
-    """Write a sheet for each rater into OUT/sheets, and OUT/key.json, which the raters must not get."""
+    """Write a sheet for each rater into OUT/sheets, for miras serve --rate, and OUT/key.json.
+
+    The raters must not get the key.
+    """
     from miras.eval.people.design import design
     from miras.eval.people.sheets import facts, write_sheets
 
@@ -53,7 +56,7 @@ def sheets(
     else:
         rows = [[rater, *roles.values(), sum(roles.values())] for rater, roles in result["cards"].items()]
         print(table(rows, ("rater", "items", "repeats", "checks", "cards")))
-        print(f"study {plan.study}: give the files of {out / 'sheets'} away, one rater's each; keep {out / 'key.json'}")
+        print(f"study {plan.study}: miras serve --rate {out / 'sheets' / 'rater_*.csv'}; keep {out / 'key.json'}")
     return 0
 
 

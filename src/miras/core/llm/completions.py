@@ -157,7 +157,7 @@ class Completions:
             described = {"name": call.name, "strict": True, "schema": call.schema}
             options["response_format"] = {"type": "json_schema", "json_schema": described}
         else:
-            options["messages"] = [*messages, _schema_in_words(call.schema)]
+            options["messages"] = [*messages, schema_in_words(call.schema)]
             if mode == "json_object":
                 options["response_format"] = {"type": "json_object"}
         for name in dialect.dropped:
@@ -223,11 +223,13 @@ class _Unreadable(Exception):
 
 def _messages(call: Call) -> list[dict[str, Any]]:
     """As the endpoint wants them."""
-    told: list[dict[str, Any]] = [{"role": m.role, "content": m.text} for m in call.messages]
-    if call.pictures:
-        first = next(message for message in told if message["role"] == "user")
-        seen = [{"type": "image_url", "image_url": {"url": url}} for url in call.pictures]
-        first["content"] = [*seen, {"type": "text", "text": first["content"]}]
+    first = next((index for index, message in enumerate(call.messages) if message.role == "user"), 0)
+    told: list[dict[str, Any]] = []
+    for index, message in enumerate(call.messages):
+        pictures = (*(call.pictures if index == first else ()), *message.pictures)
+        seen = [{"type": "image_url", "image_url": {"url": url}} for url in pictures]
+        content = [*seen, {"type": "text", "text": message.text}] if seen else message.text
+        told.append({"role": message.role, "content": content})
     return told
 
 
@@ -242,7 +244,8 @@ def data_url(pixels: NDArray[np.uint8], max_side: int, quality: int = 90) -> str
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _schema_in_words(schema: Mapping[str, Any]) -> dict[str, Any]:
+def schema_in_words(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A message that asks for an answer by a JSON schema, for whoever cannot be held to it."""
     text = json.dumps(schema, ensure_ascii=False, separators=(",", ":"))
     return {
         "role": "system",

@@ -26,6 +26,10 @@ class Prompt:
         """The two messages, filled in. A value is taken literally, whatever stands in it."""
         return Message("system", self.system), Message("user", self.user.substitute(values))
 
+    def filled(self, **values: object) -> tuple[Message, ...]:
+        """The same, the system's part filled in, too."""
+        return Message("system", Template(self.system).substitute(values)), self.messages(**values)[1]
+
 
 @lru_cache
 def read_prompt(package: str, name: str) -> Prompt:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from miras.core.errors import InputError
 from miras.core.types import AnnotatedPhoto, Annotation, Conversation, Example, Region, Rle, Turn
 from miras.data.dialogues import recalls
+from miras.data.dialogues.builder import DialogueBuilder
 from miras.data.dialogues.manner import PLAIN, Manner
 from miras.data.dialogues.scene import Scene
-from miras.data.dialogues.talk import Talk
 from miras.data.dialogues.voice import Voice
 from miras.data.language import knowledge as knowledge_base
 from miras.data.language.knowledge import Knowledge
@@ -98,15 +98,19 @@ def sample(
         turns = (turns[0], max(turns[0], min(turns[1], _MOST_ALONE)))
     weights = kinds if kinds is not None else KINDS_ALONE if alone else KINDS_POINTING if points else KINDS
     plan = _Plan.of(points, complements, manner)
-    talk = _converse(scene, rng, turns, {k: w for k, w in weights.items() if w > 0}, heldout, plan)
+    builder = _converse(scene, rng, turns, {k: w for k, w in weights.items() if w > 0}, heldout, plan)
     return Example(
         image=photo.path,
-        conversation=Conversation(tuple(talk.turns)),
-        focus=talk.focus,
-        kind="progressive" if talk.moves == ["two"] else plan.kind_of(talk.moves[-1]),
-        hops=talk.hops,
+        conversation=Conversation(tuple(builder.turns)),
+        focus=builder.focus,
+        kind="progressive" if builder.moves == ["two"] else plan.kind_of(builder.moves[-1]),
+        hops=builder.hops,
         source=photo.source,
-        meta={"moves": {2 * i + 1: move for i, move in enumerate(talk.moves)}, "photo": photo.id, "heldout": heldout},
+        meta={
+            "moves": {2 * i + 1: move for i, move in enumerate(builder.moves)},
+            "photo": photo.id,
+            "heldout": heldout,
+        },
     )
 
 
@@ -171,68 +175,68 @@ class _Plan:
         """The kind of a dialogue that ends in a move."""
         return next((kind for kind, moves in self.last.items() if move in moves), "refer" if move == "one" else "")
 
-    def talk(self, scene: Scene, rng: np.random.Generator, heldout: bool) -> Talk:
+    def builder(self, scene: Scene, rng: np.random.Generator, heldout: bool) -> DialogueBuilder:
         """One that has not begun."""
-        talk = Talk(scene, rng, heldout, self.points, self.complements, self.manner)
-        talk.learn(recalls.Recalls(talk).moves())
-        return talk
+        builder = DialogueBuilder(scene, rng, heldout, self.points, self.complements, self.manner)
+        builder.learn(recalls.Recalls(builder).moves())
+        return builder
 
 
 def _converse(
     scene: Scene, rng: np.random.Generator, turns: tuple[int, int], weights: dict[str, float], heldout: bool,
     plan: _Plan,
-) -> Talk:  # fmt: skip
+) -> DialogueBuilder:  # fmt: skip
     """The first attempt that reaches its kind; a single question when none does."""
     while weights:
         kind = pick(rng, list(weights), list(weights.values()))
         for _ in range(_TRIES):
-            talk = plan.talk(scene, rng, heldout)
+            builder = plan.builder(scene, rng, heldout)
             count = int(rng.integers(turns[0], turns[1] + 1))
-            if _grow(talk, count, pick(rng, list(plan.last[kind]), list(plan.last[kind].values())), plan):
-                return talk
+            if _grow(builder, count, pick(rng, list(plan.last[kind]), list(plan.last[kind].values())), plan):
+                return builder
         del weights[kind]
-    talk = plan.talk(scene, rng, heldout)
-    talk.ask()
-    return talk
+    builder = plan.builder(scene, rng, heldout)
+    builder.ask()
+    return builder
 
 
-def _grow(talk: Talk, count: int, last: str, plan: _Plan) -> bool:
+def _grow(builder: DialogueBuilder, count: int, last: str, plan: _Plan) -> bool:
     """Make up to `count` exchanges that end in the move `last`. False: it cannot be done."""
     for index in range(count - 1):
         wanted = {**_BEFORE, **recalls.BEFORE}.get(last, ()) if index == count - 2 else ()
-        if talk.manner.chat and not wanted and talk.rng.random() < talk.manner.chat and talk.chat():
+        if builder.manner.chat and not wanted and builder.rng.random() < builder.manner.chat and builder.chat():
             continue
-        before = _shuffled(talk.rng, dict.fromkeys(wanted, 1.0))
-        if not (any(_prepare(talk, move) for move in before) or _free(talk, plan)):
+        before = _shuffled(builder.rng, dict.fromkeys(wanted, 1.0))
+        if not (any(_prepare(builder, move) for move in before) or _free(builder, plan)):
             break
-    if count > 1 and not talk.turns:
+    if count > 1 and not builder.turns:
         return False
-    return talk.do(last)
+    return builder.do(last)
 
 
-def _prepare(talk: Talk, move: str) -> bool:
+def _prepare(builder: DialogueBuilder, move: str) -> bool:
     """What the last move needs: a union to cut from, the first of a pair, or an ordinary move."""
     if move == "whole":
-        return talk.ask([t for t in talk.scene.targets if t.sort in ("whole", "all")])
+        return builder.ask([t for t in builder.scene.targets if t.sort in ("whole", "all")])
     if move == "pair":
-        return talk.ask([t for t in talk.scene.targets if talk.scene.other(t) is not None])
+        return builder.ask([t for t in builder.scene.targets if builder.scene.other(t) is not None])
     if move == "several":
-        return talk.ask([t for t in talk.scene.targets if any(o.bare for o in talk.scene.within(t.members))])
-    return talk.do(move)
+        return builder.ask([t for t in builder.scene.targets if any(o.bare for o in builder.scene.within(t.members))])
+    return builder.do(move)
 
 
-def _free(talk: Talk, plan: _Plan) -> bool:
+def _free(builder: DialogueBuilder, plan: _Plan) -> bool:
     """Any move that fits, by weight; one refusal at most."""
-    weights = dict(plan.later if talk.turns else plan.first)
-    if talk.refused:
+    weights = dict(plan.later if builder.turns else plan.first)
+    if builder.refused:
         weights.pop("absent")
-    if talk.manner.chat:
+    if builder.manner.chat:
         weights.pop("chat")
-    if talk.turns and talk.manner.referring:
+    if builder.turns and builder.manner.referring:
         weights |= _REFERRING
-    if talk.turns and talk.manner.existence:
+    if builder.turns and builder.manner.existence:
         weights |= {"check": _CHECK}
-    return any(talk.do(move) for move in _shuffled(talk.rng, weights))
+    return any(builder.do(move) for move in _shuffled(builder.rng, weights))
 
 
 def _shuffled(rng: np.random.Generator, weights: Mapping[str, float]) -> list[str]:

@@ -9,16 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from miras.core.errors import InputError
-from miras.data.formats.tools import sniff
-from miras.data.formats.tools.label_studio import is_task
+from miras.data.formats.registry import FORMATS
 from miras.data.io.checks import files_in
 from miras.data.io.places import folders, split_named
 from miras.data.io.stream import keys
 
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
-
-UNDIVIDED = frozenset({"miras", "jsonl", "prist", "refcoco"})
-"""Formats of which a dataset lies in one folder."""
 
 
 def guess_format(path: Path) -> str:
@@ -35,12 +31,10 @@ def guess_format(path: Path) -> str:
 
 
 def _of_file(path: Path) -> set[str]:
-    ending = path.suffix.lower()
-    if tool := sniff.of_file(path):
-        return tool
-    if ending in (".parquet", ".jsonl", ".p"):
-        return {{".parquet": "miras", ".jsonl": "jsonl", ".p": "refcoco"}[ending]}
-    return _of_keys(keys(path)) if ending == ".json" else set()
+    """By its name or beginning; only then by its keys."""
+    if named := {name for name, each in FORMATS.items() if each.signs.file(path)}:
+        return named
+    return _of_keys(keys(path)) if path.suffix.lower() == ".json" else set()
 
 
 def _of_folder(path: Path) -> set[str]:
@@ -49,24 +43,17 @@ def _of_folder(path: Path) -> set[str]:
     usual = (folder for folder in inside if split_named(folder.name) or folder.name == "annotations")
     if found := _of_places(path, [path, *usual]):
         return found
-    each = [found for folder in inside if (found := _of_places(folder, [folder]) - UNDIVIDED)]
+    undivided = {name for name, about in FORMATS.items() if about.undivided}
+    each = [found for folder in inside if (found := _of_places(folder, [folder]) - undivided)]
     return set().union(*each) if len(each) > 1 else set()
 
 
 def _of_places(path: Path, places: Sequence[Path]) -> set[str]:
     """By the names of files; only then by what JSON files hold."""
-    named = sniff.of_folder(path)
-    if files_in(path, "*.parquet") or files_in(path / "data", "*.parquet"):
-        named.add("miras")
-    if files_in(path, "*.jsonl"):
-        named.add("jsonl")
-    for folder in places:
-        if (folder / "labels.txt").is_file() and (folder / "masks").is_dir():
-            named.add("indexed-png")
-        if files_in(folder, "data_*.json") and (folder / "masks").is_dir():
-            named.add("instructpart")
-    if files_in(path, "*refs(*).json") or files_in(path, "*refs(*).p"):
-        named.add("refcoco")
+    named = {
+        name for name, each in FORMATS.items()
+        if each.signs.folder(path) or any(each.signs.place(folder) for folder in places)
+    }  # fmt: skip
     if named:
         return named
     for folder in places:
@@ -78,16 +65,4 @@ def _of_places(path: Path, places: Sequence[Path]) -> set[str]:
 
 def _of_keys(found: set[str]) -> set[str]:
     """By the keys of a JSON file, see `stream.keys`."""
-    if "shapes" in found:
-        return {"reasonseg" if "text" in found else "labelme"}
-    if "segments_info" in found:
-        return {"coco-panoptic"}
-    if is_task(found):
-        return {"label-studio"}
-    if {"images", "annotations"} <= found:
-        return {"coco"}
-    if "dialogue" in found:
-        return {"prist"}
-    if "sentences" in found:
-        return {"refcoco"}
-    return {"instructpart"} if "part_list" in found else set()
+    return next(({name} for name, each in FORMATS.items() if each.signs.keys(found)), set())

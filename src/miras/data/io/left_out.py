@@ -8,10 +8,11 @@ no format.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypedDict
 
 from miras.core.errors import InputError
+from miras.core.types import AnnotatedPhoto
 
 SHOWN = 8
 """Reasons that one line names."""
@@ -128,3 +129,10 @@ def _plain(text: str) -> str:
 def _short(text: str) -> str:
     plain = " ".join(text.split())
     return plain if len(plain) <= 100 else f"{plain[:97]}..."
+
+
+def count_bare(photos: Iterable[AnnotatedPhoto], on_fault: Callable[[str], None] | None) -> None:
+    """Photos that give no record are left out."""
+    for photo in photos:
+        if not photo.annotations:
+            LeftOut.of(on_fault).leave("photos", "photos without annotations", photo.path.name, was_read=True)

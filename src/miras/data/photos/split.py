@@ -24,7 +24,7 @@ VAL_SHARES: Mapping[str, float] = {
 OTHER_SHARE = 0.1
 """The same, for the sources that are not named."""
 CALIBRATION_SHARE = 1 / 3
-"""Share of the photographs kept out of training that is used for calibration, not for figures."""
+"""Share of the held-out photographs that is used for calibration, not for figures."""
 Groups = Callable[[Sequence[AnnotatedPhoto]], Sequence[str]]
 _VIDEO_FRAME = re.compile(r"(?P<sequence>\d{4}[A-Z0-9]{2}|Seq\d{2}[A-Z]{2})_f?(?P<frame>\d+)")
 """CamVid's names: 0001TP_006690, 0006R0_f00930, 0016E5_00420, Seq05VD_f00000."""
@@ -89,13 +89,13 @@ def recipe_split(photos: Iterable[AnnotatedPhoto]) -> tuple[list[AnnotatedPhoto]
 
 
 def recipe_sides(photos: Iterable[AnnotatedPhoto]) -> dict[str, list[AnnotatedPhoto]]:
-    """By name of the side: train, calibration, val. Photos kept out of training are divided once more.
+    """By name of the side: train, calibration, val. Held-out photos are divided once more.
 
-    Calibration photos set the few numbers that must come from photos never seen (the verdict); figures
+    Calibration photos set the few numbers that must come from photos never seen (refusal calibration); figures
     are reported on "val" alone.
     """
-    train, kept = recipe_split(photos)
-    val, calibration = split(kept, CALIBRATION_SHARE, seed=1)
+    train, held_out = recipe_split(photos)
+    val, calibration = split(held_out, CALIBRATION_SHARE, seed=1)
     return {"train": train, "calibration": calibration, "val": val}
 
 

@@ -10,7 +10,8 @@ from html import escape
 from typing import Any
 
 from miras.core.palette import ACCENT
-from miras.eval.compare.runs import FIGURES, TITLES
+from miras.eval.compare.runs import titles
+from miras.eval.metrics.registry import METRICS
 
 Table = tuple[str, list[str], list[list[str]]]
 """Title, head, rows."""
@@ -22,23 +23,23 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
     names = [run["name"] for run in runs]
     about = [[run["name"], str(run["model"]), run["folder"], str(run["commit"] or "-")] for run in runs]
     found: list[Table] = [("Runs", ["run", "model", "folder", "commit"], about)]
-    for title, group, titles in (("Figures", "figures", TITLES), ("gIoU by kind", "kinds", None)):
-        keys = [key for key in (titles or runs[0]["kinds"]) if any(key in run[group] for run in runs)]
+    for title, group, named in (("Figures", "figures", titles()), ("gIoU by kind", "kinds", None)):
+        keys = [key for key in (named or runs[0]["kinds"]) if any(key in run[group] for run in runs)]
         rows = [
             [
-                titles[key] if titles else key,
+                named[key] if named else key,
                 _count(runs, group, key),
                 *(_span(run[group].get(key), key) for run in runs),
             ]
             for key in keys
         ]
         if rows:
-            found.append((title, ["figure" if titles else "kind", "n", *names], rows))
-        rows = [[f"{pair['a']} - {pair['b']}", titles[key] if titles else key, *_tested(pair[group][key], key)]
+            found.append((title, ["figure" if named else "kind", "n", *names], rows))
+        rows = [[f"{pair['a']} - {pair['b']}", named[key] if named else key, *_tested(pair[group][key], key)]
                 for pair in result["pairs"] for key in keys if key in pair[group]]  # fmt: skip
         if rows:
-            head = ["pair", "figure" if titles else "kind", "difference", "p", "p (Holm)", "d_z", "r", "win/tie/loss"]
-            found.append((f"Differences{'' if titles else ' by kind'}", head, rows))
+            head = ["pair", "figure" if named else "kind", "difference", "p", "p (Holm)", "d_z", "r", "win/tie/loss"]
+            found.append((f"Differences{'' if named else ' by kind'}", head, rows))
     return found
 
 
@@ -60,16 +61,16 @@ def said(result: Mapping[str, Any]) -> list[str]:
         f"[low, high]: {percent} BCa bootstrap, {result['draws']} draws, photos drawn whole, seed {result['seed']}",
         f"p: paired permutation, photos swapped whole; Holm over {family['tests']} tests "
         f"({family['pairs']} pairs x figures; kinds apart); no test of ECE",
-        "lower is better: " + ", ".join(TITLES[name] for name in result["lower_is_better"]),
+        "lower is better: " + ", ".join(titles()[name] for name in result["lower_is_better"]),
         *result["notes"],
     ]  # fmt: skip
 
 
 def forest_svg(result: Mapping[str, Any]) -> str:
     """Differences of all pairs with their BCa intervals in points (rates times 100), the line of no difference at 0."""
-    lines = [(f"{pair['a']} - {pair['b']}  {TITLES[name]}", figure["value"] * _points(name),
+    lines = [(f"{pair['a']} - {pair['b']}  {titles()[name]}", figure["value"] * _points(name),
               [end * _points(name) for end in figure["bca"] or (figure["value"],) * 2])
-             for name in TITLES for pair in result["pairs"] if (figure := pair["figures"].get(name))]  # fmt: skip
+             for name in titles() for pair in result["pairs"] if (figure := pair["figures"].get(name))]  # fmt: skip
     reach = 1.1 * max([1e-6, *(abs(end) for _, value, span in lines for end in (value, *span))])
     height = 26 * len(lines) + 50
 
@@ -132,7 +133,7 @@ def _md(text: str) -> str:
 
 
 def _points(name: str) -> float:
-    return 1.0 if name in FIGURES and FIGURES[name].scale == 100 else 100.0
+    return 1.0 if name in METRICS and METRICS[name].scale == 100 else 100.0
 
 
 def _count(runs: Sequence[Mapping[str, Any]], group: str, key: str) -> str:
@@ -145,7 +146,7 @@ def _span(figure: Mapping[str, Any] | None, name: str) -> str:
     """Per cent with two places, rates (0 to 1) with three."""
     if not figure:
         return "-"
-    places = 3 if name in TITLES and _points(name) > 1 else 2
+    places = 3 if name in titles() and _points(name) > 1 else 2
     low, high = figure["bca"] or (None, None)
     return f"{figure['value']:.{places}f}" + ("" if low is None else f" [{low:.{places}f}, {high:.{places}f}]")
 

@@ -7,8 +7,8 @@ and which rows count are those of `summary`; a difference is the first run's fig
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 from string import ascii_uppercase
@@ -19,7 +19,8 @@ import numpy as np
 from miras.core.errors import InputError
 from miras.eval.compare.rows import about_of, check_same, check_targets, notes_on, rows_of, shared, told
 from miras.eval.metrics import statistics
-from miras.eval.metrics.calibration import BINS, HIT, equal_mass
+from miras.eval.metrics.calibration import BINS, equal_mass
+from miras.eval.metrics.registry import METRICS, Metric, compared, has_target
 from miras.eval.metrics.statistics import DRAWS, LEVEL, Estimate, Floats
 from miras.eval.runs import summary
 from miras.eval.runs.samples import Row
@@ -29,44 +30,19 @@ FEWEST_PHOTOS = 5
 """Of a kind, to be compared by itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """The sum of `part` over the sum of `whole`, of the rows that are `counted`. scale: 100 for per cent."""
-
-    title: str
-    counted: Callable[[Row], bool]
-    part: Callable[[Row], float]
-    whole: Callable[[Row], float] = lambda row: 1.0
-    scale: float = 1.0
-    lower_is_better: bool = False
-    mean: bool = True
-
-
-def _target(row: Row) -> bool:
-    return bool(row.gold)
-
-
-FIGURES = {
-    "giou": Figure("gIoU", _target, lambda row: row.iou or 0.0, scale=100),
-    "ciou": Figure(
-        "cIoU", _target, lambda row: row.intersection or 0, lambda row: row.union or row.gold or 0, 100, mean=False
-    ),
-    "p50": Figure("P@0.5", _target, lambda row: (row.iou or 0.0) > HIT, scale=100),
-    "boundary_iou": Figure("boundary IoU", _target, lambda row: row.boundary_iou or 0.0, scale=100),
-    "refusals": Figure("refusals right", lambda row: row.refused_wanted, lambda row: row.refused),
-    "false_refusals": Figure(
-        "false refusals", lambda row: bool(row.phrase), lambda row: row.refused, lower_is_better=True
-    ),
-    "operators_obeyed": Figure(
-        "operators obeyed", lambda row: row.operator_wanted in summary.EDITS,
-        lambda row: row.operator_got == row.operator_wanted,
-    ),
-}  # fmt: skip
 ECE = "ece"
-TITLES = {**{name: figure.title for name, figure in FIGURES.items()}, ECE: "ECE"}
-LOWER = {ECE, *(name for name, figure in FIGURES.items() if figure.lower_is_better)}
 Draw = dict[str, Any]
 """draws, seed, level."""
+
+
+def titles() -> dict[str, str]:
+    """What is compared, by name."""
+    return {**{name: metric.title for name, metric in compared().items()}, ECE: "ECE"}
+
+
+def is_lower_better(name: str) -> bool:
+    """Of a figure that is compared."""
+    return name == ECE or METRICS[name].lower_is_better
 
 
 def compare(runs: Sequence[Path], *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> dict[str, Any]:
@@ -97,8 +73,9 @@ def compare(runs: Sequence[Path], *, draws: int = DRAWS, seed: int = 0, level: f
     photos = len({row.cluster for row in first})
     return {
         "runs": lines, "pairs": pairs, "families": families,
-        "shared": {"rows": len(keys), "samples": sum(map(_target, first)), "photos": photos},
-        "left_out": left_out, "notes": notes_on(abouts, left_out, photos), "lower_is_better": sorted(LOWER), **how,
+        "shared": {"rows": len(keys), "samples": sum(map(has_target, first)), "photos": photos},
+        "left_out": left_out, "notes": notes_on(abouts, left_out, photos),
+        "lower_is_better": [name for name in sorted(titles()) if is_lower_better(name)], **how,
         **summary.provenance(),
     }  # fmt: skip
 
@@ -108,14 +85,14 @@ def compare(runs: Sequence[Path], *, draws: int = DRAWS, seed: int = 0, level: f
 
 def _figures(rows: Sequence[Row], how: Draw) -> dict[str, Any]:
     """name -> estimate, of the rows of one run."""
-    found = {name: _estimated(figure, rows, how) for name, figure in FIGURES.items()}
+    found = {name: _estimated(figure, rows, how) for name, figure in compared().items()}
     scored = [row for row in rows if _scored(row)]
     if scored:
         found[ECE] = asdict(statistics.of_sums(_ece_columns(scored), _clusters(scored), _ece, **how))
     return {name: figure for name, figure in found.items() if figure}
 
 
-def _estimated(figure: Figure, rows: Sequence[Row], how: Draw) -> dict[str, Any]:
+def _estimated(figure: Metric, rows: Sequence[Row], how: Draw) -> dict[str, Any]:
     counted = [row for row in rows if figure.counted(row)]
     if not counted:
         return {}
@@ -125,7 +102,7 @@ def _estimated(figure: Figure, rows: Sequence[Row], how: Draw) -> dict[str, Any]
 
 def _pair(a: str, b: str, a_rows: Sequence[Row], b_rows: Sequence[Row], how: Draw) -> dict[str, Any]:
     """Differences A - B, tests, effects, kinds, and the samples that differ most."""
-    found = {name: _apart(figure, a_rows, b_rows, how) for name, figure in FIGURES.items()}
+    found = {name: _apart(figure, a_rows, b_rows, how) for name, figure in compared().items()}
     both = [(one, two) for one, two in zip(a_rows, b_rows, strict=True) if _scored(one) and _scored(two)]
     if both:
         columns = np.hstack([_ece_columns([pair[side] for pair in both]) for side in (0, 1)])
@@ -133,13 +110,13 @@ def _pair(a: str, b: str, a_rows: Sequence[Row], b_rows: Sequence[Row], how: Dra
         found[ECE] = asdict(statistics.of_sums(columns, clusters, statistics.gap(_ece), **how))
     kinds = {}
     for kind in _kinds_of(a_rows):
-        mine = [(one, two) for one, two in zip(a_rows, b_rows, strict=True) if one.kind == kind and _target(one)]
-        kinds[kind] = _apart(FIGURES["giou"], [one for one, _ in mine], [two for _, two in mine], how)
+        mine = [(one, two) for one, two in zip(a_rows, b_rows, strict=True) if one.kind == kind and has_target(one)]
+        kinds[kind] = _apart(METRICS["giou"], [one for one, _ in mine], [two for _, two in mine], how)
     return {"a": a, "b": b, "figures": {name: figure for name, figure in found.items() if figure}, "kinds": kinds,
             "largest": _largest(a_rows, b_rows)}  # fmt: skip
 
 
-def _apart(figure: Figure, a_rows: Sequence[Row], b_rows: Sequence[Row], how: Draw) -> dict[str, Any]:
+def _apart(figure: Metric, a_rows: Sequence[Row], b_rows: Sequence[Row], how: Draw) -> dict[str, Any]:
     """One figure's difference with its intervals, p, and effect sizes where it is a mean."""
     counted = [(one, two) for one, two in zip(a_rows, b_rows, strict=True) if figure.counted(one)]
     if not counted:
@@ -154,14 +131,14 @@ def _apart(figure: Figure, a_rows: Sequence[Row], b_rows: Sequence[Row], how: Dr
 
 
 def _kinds(rows: Sequence[Row], how: Draw) -> dict[str, Any]:
-    return {kind: _estimated(FIGURES["giou"], [row for row in rows if row.kind == kind], how)
+    return {kind: _estimated(METRICS["giou"], [row for row in rows if row.kind == kind], how)
             for kind in _kinds_of(rows)}  # fmt: skip
 
 
 def _kinds_of(rows: Sequence[Row]) -> list[str]:
     """Kinds with targets in enough photos."""
     photos: dict[str, set[str]] = {}
-    for row in filter(_target, rows):
+    for row in filter(has_target, rows):
         photos.setdefault(row.kind, set()).add(row.cluster)
     return sorted(kind for kind, seen in photos.items() if len(seen) >= FEWEST_PHOTOS)
 
@@ -171,7 +148,7 @@ def _largest(a_rows: Sequence[Row], b_rows: Sequence[Row]) -> dict[str, list[dic
     lines: list[dict[str, Any]] = [
         {"record": one.record, "turn": one.turn, "kind": one.kind, "photo": one.photo, "user": one.user,
          "a": one.iou or 0.0, "b": two.iou or 0.0, "difference": (one.iou or 0.0) - (two.iou or 0.0)}
-        for one, two in zip(a_rows, b_rows, strict=True) if _target(one)
+        for one, two in zip(a_rows, b_rows, strict=True) if has_target(one)
     ]  # fmt: skip
     ahead = sorted((line for line in lines if line["difference"] > 0), key=lambda line: -line["difference"])
     behind = sorted((line for line in lines if line["difference"] < 0), key=lambda line: line["difference"])
@@ -187,7 +164,7 @@ def _corrected(groups: Sequence[Mapping[str, dict[str, Any]]]) -> dict[str, Any]
                                                 if "p" in line}), "pairs": len(groups)}  # fmt: skip
 
 
-def _columns(figure: Figure, rows: Sequence[Row]) -> Floats:
+def _columns(figure: Metric, rows: Sequence[Row]) -> Floats:
     return statistics.columns(part=[figure.part(row) for row in rows], whole=[figure.whole(row) for row in rows])
 
 
@@ -203,7 +180,7 @@ def _scaled(estimate: Estimate, scale: float) -> Estimate:
 
 def _scored(row: Row) -> bool:
     """As `summary` chooses the rows of its calibration."""
-    return _target(row) and row.score is not None and bool(row.phrase) and row.iou is not None
+    return has_target(row) and row.score is not None and bool(row.phrase) and row.iou is not None
 
 
 def _ece_columns(rows: Sequence[Row]) -> Floats:

@@ -27,7 +27,7 @@ from miras.eval.rating import figures
 from miras.eval.rating.criteria import CRITERIA
 from miras.eval.rating.figures import Rating, Verdict
 from miras.eval.rating.sheets import Score, read_people
-from miras.eval.rating.talks import Run, Talk, read_runs
+from miras.eval.rating.transcripts import Run, Transcript, read_runs
 from miras.eval.runs import summary
 
 FILE, RATINGS, PAIRS = "judge.json", "ratings.jsonl", "pairs.jsonl"
@@ -41,7 +41,7 @@ class Task:
 
     judge: int
     question: Question
-    talks: tuple[Talk, ...]
+    transcripts: tuple[Transcript, ...]
 
 
 def judge(
@@ -112,17 +112,17 @@ def _planned(
 ) -> tuple[list[Run], list[Task], list[str]]:
     runs = read_runs(folders)
     left_out = [why for run in runs for why in run.left_out]
-    talks = [{talk.record: talk for talk in run.talks} for run in runs]
-    records = [record for record in talks[0] if all(record in held for held in talks)]
-    for run, held in zip(runs, talks, strict=True):
+    transcripts = [{transcript.record: transcript for transcript in run.transcripts} for run in runs]
+    records = [record for record in transcripts[0] if all(record in held for held in transcripts)]
+    for run, held in zip(runs, transcripts, strict=True):
         left_out += [f"{run.name}: {record}: not in the other run" for record in held if record not in records]
     tasks: list[Task] = []
     for record in _drawn(records, limit, seed):
         for place, one in enumerate(judges):
             options: dict[str, Any] = {"sees": one.sees, "seed": seed}
-            these = [held[record] for held in talks]
+            these = [held[record] for held in transcripts]
             try:
-                new = [Task(place, rate(talk, **options), (talk,)) for talk in these]
+                new = [Task(place, rate(transcript, **options), (transcript,)) for transcript in these]
                 if pairs and len(these) == 2:
                     for pair in ((these[0], these[1]), (these[1], these[0])):
                         new.append(Task(place, compare(*pair, **options), pair))
@@ -184,17 +184,17 @@ async def _answered(
 
 def _line(task: Task, result: Result, judges: Sequence[Judge]) -> dict[str, Any]:
     """A line of ratings.jsonl ("scores", null when there is no answer) or pairs.jsonl ("better")."""
-    row = task.talks[0].rows[0]
+    row = task.transcripts[0].rows[0]
     line: dict[str, Any] = {
         "judge": judges[task.judge].label, "record": row.record, "photo": row.cluster, "kind": row.kind,
         "hops": row.hops, "turns": row.turns, "key": task.question.key,
     }  # fmt: skip
     value = None if isinstance(result, NoAnswer) else result.value
     if task.question.step == "rate":
-        line |= {"run": task.talks[0].run, "scores": value and {name: value[name]["score"] for name in CRITERIA},
+        line |= {"run": task.transcripts[0].run, "scores": value and {name: value[name]["score"] for name in CRITERIA},
                  "reasons": value and {name: value[name]["reason"] for name in CRITERIA}}  # fmt: skip
     else:
-        line |= {"order": "".join(talk.run for talk in task.talks), "better": value and value["better"],
+        line |= {"order": "".join(one.run for one in task.transcripts), "better": value and value["better"],
                  "reason": value and value["reason"]}  # fmt: skip
     if isinstance(result, NoAnswer):
         return line | {"fault": str(result)}
@@ -247,7 +247,7 @@ def _failed(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _about(run: Run) -> dict[str, Any]:
-    return {"folder": str(run.folder), "model": run.model, "samples": run.digest, "conversations": len(run.talks)}
+    return {"folder": str(run.folder), "model": run.model, "samples": run.digest, "conversations": len(run.transcripts)}
 
 
 def _open(out: Path, runs: Sequence[Run]) -> None:

@@ -20,7 +20,7 @@ from miras.core.llm.endpoint import Settings, cost_of, guess_tokens, settings_fr
 from miras.core.llm.prompts import Prompt, read_prompt
 from miras.core.llm.structured import read_json
 from miras.eval.rating.criteria import CRITERIA, HIGHEST, LOWEST
-from miras.eval.rating.talks import Picture, Talk, pictures_of, seen_text, text_of
+from miras.eval.rating.transcripts import Picture, Transcript, pictures_of, seen_text, text_of
 
 SIDES = ("first", "second", "tie")
 WRITTEN = {"rate": 200, "compare": 80}
@@ -66,16 +66,18 @@ class Question:
         return read_json(text, SCHEMAS[self.step])
 
 
-def rate(talk: Talk, *, sees: bool, seed: int = 0) -> Question:
+def rate(transcript: Transcript, *, sees: bool, seed: int = 0) -> Question:
     """One conversation by the four criteria. Raises InputError for a missing photo."""
-    pictures = pictures_of([talk]) if sees else ()
+    pictures = pictures_of([transcript]) if sees else ()
     messages = _prompt("rate").messages(
-        seen=seen_text([talk], pictures), talk=text_of(talk, 2 if sees else None), criteria=_criteria()
+        seen=seen_text([transcript], pictures),
+        talk=text_of(transcript, 2 if sees else None),
+        criteria=_criteria(),
     )
-    return Question("rate", messages, seed_of(seed, "rate", talk.record), pictures)
+    return Question("rate", messages, seed_of(seed, "rate", transcript.record), pictures)
 
 
-def compare(first: Talk, second: Talk, *, sees: bool, seed: int = 0) -> Question:
+def compare(first: Transcript, second: Transcript, *, sees: bool, seed: int = 0) -> Question:
     """Two conversations of the same messages, in this order. Raises InputError for a missing photo."""
     pictures = pictures_of([first, second]) if sees else ()
     messages = _prompt("compare").messages(

@@ -49,10 +49,15 @@ def size_of(target: int, pixels: int) -> str:
     return "small" if share < SMALL else "medium" if share < LARGE else "large"
 
 
+def hops_of(hops: int) -> str:
+    """The row of so many reasoning steps."""
+    return f"{MOST_HOPS}+" if hops >= MOST_HOPS else str(hops)
+
+
 def curves(points: Sequence[Point]) -> dict[str, list[dict[str, Any]]]:
     """The figures by "turn", "hops", "kind" and "size": rows as `curve` gives them."""
     _check(points)
-    hops = [f"{MOST_HOPS}+" if point.hops >= MOST_HOPS else str(point.hops) for point in points]
+    hops = [hops_of(point.hops) for point in points]
     sizes = [size_of(point.overlap.gold, point.pixels) for point in points]
     return {
         "turn": curve(points, [point.turn for point in points]),

@@ -11,25 +11,25 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from miras.eval.rating.talks import Talk
+from miras.eval.rating.transcripts import Transcript
 
 Unit = tuple[str, tuple[str, ...]]
 """(record, systems): what is judged: one system's conversation, or two of the same messages."""
 
 
-def choose(talks: Sequence[Talk], count: int, rng: random.Random) -> list[Talk]:
+def choose(transcripts: Sequence[Transcript], count: int, rng: random.Random) -> list[Transcript]:
     """`count` conversations by chance: kinds in turn, and no photo twice before every photo was taken once."""
-    waiting: dict[str, list[Talk]] = defaultdict(list)
-    for talk in rng.sample(talks, len(talks)):
-        waiting[talk.rows[0].kind].append(talk)
+    waiting: dict[str, list[Transcript]] = defaultdict(list)
+    for transcript in rng.sample(transcripts, len(transcripts)):
+        waiting[transcript.rows[0].kind].append(transcript)
     kinds = sorted(waiting)
     taken: Counter[str] = Counter()
-    chosen: list[Talk] = []
+    chosen: list[Transcript] = []
     most = 0
     while len(chosen) < count and any(waiting.values()):
         before = len(chosen)
         for kind in kinds:
-            free = next((talk for talk in waiting[kind] if taken[talk.cluster] <= most), None)
+            free = next((transcript for transcript in waiting[kind] if taken[transcript.cluster] <= most), None)
             if free is not None and len(chosen) < count:
                 waiting[kind].remove(free)
                 taken[free.cluster] += 1

@@ -22,7 +22,7 @@ from miras.core.llm.prompts import read_prompt
 from miras.core.masks import encode_rle
 from miras.eval.people.balance import choose, deal, sides
 from miras.eval.people.questions import KINDS
-from miras.eval.rating.talks import Run, Talk, read_runs
+from miras.eval.rating.transcripts import Run, Transcript, read_runs
 
 KEY = "key.json"
 VERSION = 1
@@ -54,7 +54,7 @@ class Card:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The plan of a study. systems: code -> run. talks: (code, record) -> conversation, of checks too.
+    """The plan of a study. systems: code -> run. transcripts: (code, record) -> conversation, of checks too.
 
     left_out: conversations that could not be used, each with why. settings: what was asked for.
     """
@@ -64,7 +64,7 @@ class Design:
     settings: Mapping[str, int]
     systems: Mapping[str, Run]
     cards: tuple[Card, ...]
-    talks: Mapping[tuple[str, str], Talk]
+    transcripts: Mapping[tuple[str, str], Transcript]
     left_out: tuple[str, ...]
 
     @property
@@ -98,7 +98,9 @@ def design(
     """
     _check(folders, kind, items, raters, each, repeats, checks)
     runs = _runs(folders)
-    talks = {(code, talk.record): talk for code, run in runs.items() for talk in run.talks}
+    transcripts = {
+        (code, transcript.record): transcript for code, run in runs.items() for transcript in run.transcripts
+    }
     common, left_out = _usable(runs)
     if len(common) < items:
         cure = f"give --items {len(common)}, or evaluate on more" if common else "evaluate all runs on one dataset"
@@ -110,19 +112,19 @@ def design(
     asked_for = {"items": items, "raters": raters, "each": each, "checks": checks, "seed": seed}
     study = digest_of({**asked_for, "version": VERSION, "kind": kind, "repeats": repeats,
                        "runs": [run.digest for run in runs.values()]})[:6]  # fmt: skip
-    dealt = deal([talk.record for talk in chosen], names, each, rng)
+    dealt = deal([transcript.record for transcript in chosen], names, each, rng)
     shown = sides([((record, group), (name, group)) for name, own in dealt.items() for record in own
                    for group in groups], rng)  # fmt: skip
     cards: list[Card] = []
-    by_record = {talk.record: talk for talk in common}
-    unused = [talk for talk in common if talk not in chosen]
+    by_record = {transcript.record: transcript for transcript in common}
+    unused = [transcript for transcript in common if transcript not in chosen]
     for name in names:
         cards_of = _ordered(name, [by_record[record] for record in dealt[name]], groups, shown, rng)
-        spare = unused + [talk for talk in chosen if talk.record not in dealt[name]]
+        spare = unused + [transcript for transcript in chosen if transcript.record not in dealt[name]]
         made, more = _checks(name, spare, kind, checks, rng)
-        talks |= more
+        transcripts |= more
         cards += _numbered(study, _mixed(cards_of, _repeats(cards_of, repeats, rng), made, rng))
-    return Design(study, kind, asked_for, runs, tuple(cards), talks, tuple(left_out))
+    return Design(study, kind, asked_for, runs, tuple(cards), transcripts, tuple(left_out))
 
 
 def _check(
@@ -149,42 +151,43 @@ def _runs(folders: Sequence[Path]) -> dict[str, Run]:
         found.append(read_runs([folders[0], folder])[1])
     runs = {}
     for code, run in zip(CODES, found, strict=False):
-        talks = tuple(replace(talk, run=code) for talk in run.talks)
+        transcripts = tuple(replace(transcript, run=code) for transcript in run.transcripts)
         left_out = tuple(f"{code}{why[1:]}" for why in run.left_out)
-        runs[code] = replace(run, name=code, talks=talks, left_out=left_out)
+        runs[code] = replace(run, name=code, transcripts=transcripts, left_out=left_out)
     return runs
 
 
-def _usable(runs: Mapping[str, Run]) -> tuple[list[Talk], list[str]]:
+def _usable(runs: Mapping[str, Run]) -> tuple[list[Transcript], list[str]]:
     """The conversations that all runs have and whose photo is there; and the others, each with why."""
     first = next(iter(runs.values()))
-    have = {code: {talk.record for talk in run.talks} for code, run in runs.items()}
+    have = {code: {transcript.record for transcript in run.transcripts} for code, run in runs.items()}
     everywhere = set.intersection(*have.values())
     usable, left_out = [], [why for run in runs.values() for why in run.left_out]
-    for talk in first.talks:
-        if talk.record not in everywhere:
-            left_out.append(f"{talk.record}: not in every run")
-        elif not Path(talk.rows[0].image).is_file():
-            left_out.append(f"{talk.record}: no photo at {talk.rows[0].image}")
+    for transcript in first.transcripts:
+        if transcript.record not in everywhere:
+            left_out.append(f"{transcript.record}: not in every run")
+        elif not Path(transcript.rows[0].image).is_file():
+            left_out.append(f"{transcript.record}: no photo at {transcript.rows[0].image}")
         else:
-            usable.append(talk)
+            usable.append(transcript)
     return usable, left_out
 
 
 def _ordered(
-    rater: str, talks: Sequence[Talk], groups: Sequence[tuple[str, ...]], shown: Mapping[Any, tuple[str, ...]],
+    rater: str, transcripts: Sequence[Transcript],
+    groups: Sequence[tuple[str, ...]], shown: Mapping[Any, tuple[str, ...]],
     rng: random.Random,
 ) -> list[Card]:  # fmt: skip
     """One rater's cards: as many rounds as there are systems (pairs); the same conversation stands a round apart."""
-    order = rng.sample(talks, len(talks))
+    order = rng.sample(transcripts, len(transcripts))
     starts = [rng.randrange(len(groups)) for _ in order]
     cards = []
     for turn in range(len(groups)):
-        for talk, start in zip(order, starts, strict=True):
+        for transcript, start in zip(order, starts, strict=True):
             group = groups[(start + turn) % len(groups)]
-            kind = talk.rows[0].kind
-            cards.append(Card("", rater, talk.record, talk.cluster, kind,
-                              shown[(talk.record, group), (rater, group)]))  # fmt: skip
+            kind = transcript.rows[0].kind
+            cards.append(Card("", rater, transcript.record, transcript.cluster, kind,
+                              shown[(transcript.record, group), (rater, group)]))  # fmt: skip
     return cards
 
 
@@ -197,22 +200,31 @@ def _repeats(cards: Sequence[Card], count: int | None, rng: random.Random) -> li
 
 
 def _checks(
-    rater: str, spare: Sequence[Talk], kind: str, count: int, rng: random.Random
-) -> tuple[list[Card], dict[tuple[str, str], Talk]]:
+    rater: str, spare: Sequence[Transcript], kind: str, count: int, rng: random.Random
+) -> tuple[list[Card], dict[tuple[str, str], Transcript]]:
     """Cards whose right answer is plain, from conversations the rater does not see otherwise, where there are any."""
     low, high = CHECK_SHARE
-    fit = [talk for talk in spare if (row := talk.rows[0]).graded and row.gold_rle is not None and not
+    fit = [transcript for transcript in spare if (row := transcript.rows[0]).graded and row.gold_rle is not None and not
            row.refused_wanted and row.target_share is not None and low <= row.target_share <= high]  # fmt: skip
     cards: list[Card] = []
-    talks: dict[tuple[str, str], Talk] = {}
-    for talk in rng.sample(fit, min(count, len(fit))):
-        gold = replace(talk.rows[0], text=talk.rows[0].gold_text, rle=talk.rows[0].gold_rle, has_mask=True, turns=1)
+    transcripts: dict[tuple[str, str], Transcript] = {}
+    for transcript in rng.sample(fit, min(count, len(fit))):
+        gold = replace(
+            transcript.rows[0],
+            text=transcript.rows[0].gold_text,
+            rle=transcript.rows[0].gold_rle,
+            has_mask=True,
+            turns=1,
+        )
         whole = replace(gold, rle=encode_rle(_everything(gold.size)))
         shown = (WHOLE,) if kind == "rating" else tuple(rng.sample((GOLD, WHOLE), 2))
         right = {"mask": ("1", "2")} if kind == "rating" else {"mask": (("left", "right")[shown.index(GOLD)],)}
-        cards.append(Card("", rater, talk.record, talk.cluster, gold.kind, shown, "check", right=right))
-        talks |= {(GOLD, talk.record): Talk(GOLD, (gold,)), (WHOLE, talk.record): Talk(WHOLE, (whole,))}
-    return cards, talks
+        cards.append(Card("", rater, transcript.record, transcript.cluster, gold.kind, shown, "check", right=right))
+        transcripts |= {
+            (GOLD, transcript.record): Transcript(GOLD, (gold,)),
+            (WHOLE, transcript.record): Transcript(WHOLE, (whole,)),
+        }
+    return cards, transcripts
 
 
 def _everything(size: tuple[int, int]) -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from miras.core.agreement import NAN, Numbers, clustered_bootstrap, krippendorff_alpha
+from miras.eval.metrics import statistics
 from miras.eval.rating.criteria import CRITERIA, HIGHEST, LOWEST
 from miras.eval.rating.sheets import Score
 
@@ -236,14 +237,8 @@ def mean_figure(values: Sequence[float], photos: Sequence[str], draws: int, seed
     """A mean and its interval, photos drawn whole; no interval for fewer than two photos."""
     if not values:
         return _figure(NAN)
-    names, place = np.unique(list(photos), return_inverse=True)
-    if len(names) < 2:
-        return _figure(fmean(values))
-    columns = np.stack([np.bincount(place, values, len(names)), np.bincount(place, minlength=len(names))], 1)
-    drawn = np.random.default_rng([seed, 95]).multinomial(len(names), np.full(len(names), 1 / len(names)), draws)
-    sums = drawn @ columns
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return _figure(fmean(values), float(low), float(high))
+    low, high = statistics.mean(values, list(photos), draws=draws, seed=seed, level=LEVEL).percentile or (NAN, NAN)
+    return _figure(fmean(values), low, high)
 
 
 def _with_interval(

@@ -15,7 +15,7 @@ from pathlib import Path
 from miras.core.errors import InputError
 from miras.core.text import read_text
 from miras.eval.rating.criteria import CRITERIA, HIGHEST, LOWEST
-from miras.eval.rating.talks import Run
+from miras.eval.rating.transcripts import Run
 
 COLUMNS = ("record", "criterion", "score", "rater")
 _SHOWN = 5
@@ -40,7 +40,7 @@ def read_people(files: Iterable[Path], runs: Sequence[Run]) -> list[Score]:
     one person, missing columns, text that is not UTF-8.
     """
     names = _names(runs)
-    known = {(run.name, talk.record) for run in runs for talk in run.talks}
+    known = {(run.name, transcript.record) for run in runs for transcript in run.transcripts}
     found: dict[tuple[str, str, str, str], Score] = {}
     faults: list[str] = []
     for file in files:

@@ -35,7 +35,7 @@ ROLES = ("random", "best", "worst")
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class Transcript:
     """The turns of one conversation, in order. mean: IoU over those with a target; None when there is none."""
 
     rows: tuple[Row, ...]
@@ -56,16 +56,16 @@ class Scene:
     said: str = ""
 
 
-def talks(rows: Iterable[Row]) -> list[Talk]:
+def transcripts(rows: Iterable[Row]) -> list[Transcript]:
     """The conversations that were held, in the order of the rows; not those at fault themselves, or asked alone."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if row.history != "alone" and row.blame != "data":
             groups.setdefault(row.record, []).append(row)
-    return [_talk(group) for group in groups.values()]
+    return [_transcript(group) for group in groups.values()]
 
 
-def choose(held: Sequence[Talk], each: int, seed: int = 0) -> dict[str, list[Talk]]:
+def choose(held: Sequence[Transcript], each: int, seed: int = 0) -> dict[str, list[Transcript]]:
     """At most `each` conversations for each of `ROLES`; none twice, a photo again only after the others.
 
     The random ones are drawn first, by the seed, without a look at any figure; then the best and the worst by mean IoU
@@ -76,36 +76,40 @@ def choose(held: Sequence[Talk], each: int, seed: int = 0) -> dict[str, list[Tal
         raise InputError("at least 1 conversation of each sort", str(each))
     each = min(each, max(1, len(held) // len(ROLES)))
     order = [held[place] for place in np.random.default_rng([seed, 7]).permutation(len(held)).tolist()]
-    chosen: dict[str, list[Talk]] = {"random": _spread(order, each, ())}
-    taken = {id(talk) for talk in chosen["random"]}
-    left = [(talk.mean, talk) for talk in order if id(talk) not in taken and talk.mean is not None]
-    best = [talk for _, talk in sorted(left, key=lambda pair: -pair[0])]
+    chosen: dict[str, list[Transcript]] = {"random": _spread(order, each, ())}
+    taken = {id(transcript) for transcript in chosen["random"]}
+    left = [
+        (transcript.mean, transcript)
+        for transcript in order
+        if id(transcript) not in taken and transcript.mean is not None
+    ]
+    best = [transcript for _, transcript in sorted(left, key=lambda pair: -pair[0])]
     chosen["best"] = _in_order(_spread(best, min(each, (len(best) + 1) // 2), chosen["random"]), best)
-    taken |= {id(talk) for talk in chosen["best"]}
-    worst = [talk for talk in reversed(best) if id(talk) not in taken]
+    taken |= {id(transcript) for transcript in chosen["best"]}
+    worst = [transcript for transcript in reversed(best) if id(transcript) not in taken]
     chosen["worst"] = _in_order(_spread(worst, each, chosen["random"] + chosen["best"]), worst)
     return chosen
 
 
-def _in_order(some: Sequence[Talk], ordered: Sequence[Talk]) -> list[Talk]:
-    wanted = {id(talk) for talk in some}
-    return [talk for talk in ordered if id(talk) in wanted]
+def _in_order(some: Sequence[Transcript], ordered: Sequence[Transcript]) -> list[Transcript]:
+    wanted = {id(transcript) for transcript in some}
+    return [transcript for transcript in ordered if id(transcript) in wanted]
 
 
-def _talk(rows: Sequence[Row]) -> Talk:
+def _transcript(rows: Sequence[Row]) -> Transcript:
     counted = [row.iou for row in rows if row.iou is not None and row.gold]
     ordered = tuple(sorted(rows, key=lambda row: row.turn))
-    return Talk(ordered, sum(counted) / len(counted) if counted else None)
+    return Transcript(ordered, sum(counted) / len(counted) if counted else None)
 
 
-def _spread(ordered: Sequence[Talk], count: int, shown: Sequence[Talk]) -> list[Talk]:
+def _spread(ordered: Sequence[Transcript], count: int, shown: Sequence[Transcript]) -> list[Transcript]:
     """The first `count`, those of photos that are not shown yet before the others."""
-    seen = {talk.photo for talk in shown}
-    fresh: list[Talk] = []
-    again: list[Talk] = []
-    for talk in ordered:
-        (again if talk.photo in seen else fresh).append(talk)
-        seen.add(talk.photo)
+    seen = {transcript.photo for transcript in shown}
+    fresh: list[Transcript] = []
+    again: list[Transcript] = []
+    for transcript in ordered:
+        (again if transcript.photo in seen else fresh).append(transcript)
+        seen.add(transcript.photo)
     return [*fresh, *again][:count]
 
 
@@ -206,18 +210,18 @@ def _mask(rle: Rle | None, row: Row, size: tuple[int, int]) -> Mask:
 # A conversation
 
 
-def card(talk: Talk, number: int, photos: Path | None = None, *, pictures: bool = True) -> str:
+def card(transcript: Transcript, number: int, photos: Path | None = None, *, pictures: bool = True) -> str:
     """The `<article>` of a conversation; `number` is its own in the page. pictures: False leaves them out."""
-    first = talk.rows[0]
-    mean = "nothing to compare" if talk.mean is None else f"mean IoU {talk.mean:.2f}"
-    facts = f"{first.kind} · hops {first.hops} · {first.source} · {len(talk.rows)} turns · {mean}"
+    first = transcript.rows[0]
+    mean = "nothing to compare" if transcript.mean is None else f"mean IoU {transcript.mean:.2f}"
+    facts = f"{first.kind} · hops {first.hops} · {first.source} · {len(transcript.rows)} turns · {mean}"
     head = f'<header><h4><bdi>{escape(first.record)}</bdi></h4><p class="facts">{escape(facts)}</p></header>'
     if not pictures:
-        turns = "".join(_turn(row, "") for row in talk.rows)
+        turns = "".join(_turn(row, "") for row in transcript.rows)
         return f'<article class="talk">{head}<p class="gone">pictures left out: the page is full</p>{turns}</article>'
     place = scene(first, photos)
     said = f'<p class="gone">{escape(place.said)}</p>' if place.said else ""
-    turns = "".join(_turn(row, _pictures(row, place, number)) for row in talk.rows)
+    turns = "".join(_turn(row, _pictures(row, place, number)) for row in transcript.rows)
     return f'<article class="talk">{head}{said}{_ground(place, number)}{turns}</article>'
 
 

@@ -19,8 +19,9 @@ from typing import Any
 from miras.core.errors import InputError
 from miras.core.files import write_whole
 from miras.eval.metrics.curves import MOST_HOPS, SIZES, size_of
+from miras.eval.metrics.registry import METRICS, grouped
 from miras.eval.report import gallery, plots
-from miras.eval.report.parts import FIGURES, Line, flat, listing, table, with_interval
+from miras.eval.report.parts import Line, flat, listing, table, with_interval
 from miras.eval.report.plots import Dot
 from miras.eval.runs import samples, summary
 from miras.eval.runs.samples import Row
@@ -33,7 +34,7 @@ FEWEST_PHOTOS = 5
 """Of a group for an interval in a curve: the bootstrap over fewer is far too narrow."""
 GROUPS = {"turn": "Turn", "hops": "Hops", "kind": "Kind", "size": "Size of the target", "source": "Source"}
 TOLD = {
-    *FIGURES, "n", "pixelrist_ciou", "intervals", "by", "final", "alone", "emptied", "refusals", "false_refusals",
+    *METRICS, "n", "pixelrist_ciou", "intervals", "by", "final", "alone", "emptied", "refusals", "false_refusals",
     "operators", "operators_obeyed", "calibration", "faults", "model", "history", "data", "format", "split",
     "conversations", "photos", "turns", "commit", "command",
 }  # fmt: skip
@@ -119,10 +120,10 @@ def _figures(told: Line) -> str:
         return '<p class="note">No turn of this run has a target: there is nothing to compare by pixels.</p>'
     final = told.get("final") or {}
     lines = []
-    for key, (name, meaning) in FIGURES.items():
+    for key, metric in grouped().items():
         if told.get(key) is not None:
             cells = [cell for group in (told, final) for cell in with_interval(group, key)]
-            lines.append([name, *cells, meaning])
+            lines.append([metric.title, *cells, metric.meaning])
     head = ["", f"All turns (n = {told['n']:,})", "95% interval", f"Last turns (n = {final.get('n', 0):,})",
             "95% interval", ""]  # fmt: skip
     note = "Per cent. Intervals: bootstrap over photos, each drawn whole with all its turns."
@@ -189,7 +190,7 @@ def _groups(told: Line) -> str:
             keys = [key for key in shown if any(line.get(key) is not None for line in lines)]
             cells = [[str(line["label"]), str(line["n"]), *(with_interval(line, key)[0] for key in keys)]
                      for line in lines]  # fmt: skip
-            parts.append(f"<h3>{title}</h3>" + table(["", "n", *(FIGURES[key][0] for key in keys)], cells))
+            parts.append(f"<h3>{title}</h3>" + table(["", "n", *(METRICS[key].title for key in keys)], cells))
     if not parts:
         return '<p class="note">No groups.</p>'
     sizes = f"Sizes ({', '.join(SIZES[1:])}) are shares of the photo: small below 1/300, large from 3/100."
@@ -262,7 +263,7 @@ _TITLES = {
 
 
 def _gallery(rows: Sequence[Row], photos: Path | None, seed: int, each: int) -> str:
-    held = gallery.talks(rows)
+    held = gallery.transcripts(rows)
     if not held:
         return '<p class="note">No conversation was held.</p>'
     chosen = gallery.choose(held, each, seed)
@@ -278,11 +279,11 @@ def _gallery(rows: Sequence[Row], photos: Path | None, seed: int, each: int) -> 
             continue
         title, why = _TITLES[role]
         parts.append(f'<h3>{title}</h3><p class="note">{why}</p>')
-        for talk in group:
+        for transcript in group:
             number += 1
-            card = gallery.card(talk, number, photos, pictures=used < FULL)
+            card = gallery.card(transcript, number, photos, pictures=used < FULL)
             if used + len(card) > FULL:
-                card = gallery.card(talk, number, photos, pictures=False)
+                card = gallery.card(transcript, number, photos, pictures=False)
             used += len(card)
             parts.append(card)
     return "".join(parts)

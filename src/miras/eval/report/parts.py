@@ -9,25 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from miras.eval.metrics.registry import METRICS
+
 Line = Mapping[str, Any]
-FIGURES = {
-    "giou": ("gIoU", "mean IoU of the turns"), "ciou": ("cIoU", "pooled pixels; large targets weigh more"),
-    "f1": ("F1", "pooled pixels (Dice)"), "precision": ("Precision", "pooled pixels"),
-    "recall": ("Recall", "pooled pixels"), "mean_f1": ("Mean F1", "mean of the turns"),
-    "mean_precision": ("Mean precision", "mean of the turns"), "mean_recall": ("Mean recall", "mean of the turns"),
-    "p50": ("P@0.5", "share of turns with IoU above 0.5"), "p50_95": ("P@0.5:0.95", "mean over 0.5, 0.55, ..., 0.95"),
-    "boundary_iou": ("Boundary IoU", "of bands along the outlines"),
-    "no_mask_rate": ("No mask", "share of turns for which nothing was selected; they count as IoU 0"),
-}  # fmt: skip
-SHARES = ("no_mask_rate",)
-"""Figures that are 0..1 in the summary; the page gives all in per cent."""
 
 
 def with_interval(group: Line, key: str) -> tuple[str, str]:
-    """A figure and its interval in per cent; empty where there is none."""
+    """A figure and its interval in per cent, rates times 100; empty where there is none."""
     value = group.get(key)
     ends = (group.get("intervals") or {}).get(key)
-    scale = 100 if key in SHARES else 1
+    scale = 1 if key not in METRICS or METRICS[key].unit == "%" else 100
     return ("" if value is None else f"{scale * value:.1f}"), ("" if not ends else f"{ends[0]:.1f} to {ends[1]:.1f}")
 
 

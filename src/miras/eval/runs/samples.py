@@ -32,7 +32,9 @@ class Row:
     "replace", "add", "cut", "undo", "reject", or None for words only. refused: it says the thing is not there.
     has_mask: some pixel is selected after the reply. score: predicted IoU of what it names. seconds: of the answer.
     intersection, predicted, gold, union, iou: of the selections; band_*, boundary_iou: of their boundary bands.
-    region_iou: of what the reply names with what the gold reply names, whatever was selected before.
+    region_iou: of what the reply names with what the gold reply names, whatever was selected before. move: what the
+    turn does, where the data says it. named: how many regions the reply names. marks_wanted, marks_got: all operators
+    of the two replies but "replace". same, gone, exact: see `memory`, None where they are not asked for.
     fault: what went wrong; blame: "data" (nothing is counted) or "system" (no usable mask: IoU 0).
     """
 
@@ -77,6 +79,13 @@ class Row:
     region_iou: float | None = None
     rle: Rle | None = None
     gold_rle: Rle | None = None
+    move: str = ""
+    named: int = 0
+    marks_wanted: tuple[str, ...] = ()
+    marks_got: tuple[str, ...] = ()
+    same: bool | None = None
+    gone: bool | None = None
+    exact: bool | None = None
     fault: str | None = None
     blame: str | None = None
 
@@ -146,6 +155,7 @@ def _whole(file: Path) -> bytes:
 
 
 _FIELDS = {field.name: field for field in fields(Row)}
+_TUPLES = ("size", "marks_wanted", "marks_got")
 _NEEDED = list(_FIELDS)[: list(_FIELDS).index("gold_text")]
 
 
@@ -158,7 +168,7 @@ def _row(text: str, number: int, file: Path) -> Row:
         missing = [name for name in _NEEDED if name not in values] if isinstance(values, dict) else _NEEDED
         raise InputError(f"a row with {', '.join(missing)} in line {number} of {file}", repr(text[:60]))
     known = {name: value for name, value in values.items() if name in _FIELDS}
-    return Row(**{**known, "size": tuple(known["size"])})
+    return Row(**{**known, **{name: tuple(known[name]) for name in _TUPLES if name in known}})
 
 
 def _overlap(both: int | None, predicted: int | None, gold: int | None) -> Overlap | None:

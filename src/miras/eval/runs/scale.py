@@ -16,13 +16,14 @@ from typing import Any
 from miras.core.errors import InputError, MirasError
 from miras.core.parallel.cluster import ray_module, ray_ready
 from miras.data.record import Record
-from miras.eval.protocol import Conversant, History
-from miras.eval.runs.run import Holding, Prepared, hold
+from miras.eval.protocol import History, System
+from miras.eval.runs.hold import Prepared, hold
+from miras.eval.runs.run import Holding
 from miras.eval.runs.samples import Row
 
 AHEAD = 2
 """Conversations that wait at each actor, so that none stands idle."""
-Opening = Callable[[], Conversant]
+Opening = Callable[[], System]
 
 
 def over_ray(
@@ -62,7 +63,7 @@ class _Holder:
         if os.path.isdir(place):
             os.chdir(place)  # where relative paths of photos and weights count from
         self._opening, self._history, self._seed = opening, history, seed
-        self._system: Conversant | None = None
+        self._system: System | None = None
 
     def hold(self, record: Record) -> list[Row] | MirasError:
         """The rows of a conversation, or what a person can mend."""

@@ -13,32 +13,30 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import miras
 from miras.core.errors import InputError
 from miras.core.files import write_whole
 from miras.core.types import Operator
-from miras.eval.metrics import pixels
-from miras.eval.metrics.calibration import HIT, calibration
-from miras.eval.metrics.curves import Point, curve, curves
+from miras.eval.metrics import pixels, registry, statistics
+from miras.eval.metrics.calibration import calibration
+from miras.eval.metrics.curves import SIZES, Point, curve, hops_of, size_of
 from miras.eval.runs import samples
 from miras.eval.runs.samples import Row
 
 FILE = "summary.json"
 DRAWS = 1000
-LEVEL = 0.95
-EDITS = (Operator.ADD, Operator.CUT, Operator.UNDO, Operator.EXCEPT)
+EDITS = registry.EDITS
 MAIN = ("giou", "ciou", "precision", "recall", "f1", "p50", "no_mask_rate")
 """Keys that other tools rely on: always there."""
 PACKAGES = ("torch", "transformers", "peft", "numpy", "pycocotools", "pillow")
-Floats = NDArray[np.float64]
+Line = dict[str, Any]
 
 
 def write(run: Path) -> dict[str, Any]:
@@ -105,41 +103,16 @@ def figures(rows: Sequence[Row], draws: int = DRAWS) -> dict[str, Any]:
 
 
 def intervals(rows: Sequence[Row], draws: int = DRAWS, seed: int = 0) -> dict[str, list[float]]:
-    """[low, high] of gIoU, cIoU, precision, recall, F1 and P@0.5, in per cent; none for fewer than two photos."""
-    place_N, count = _clusters(rows)
-    if count < 2:
-        return {}
-    counted = [overlap for row in rows if (overlap := row.overlap) is not None]
-    columns = np.array([(1.0, o.iou, o.both, o.union, o.predicted, o.gold, float(o.iou > HIT)) for o in counted])
-    sums_DK = _resampled(columns, place_N, count, draws, seed)
-    n, iou, both, union, predicted, gold, hits = sums_DK.T
-    ratios = {
-        "giou": (iou, n), "ciou": (both, union), "precision": (both, predicted), "recall": (both, gold),
-        "f1": (2 * both, predicted + gold), "p50": (hits, n),
-    }  # fmt: skip
-    return {name: _percentiles(100 * _divided(*pair)) for name, pair in ratios.items()}
-
-
-def _clusters(rows: Sequence[Row]) -> tuple[NDArray[np.int64], int]:
-    """Number of each row's photo, and how many photos there are."""
-    names, place_N = np.unique([row.cluster for row in rows], return_inverse=True)
-    return place_N.astype(np.int64), len(names)
-
-
-def _resampled(columns_NK: Floats, place_N: NDArray[np.int64], count: int, draws: int, seed: int) -> Floats:
-    """(draws, K) sums of the columns over photos drawn with replacement."""
-    sums_CK = np.stack([np.bincount(place_N, column, count) for column in columns_NK.T], 1)
-    drawn_DC = np.random.default_rng([seed, 95]).multinomial(count, np.full(count, 1 / count), draws)
-    return np.asarray(drawn_DC @ sums_CK, np.float64)
-
-
-def _divided(part: Floats, whole: Floats) -> Floats:
-    return np.divide(part, whole, out=np.zeros_like(part, dtype=np.float64), where=whole > 0)
-
-
-def _percentiles(values: Floats) -> list[float]:
-    low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return [float(low), float(high)]
+    """[low, high] of the metrics that have an interval, by name; none for fewer than two photos."""
+    found: dict[str, list[float]] = {}
+    for name, metric in registry.grouped().items():
+        counted = [row for row in rows if metric.counted(row)]
+        if metric.interval and counted:
+            parts, wholes = [metric.part(row) for row in counted], [metric.whole(row) for row in counted]
+            estimate = statistics.ratio(parts, wholes, [row.cluster for row in counted], draws=draws, seed=seed)
+            if estimate.percentile is not None:
+                found[name] = [metric.scale * end for end in estimate.percentile]
+    return found
 
 
 # Groups
@@ -151,12 +124,18 @@ def _with_target(rows: Iterable[Row]) -> list[Row]:
 
 
 def _pixels(rows: Sequence[Row]) -> dict[str, float]:
-    """`metrics.summary` without what there is none of."""
+    """The grouped metrics without what there is none of."""
     return _there(_table(rows, ["all"] * len(rows))[0]) if rows else {}
 
 
-def _table(rows: Sequence[Row], labels: Sequence[str]) -> list[dict[str, Any]]:
-    return curve(_points(rows), labels)
+def _table(rows: Sequence[Row], labels: Sequence[Hashable], order: Sequence[Hashable] | None = None) -> list[Line]:
+    """A line for each label, in order: `pixels.summary`, and the metrics that are registered beside it."""
+    lines = curve(_points(rows), labels, order)
+    for line in lines:
+        group = [row for row, label in zip(rows, labels, strict=True) if label == line["label"]]
+        more = {name: metric for name, metric in registry.grouped().items() if name not in line}
+        line |= {name: value for name, metric in more.items() if (value := metric.over(group)) is not None}
+    return lines
 
 
 def _points(rows: Sequence[Row]) -> list[Point]:
@@ -169,7 +148,13 @@ def _points(rows: Sequence[Row]) -> list[Point]:
 def _curves(rows: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
     if not rows:
         return {}
-    tables = {**curves(_points(rows)), "source": _table(rows, [row.source for row in rows])}
+    tables = {
+        "turn": _table(rows, [row.turn for row in rows]),
+        "hops": _table(rows, [hops_of(row.hops) for row in rows]),
+        "kind": _table(rows, [row.kind for row in rows]),
+        "size": _table(rows, [size_of(row.gold or 0, row.size[0] * row.size[1]) for row in rows], SIZES),
+        "source": _table(rows, [row.source for row in rows]),
+    }
     return {name: [{"label": line["label"], "n": line["n"], **_there(line)} for line in table]
             for name, table in tables.items()}  # fmt: skip
 
@@ -194,15 +179,14 @@ def _alone(rows: Sequence[Row], draws: int, seed: int) -> dict[str, Any]:
         return {}
     first = [asked[row.record] for row in ends]
     gaps = np.array([(alone.iou or 0.0) - (end.iou or 0.0) for alone, end in zip(first, ends, strict=True)])
-    place_N, count = _clusters(ends)
     result: dict[str, Any] = {"n": len(ends)}
     for name, group in (("alone", first), ("in_conversation", ends)):
         counted = [overlap for row in group if (overlap := row.overlap) is not None]
         result |= {f"giou_{name}": pixels.giou(counted), f"ciou_{name}": pixels.ciou(counted)}
     result["gap"] = 100 * float(gaps.mean())
-    if count > 1:
-        sums_DK = _resampled(np.stack([gaps, np.ones_like(gaps)], 1), place_N, count, draws, seed)
-        result["gap_interval"] = _percentiles(100 * _divided(sums_DK[:, 0], sums_DK[:, 1]))
+    spread = statistics.mean(gaps, [row.cluster for row in ends], draws=draws, seed=seed).percentile
+    if spread is not None:
+        result["gap_interval"] = [100 * end for end in spread]
     return result
 
 

@@ -1,6 +1,6 @@
 """A folder of predictions as a system: whoever wrote the answers down can be scored, whatever made them.
 
-In: predictions.jsonl, or PNG files `<record>/<turn>.png`; beside either, meta.json. Out: a `Conversant` that looks its
+In: predictions.jsonl, or PNG files `<record>/<turn>.png`; beside either, meta.json. Out: a `System` that looks its
 answers up by record and turn; a report of what is missing, unknown, given twice or broken. Such turns count as no
 mask (IoU 0) and are named. Knows no model and no figure; the format stands in `predictions_format`.
 """
@@ -24,7 +24,7 @@ from miras.core.types import Mark, Mask, Name, Operator, Piece, Region, Selectio
 from miras.data.io.checks import is_hidden
 from miras.data.record import Record
 from miras.eval.protocol import Answer, History
-from miras.eval.runs.run import alone_question
+from miras.eval.runs.hold import alone_question
 from miras.eval.systems.predictions_format import FILE, META, Prediction, Shape, parse, place_of
 
 SHOWN = 20
@@ -71,10 +71,10 @@ class Predictions:
         """Whether final targets were asked alone, too."""
         return any(history == "alone" for _, history, _ in self._held)
 
-    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> PredictedTalk:
+    def start(self, photo: Path | bytes, *, record: str = "", history: History = "own") -> PredictedDialogue:
         """The conversation of a record. The photo is looked at only where `prepare` did not tell its size."""
         size = self._sizes.get(record)
-        return PredictedTalk(self, record, history, read_photo(photo).shape[:2] if size is None else size)
+        return PredictedDialogue(self, record, history, read_photo(photo).shape[:2] if size is None else size)
 
     def prepare(self, chosen: Sequence[Record], history: History) -> dict[str, Any]:
         """What of the folder fits what will be asked; all faults are found here, whenever they are asked for.
@@ -183,7 +183,7 @@ class Predictions:
             self._held.setdefault((record, history, turn), []).append(answer)
 
 
-class PredictedTalk:
+class PredictedDialogue:
     """A conversation whose answers are looked up; what was said is not heard."""
 
     def __init__(
@@ -213,13 +213,13 @@ class PredictedTalk:
         current = self._steps[-1] if self._steps else None
         return Answer(found.text, current.mask if current and current.expression else None, regions, **plain)
 
-    def tell(self, user: str, gold: Turn) -> None:
+    def append_exchange(self, user: str, gold: Turn) -> None:
         """The data's reply: what it selects is selected."""
         self._said, self._steps = self._said + 1, advance(self._steps, gold)
 
-    def fork(self) -> PredictedTalk:
+    def fork(self) -> PredictedDialogue:
         """A conversation with the same past."""
-        return PredictedTalk(self._folder, self._record, self._history, self._size, self._said, self._steps)
+        return PredictedDialogue(self._folder, self._record, self._history, self._size, self._said, self._steps)
 
 
 def _after(steps: Steps, operator: Operator | None, regions: tuple[Region, ...], selection: Mask | None) -> Steps:

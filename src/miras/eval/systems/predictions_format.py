@@ -24,7 +24,7 @@ from miras.core.selection import follow
 from miras.core.types import Mask, Name, Operator, Rle
 from miras.data.record import Record, turn_of
 from miras.eval.protocol import History, operator_wanted
-from miras.eval.runs.run import alone_question
+from miras.eval.runs.hold import alone_question
 
 FILE, META, QUESTIONS = "predictions.jsonl", "meta.json", "questions.jsonl"
 PHOTOS = "photos"

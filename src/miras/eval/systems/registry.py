@@ -1,7 +1,7 @@
-"""Which system is measured: from what a person writes behind `--model` to a `Conversant`.
+"""Which system is measured: from what a person writes behind `--model` to a `System`.
 
-In: a spec: a name or folder of weights, `predictions:FOLDER`, `openai:MODEL`, `floor:NAME`; options. Out: the system,
-ready to be asked. Knows no dataset and no figure.
+In: a spec: a name or folder of weights, `predictions:FOLDER`, `openai:MODEL`, `composed`, `baseline:NAME`; options.
+Out: the system, ready to be asked. Knows no dataset and no figure.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from miras.chat.composed.compose import compose, talker_of
 from miras.chat.load import DEFAULT, WEIGHTS_FOLDER, Loaded
 from miras.chat.load import load as load_weights
 from miras.core.errors import InputError
-from miras.core.llm.endpoint import settings_from
-from miras.eval.protocol import Conversant, Ours
-from miras.eval.systems import floors
+from miras.eval.protocol import Ours, System
+from miras.eval.systems import baselines
 from miras.eval.systems.predictions import Predictions
-from miras.eval.systems.vision import Endpoint, Vision
+from miras.eval.systems.specs import BASELINE, ENDPOINT, FOLDER, PAIR, PREFIXES, current
+from miras.eval.systems.vision import Vision
 from miras.model import presets
+from miras.segmenters.own import MirasSegmenter
 
-FOLDER, ENDPOINT, FLOOR = "predictions:", "openai:", floors.PREFIX
-PREFIXES = (FOLDER, ENDPOINT, FLOOR)
-KNOWN = f"a name or folder of weights, {FOLDER}FOLDER, {ENDPOINT}MODEL, " + ", ".join(
-    f"{FLOOR}{name}" for name in floors.NAMES
+KNOWN = f"a name or folder of weights, {FOLDER}FOLDER, {ENDPOINT}MODEL, {PAIR}, " + ", ".join(
+    f"{BASELINE}{name}" for name in baselines.NAMES
 )
 """Every spec, in words."""
 JOURNAL = "answers.jsonl"
@@ -36,26 +36,26 @@ def open_system(
     spec: str, *, decoder: str = DEFAULT, threads: int | None = None, seed: int = 0, others: Collection[str] = (),
     journal: Path | None = None, endpoint: Mapping[str, Any] | None = None,
     environment: Mapping[str, str] | None = None, loader: Loader = load_weights,
-) -> Conversant:  # fmt: skip
+    pair: Mapping[str, Any] | None = None,
+) -> System:  # fmt: skip
     """The system of a spec; `close` it when the run is over.
 
-    decoder: weights behind `openai:` (masks from its boxes), `floor:gold-box` and `floor:phrase`. threads: of torch.
-    others: ids that the data has beside those asked, see `Predictions`. journal: file of paid answers, its folder is
-    made. endpoint: options of `core.llm.endpoint.Settings`, base_url among them; the key comes from OPENAI_API_KEY in
-    environment (None = the process's) alone. loader: loads weights by name. Raises InputError for an unknown spec, with
-    those that come near, and all that the systems themselves raise.
+    decoder: weights behind `openai:` (masks from its boxes), `baseline:gold-box` and `baseline:phrase`. threads: of
+    torch. others: ids that the data has beside those asked, see `Predictions`. journal: file of paid answers, its
+    folder is made. endpoint: options of `core.llm.endpoint.Settings`, base_url among them; the key comes from
+    OPENAI_API_KEY in environment (None = the process's) alone. loader: loads weights by name. pair: of `composed`, see
+    `chat.composed.compose.compose`: talker, segmenter, preset, look, device, dtype. Raises InputError for an unknown
+    spec, with those that come near, and all that the systems themselves raise.
     """
+    spec = current(spec)
     kind = check(spec)
     rest = spec.removeprefix(kind)
     if not kind:
         return Ours(loader(spec, threads), seed=seed)
     if kind == FOLDER:
         return Predictions(Path(rest), others=others)
-    if kind == FLOOR:
-        return floors.floor(rest, lambda: loader(decoder, threads), seed=seed)
-    settings = settings_from(environment, option=f"--model {ENDPOINT}MODEL", model=rest, **(endpoint or {}))
-    asked = Endpoint(settings)
-    loaded = loader(decoder, threads)
+    if kind == BASELINE:
+        return baselines.baseline(rest, lambda: loader(decoder, threads), seed=seed)
     if journal is not None:
         try:
             journal.parent.mkdir(parents=True, exist_ok=True)
@@ -63,23 +63,38 @@ def open_system(
             raise InputError(
                 f"to write {journal.parent}", error.strerror or str(error), "give another --out"
             ) from error
-    return Vision(asked, loaded, label=spec, seed=seed, journal=journal)
+    asked: dict[str, Any] = {"journal": journal, "endpoint": _given(endpoint), "environment": environment}
+    if kind == PAIR:
+        composed = compose(**(pair or {}), threads=threads, **asked)
+        return Vision(composed, label=f"{PAIR}:{composed.name}", seed=seed)
+    talker = talker_of(spec, **asked)
+    model = loader(decoder, threads)
+    drawing = MirasSegmenter(model.name, model.model, model.model.weights)
+    return Vision(compose(talker, drawing, look=False), label=spec, seed=seed)
+
+
+def _given(endpoint: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (endpoint or {}).items() if value is not None}
 
 
 def check(spec: str) -> str:
     """The prefix of a spec, "" for weights. Raises InputError for one that cannot be meant; loads nothing."""
+    spec = current(spec)
     kind = next((prefix for prefix in PREFIXES if spec.startswith(prefix)), "")
     rest = spec.removeprefix(kind)
-    if kind == FLOOR and rest not in floors.NAMES:
-        raise _unknown(spec, [FLOOR + name for name in floors.NAMES])
-    if kind and not rest.strip():
+    if kind == BASELINE and rest not in baselines.NAMES:
+        raise _unknown(spec, [BASELINE + name for name in baselines.NAMES])
+    if kind == PAIR:
+        if rest:
+            raise InputError(f"{PAIR}, with --talker and --segmenter or --preset", repr(spec))
+    elif kind and not rest.strip():
         raise InputError(f"{kind}{'MODEL' if kind == ENDPOINT else 'FOLDER'}", repr(spec))
     if not kind and not _weights(spec):
-        raise _unknown(spec, [*presets.names(), *(FLOOR + name for name in floors.NAMES)])
+        raise _unknown(spec, [*presets.names(), *(BASELINE + name for name in baselines.NAMES)])
     return kind
 
 
-def close(system: Conversant) -> None:
+def close(system: System) -> None:
     """End what a system holds open: connections, a journal. Most hold nothing."""
     if isinstance(system, Vision):
         system.close()

@@ -1,9 +1,8 @@
-"""How a system behaves on photos kept out: one thing where one is asked for, the same answer to the same question,
+"""How a system behaves on held-out photos: one thing where one is asked for, the same answer to the same question,
 words alone where no mask is wanted.
 
-In: a loaded model and annotated photos. Out: an `Outcome` for each question (`behaviour_questions`), and figures over
-them, each kind apart, with intervals over photos. A photo is encoded once; every question is asked of a fork of its
-session. Knows no file but the photos, and speaks to the model through `chat` only.
+In: annotated photos. Out: a record for each way of asking each question (`behaviour_questions`); an `Outcome` for each
+question from the rows, and figures over them, each kind apart, with intervals over photos. Knows no model.
 """
 
 from __future__ import annotations
@@ -11,20 +10,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from miras.chat.load import Loaded
-from miras.chat.reply import Reply
-from miras.chat.session import ChatSession
 from miras.core.errors import InputError
-from miras.core.masks import iou
-from miras.core.types import AnnotatedPhoto, Mask, Operator
+from miras.core.masks import decode_rle, encode_rle, iou
+from miras.core.photo import read_photo
+from miras.core.types import AnnotatedPhoto, Mark, Mask, Name, Operator, Region, Turn, Words
 from miras.data.dialogues.sampler import askable
+from miras.data.formats.annotated import read_sources
+from miras.data.io.left_out import LeftOut
 from miras.data.language.spelling import lexicon
+from miras.data.record import Record, TurnRecord, turn_record
 from miras.eval.metrics import statistics
+from miras.eval.runs.samples import Row
 from miras.eval.tasks.behaviour_questions import REFERRING, SAME, TALK, Question, questions
+from miras.eval.tasks.photos import side_of
+from miras.eval.tasks.task import Options, by_record
 
 COVERED = 0.5
 """Share of a thing's pixels that is selected where it counts as taken; IoU at which two masks are the same."""
@@ -39,6 +43,8 @@ HEADLINES = {
     "existence_agree": (("there", "absent"), "agree"), "talk_kept": ((TALK,), "kept"), "talk_words": ((TALK,), "words"),
 }  # fmt: skip
 """Figures over several kinds: name -> (kinds, flag)."""
+READY = "All right."
+"""What the data says where nothing is compared with it."""
 _WORD = re.compile(r"[A-Za-z]+")
 
 
@@ -82,16 +88,52 @@ def chosen(photos: Sequence[AnnotatedPhoto], limit: int | None, seed: int) -> li
     return [pools[source][number] for number, source in order[:limit]]
 
 
-def outcomes(loaded: Loaded, photos: Iterable[AnnotatedPhoto], *, seed: int, heldout: bool) -> Iterator[Outcome]:
-    """Ask every question of every photo, in the order given."""
+def asked(path: Path, options: Options, left: LeftOut) -> list[Record]:
+    """Every question about the photos that are `chosen`. Raises InputError."""
+    photos = chosen(side_of(read_sources(path, left), options.side), options.limit, options.seed)
+    return list(records(photos, seed=options.seed, heldout=options.heldout))
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """How many photos, and in which words."""
+    return {"limit": options.limit, "heldout": options.heldout}
+
+
+def records(photos: Iterable[AnnotatedPhoto], *, seed: int, heldout: bool) -> Iterator[Record]:
+    """A record for each way of asking each question, in the order of the photos. `meta`: the question's kind, topic,
+    phrase and words, and (of one of several) the masks of all things of its label."""
     for photo in photos:
-        opening = loaded.chat(photo.path, seed=seed)
+        pixels = read_photo(photo.path if photo.content is None else photo.content)
         rng = np.random.default_rng([seed, *photo.source.encode(), *photo.id.encode()])
-        for question in questions(photo, opening.photo, rng, heldout):
-            yield _outcome(opening, photo, question)
+        for number, question in enumerate(questions(photo, pixels, rng, heldout)):
+            for way in range(len(question.texts)):
+                yield _record(photo, question, number, way)
 
 
-def figures(found: Sequence[Outcome]) -> dict[str, Any]:
+def figures(records: Sequence[Record], rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
+    """`told` of their outcomes."""
+    return told(outcomes(records, rows))
+
+
+def lines(records: Sequence[Record], rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """One for each question."""
+    for one in outcomes(records, rows):
+        yield one.to_dict()
+
+
+def outcomes(records: Sequence[Record], rows: Sequence[Row]) -> list[Outcome]:
+    """What came of each question; none of those whose data is at fault."""
+    groups = by_record([row for row in rows if row.blame != "data"])
+    ways: dict[str, list[Record]] = {}
+    for record in records:
+        ways.setdefault(record["meta"]["question"], []).append(record)
+    return [
+        _outcome(held, [groups[record["id"]] for record in held])
+        for held in ways.values() if all(record["id"] in groups for record in held)
+    ]  # fmt: skip
+
+
+def told(found: Sequence[Outcome]) -> dict[str, Any]:
     """`n` questions, `photos`; HEADLINES; `kinds` and `topics` (of remarks): for each its `n` and, for each of its
     FLAGS, {"value", "low", "high"}, the 95% interval of a bootstrap over photos, None for fewer than two."""
     kinds = [kind for kind in FLAGS if any(one.kind == kind for one in found)]
@@ -123,58 +165,96 @@ def _stems(word: str) -> list[str]:
     return cut + [stem + "e" for stem in cut]
 
 
-# Asking
+# Records
 
 
-def _outcome(opening: ChatSession, photo: AnnotatedPhoto, question: Question) -> Outcome:
-    start = opening
-    if question.before:
-        start = opening.fork()
-        start.ask(question.before)
-    replies = [start.fork().ask(text) for text in question.texts]
-    if question.kind == TALK:
-        names = " ".join([question.before, *(note.phrase for note in photo.annotations)])
-        values = _of_remark(start, replies[0], question.texts[0], names)
-    elif question.kind == "pairs":
-        values = _of_pair(question, replies)
-    elif question.kind in SAME:
-        values = _of_same(question, replies)
+def _record(photo: AnnotatedPhoto, question: Question, number: int, way: int) -> Record:
+    """One way of asking, after what is said before it."""
+    first = [(question.before, Turn("assistant", (Words(READY),)))] if question.before else []
+    turns: list[TurnRecord] = []
+    for text, reply in (*first, (question.texts[way], _gold(question, way))):
+        turns += [turn_record(Turn.user(text)), turn_record(reply)]
+    name = f"{photo.source}/{photo.id}/{number}"
+    meta = {
+        "question": name, "way": way, "kind": question.kind, "topic": question.topic, "phrase": question.phrase,
+        "texts": list(question.texts), "kin": [dict(encode_rle(mask)) for mask in question.kin], "alone": False,
+        "names": " ".join([question.before, *(note.phrase for note in photo.annotations)]),
+    }  # fmt: skip
+    made: Record = {
+        "id": f"{question.kind}/{name}/{way}", "image_id": photo.id, "image": photo.path.absolute().as_posix(),
+        "height": photo.size[0], "width": photo.size[1], "split": "", "source": photo.source, "kind": "single",
+        "hops": 1, "focus": "", "turns": turns, "meta": meta,
+    }  # fmt: skip
+    return made if photo.content is None else {**made, "image_bytes": photo.content}
+
+
+def _gold(question: Question, way: int) -> Turn:
+    """The reply that is right; words alone for a remark."""
+    if not question.right:
+        return Turn("assistant", (Words(READY),))
+    mask = question.right[way]
+    if not mask.any():
+        return Turn("assistant", (Mark(Operator.REJECT), Words(f"There is no {question.phrase}.")))
+    return Turn("assistant", (Name(question.phrase, 1), Words(".")), (Region(1, question.phrase, mask, 1),))
+
+
+# Outcomes
+
+
+def _outcome(ways: Sequence[Record], held: Sequence[Sequence[Row]]) -> Outcome:
+    """held: the rows of each way."""
+    record, rows = ways[0], [group[-1] for group in held]
+    meta = record["meta"]
+    kind, masks = meta["kind"], [_selected(row) for row in rows]
+    if kind == TALK:
+        values = _of_remark(held[0], meta)
+    elif kind == "pairs":
+        values = _of_pair(masks, [_right(row) for row in rows])
+    elif kind in SAME:
+        values = _of_same(masks, _right(rows[0]), Operator.REJECT in rows[0].marks_got)
     else:
-        values = _of_one(question, replies[0].selection.mask)
-    return Outcome(
-        photo.id, photo.source, question.kind, question.topic, question.phrase, question.texts,
-        tuple(reply.text for reply in replies), values,
-    )  # fmt: skip
+        values = _of_one(masks[0], _right(rows[0]), [decode_rle(rle) for rle in meta["kin"]])
+    texts, replies = tuple(meta["texts"]), tuple(row.text for row in rows)
+    return Outcome(record["image_id"], record["source"], kind, meta["topic"], meta["phrase"], texts, replies, values)
 
 
-def _of_one(question: Question, mask: Mask) -> dict[str, float]:
-    (right,) = question.right
-    taken = [thing for thing in question.kin if np.count_nonzero(mask & thing) > COVERED * np.count_nonzero(thing)]
+def _selected(row: Row) -> Mask:
+    return np.zeros(row.size, np.bool_) if row.rle is None else decode_rle(row.rle)
+
+
+def _right(row: Row) -> Mask:
+    return np.zeros(row.size, np.bool_) if row.gold_rle is None else decode_rle(row.gold_rle)
+
+
+def _of_one(mask: Mask, right: Mask, kin: Sequence[Mask]) -> dict[str, float]:
+    taken = [thing for thing in kin if np.count_nonzero(mask & thing) > COVERED * np.count_nonzero(thing)]
     one = len(taken) == 1
     hit = one and bool(np.array_equal(taken[0], right))
     return {"iou": iou(mask, right), "one": float(one), "right": float(hit)}
 
 
-def _of_pair(question: Question, replies: Sequence[Reply]) -> dict[str, float]:
-    left, right = (reply.selection.mask for reply in replies)
+def _of_pair(masks: Sequence[Mask], wanted: Sequence[Mask]) -> dict[str, float]:
+    left, right = masks
     apart = left.any() and right.any() and not (left & right).any()
     same = left.any() and right.any() and iou(left, right) > COVERED
-    fits = [iou(mask, wanted) for mask, wanted in zip((left, right), question.right, strict=True)]
+    fits = [iou(mask, one) for mask, one in zip(masks, wanted, strict=True)]
     return {"iou": float(np.mean(fits)), "apart": float(apart), "same": float(same)}
 
 
-def _of_same(question: Question, replies: Sequence[Reply]) -> dict[str, float]:
-    one, other = (reply.selection.mask for reply in replies)
+def _of_same(masks: Sequence[Mask], wanted: Mask, refused: bool) -> dict[str, float]:
+    """refused: the first way."""
+    one, other = masks
     agree = iou(one, other) > COVERED if one.any() and other.any() else not one.any() and not other.any()
-    (first, wanted), refused = (one, question.right[0]), Operator.REJECT in replies[0].operators
-    right = iou(first, wanted) > COVERED if wanted.any() else refused and not first.any()
+    right = iou(one, wanted) > COVERED if wanted.any() else refused and not one.any()
     return {"agree": float(agree), "right": float(right)}
 
 
-def _of_remark(start: ChatSession, reply: Reply, text: str, names: str) -> dict[str, float]:
-    still = np.array_equal(reply.selection.mask, start.selection.mask)
-    kept = still and not reply.regions and not reply.operators
-    return {"kept": float(kept), "words": float(words_known(reply.text, text, names))}
+def _of_remark(rows: Sequence[Row], meta: Mapping[str, Any]) -> dict[str, float]:
+    """rows: of the conversation; the last is the remark's."""
+    last = rows[-1]
+    before = _selected(rows[-2]) if len(rows) > 1 else np.zeros(last.size, np.bool_)
+    kept = np.array_equal(_selected(last), before) and not last.named and not last.marks_got
+    return {"kept": float(kept), "words": float(words_known(last.text, last.user, meta["names"]))}
 
 
 # Figures

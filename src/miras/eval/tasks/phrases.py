@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,16 @@ from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto
 from miras.data.dialogues.scene import Scene
 from miras.data.dialogues.target import Target
+from miras.data.formats.annotated import read_sources
+from miras.data.io.left_out import LeftOut
 from miras.data.io.single import single
 from miras.data.language import knowledge
 from miras.data.language.words import definite, is_plural
 from miras.data.record import Record
 from miras.eval.metrics.statistics import mean
 from miras.eval.runs.samples import Row
+from miras.eval.tasks.photos import side_of
+from miras.eval.tasks.task import Options
 
 LEAST = 0.01
 """Share of the photo's pixels that a class covers to be asked for."""
@@ -75,7 +80,29 @@ def sort_of(photo: AnnotatedPhoto, target: Target) -> str:
     return "stuff" if entry.group in STUFF and entry.phrase not in _THINGS else "things"
 
 
-def figures(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
+def asked(path: Path, options: Options, left: LeftOut) -> list[Record]:
+    """The questions about the photos of one side. Raises InputError."""
+    return list(records(side_of(read_sources(path, left), options.side)))
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """None of its own."""
+    return {}
+
+
+def lines(records: Sequence[Record], rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """One for each name: what a run's samples.jsonl holds of it, without the masks."""
+    for row in rows:
+        yield {"record": row.record, "photo": row.photo, "source": row.source, "user": row.user, "reply": row.text,
+               "phrase": row.phrase, "refused": row.refused, "iou": row.iou, "seconds": row.seconds}  # fmt: skip
+
+
+def figures(records: Sequence[Record], rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
+    """`told` of the rows, under "phrases"."""
+    return {"phrases": told(rows, seed)}
+
+
+def told(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
     """By sort, form and source: n, photos; of what is there `giou` (per cent) and `refused` (0 to 1, though it is
     there), of what is not there `refused` alone, each with its 95% interval (BCa bootstrap, photos drawn whole)."""
     sound = [row for row in rows if row.blame != "data"]

@@ -59,7 +59,7 @@ _UNSURE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Talk:
+class PackedConversation:
     """A recorded conversation, its masks packed. wide: only true of the whole photo. still: never mirrored. least:
     share of each region that a crop must keep."""
 
@@ -81,7 +81,7 @@ class RecordedPhoto:
     file, where it came with the records."""
 
     photo: AnnotatedPhoto
-    talks: tuple[Talk, ...] = ()
+    talks: tuple[PackedConversation, ...] = ()
     content: bytes | None = None
 
 
@@ -121,14 +121,14 @@ def _kept(records: Iterable[Record], kept: list[Record]) -> Iterator[Record]:
         yield record
 
 
-def pack(record: Record) -> Talk:
-    """A faultless record as a `Talk`. Regions follow the order in which their turn names them, as `render` does."""
+def pack(record: Record) -> PackedConversation:
+    """A faultless record, packed. Regions follow the order in which their turn names them, as `render` does."""
     turns: list[TurnRecord] = []
     for turn in record["turns"]:
         place = {piece["region"]: i for i, piece in enumerate(turn["content"]) if piece["type"] == "name"}
         turns.append({**turn, "regions": sorted(turn["regions"], key=lambda region: place.get(region["id"], 0))})
     written = record["kind"] == "text"
-    return Talk(
+    return PackedConversation(
         record["id"], json.dumps(turns, separators=(",", ":")).encode(), wide=_speaks_of_place(record),
         still=written or any(_UNSURE.search(turn["text"]) for turn in turns),
         least=MIN_WRITTEN if written else MIN_SHARE,
@@ -188,7 +188,7 @@ class View:
 
 def augmented(
     sample: Sample,
-    talks: Sequence[Talk],
+    talks: Sequence[PackedConversation],
     rng: np.random.Generator,
     strength: Strength = DEFAULT,
     *,
@@ -224,7 +224,7 @@ def augmented(
     return Sample(augment._colours(Sample(new.pixels, spoken), rng, strength), new.photo), shown
 
 
-def seen(talk: Talk, view: View) -> Conversation | None:
+def seen(talk: PackedConversation, view: View) -> Conversation | None:
     """The conversation about what is seen, masks at its size. None when a crop takes too much of a region, or leaves
     nothing of a selection."""
     turns = []
@@ -286,7 +286,7 @@ def _emptied(conversation: Conversation) -> bool:
     return any(bool(steps) and not steps[-1].mask.any() for _, steps in follow(conversation.turns))
 
 
-def _target(photo: AnnotatedPhoto, talks: Sequence[Talk], rng: np.random.Generator) -> AnnotatedPhoto:
+def _target(photo: AnnotatedPhoto, talks: Sequence[PackedConversation], rng: np.random.Generator) -> AnnotatedPhoto:
     """The photo with something to crop around."""
     if photo.annotations or not talks:
         return photo

@@ -1,4 +1,4 @@
-"""What a run trains on: photos with masks, photos with recorded conversations, and which are kept out.
+"""What a run trains on: photos with masks, photos with recorded conversations, and which are held out.
 
 In: folders and files of any format. Out: `Corpus`. Whatever `miras data validate` would reject stops the run before
 it begins. Splits go by photograph.
@@ -40,12 +40,12 @@ MEND = "mend or delete what is named (docs/own_data.md)"
 @dataclass
 class Corpus:
     """photos: trained on, those without annotations are for their records alone. records: recorded conversations of
-    training photos by `key`. kept: for validation, talks: recorded conversations about these; calibration: for the few
-    numbers fitted afterwards, recorded: recorded conversations about these. left: what was left out, and why."""
+    training photos by `key`. held_out: for validation, talks: recorded conversations about these; calibration: for the
+    few numbers fitted afterwards, recorded: recorded conversations about these. left: what was left out, and why."""
 
     photos: list[AnnotatedPhoto] = field(default_factory=list)
     records: dict[str, list[Record]] = field(default_factory=dict)
-    kept: list[AnnotatedPhoto] = field(default_factory=list)
+    held_out: list[AnnotatedPhoto] = field(default_factory=list)
     calibration: list[AnnotatedPhoto] = field(default_factory=list)
     talks: list[Record] = field(default_factory=list)
     recorded: list[Record] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Corpus:
         """Numbers for the log."""
         return {
             "photos": len(self.photos), "conversations": sum(map(len, self.records.values())),
-            "kept": len(self.kept), "calibration": len(self.calibration),
+            "held out": len(self.held_out), "calibration": len(self.calibration),
         }  # fmt: skip
 
     def phrases(self) -> Corpus:
@@ -252,22 +252,22 @@ def _divide(photos: list[AnnotatedPhoto], records: list[Record], data: Data, lef
         by_photo.setdefault(name_of(record), []).append(record)
     if data.split == "recipe":
         sides = recipe_sides(photos)
-        train, calibration, kept = sides["train"], sides["calibration"], sides["val"]
+        train, calibration, held_out = sides["train"], sides["calibration"], sides["val"]
         train = [p for p in train if not _is_held_out(p, by_photo.get(key(p), ()))]
     elif data.split == "share":
-        train, kept, calibration = _shared(photos, data.val)
+        train, held_out, calibration = _shared(photos, data.val)
     else:
         sides = _given(photos, by_photo)
-        train, kept, calibration = sides["train"], sides["val"], sides["val"]
+        train, held_out, calibration = sides["train"], sides["val"], sides["val"]
     given, train = train, [photo for photo in train if askable(photo) or key(photo) in by_photo]
     kept_names = {photo.path for photo in train}
     idle = [photo.path.name for photo in given if photo.path not in kept_names]
     left.leave("photos to train on", "training photos with nothing to ask for", "".join(idle[:1]), len(idle))
     mine = {key(photo) for photo in train}
     talks = {name: rows for name, rows in by_photo.items() if name in mine}
-    held = [row for photo in kept for row in by_photo.get(key(photo), ())]
-    kept = _filled(kept, held) if data.split == "share" else kept
-    shown = [photo for photo in kept if photo.annotations]
+    held = [row for photo in held_out for row in by_photo.get(key(photo), ())]
+    held_out = _filled(held_out, held) if data.split == "share" else held_out
+    shown = [photo for photo in held_out if photo.annotations]
     recorded = [row for photo in calibration for row in by_photo.get(key(photo), ())]
     return Corpus(train, talks, shown, [p for p in calibration if askable(p)], held, recorded)
 
@@ -296,8 +296,8 @@ def _shared(
             raise InputError("two photos at least, to train on and to validate with", f"{len(photos)} alone", cure)
         share = (low + high) / 2
         train, rest = split(photos, share, by=lambda _: together)
-    kept, calibration = split(rest, CALIBRATION_SHARE, seed=1)
-    return (train, kept, calibration) if kept else (train, rest, [])
+    held_out, calibration = split(rest, CALIBRATION_SHARE, seed=1)
+    return (train, held_out, calibration) if held_out else (train, rest, [])
 
 
 def _given(photos: list[AnnotatedPhoto], by_photo: dict[str, list[Record]]) -> dict[str, list[AnnotatedPhoto]]:

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from miras.core.errors import InputError
 from miras.core.grammar import IGNORE, TEMPLATES, Encoded, Encoder, Place, render
-from miras.core.inscriptions import Inscription
 from miras.core.recall import ranks, told
 from miras.core.selection import Steps, follow
+from miras.core.text_regions import TextRegion
 from miras.core.types import Conversation
 from miras.data.dialogues import sampler
 from miras.data.dialogues.scene import Scene
@@ -31,7 +31,7 @@ from miras.model.visual_parsing import Views, VisualParsing
 from miras.train.data.photos import Item
 from miras.train.data.targets import Prompted, Regions, collate, cover, no_points, prompt, spoil
 
-Reader = Callable[[NDArray[np.uint8]], Sequence[Inscription]]
+Reader = Callable[[NDArray[np.uint8]], Sequence[TextRegion]]
 """The lines of text in a photo (H, W, 3) uint8 RGB."""
 Tag = Callable[[NDArray[np.uint8], str], Sequence[str]]
 """Names of what a view (H, W, 3) uint8 RGB of the photo of this name seems to show."""

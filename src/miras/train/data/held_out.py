@@ -20,7 +20,7 @@ def held_out(corpus: Corpus) -> Iterator[Record]:
     """The validation side as records: each label of a photo once, where it has several masks as "cups"; then the
     recorded conversations."""
     seen = Counter[str]()
-    for photo in corpus.kept:
+    for photo in corpus.held_out:
         count = Counter(note.label for note in photo.annotations)
         for note, mask in grouped(photo):
             phrase = plural(note.phrase) if count[note.label] > 1 and not note.instructions else note.phrase

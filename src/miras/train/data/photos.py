@@ -26,7 +26,7 @@ from miras.data.dialogues import sampler
 from miras.data.dialogues.manner import PLAIN, Manner
 from miras.data.language.phrasing import pick
 from miras.train.data.augment import DEFAULT, Strength, augment, shrink
-from miras.train.data.conversations import RecordedPhoto, Talk, augmented, typed, versions
+from miras.train.data.conversations import PackedConversation, RecordedPhoto, augmented, typed, versions
 from miras.train.data.sample import Sample
 
 if TYPE_CHECKING:
@@ -253,7 +253,9 @@ class Photos(Dataset[Item]):
         file = pick(rng, plain, [len(file.talks) + 1 for file in plain])
         return file, (self.mix.recorded - apart) / (1 - apart) if apart < 1 else 1.0
 
-    def _chosen(self, talks: Sequence[Talk], share: float, rng: np.random.Generator) -> list[Talk]:
+    def _chosen(
+        self, talks: Sequence[PackedConversation], share: float, rng: np.random.Generator
+    ) -> list[PackedConversation]:
         """Different recorded conversations: each of those wanted is one with the chance `share`."""
         wanted = int(np.count_nonzero(rng.random(self.mix.conversations) < share))
         order = rng.permutation(len(talks))[:wanted]

@@ -45,7 +45,7 @@ class Average(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """After each optimiser step."""
-        self.trainer.average.update(self.trainer.student.model)
+        self.trainer.average.update(self.trainer.module.model)
 
 
 class Progress(TrainerCallback):
@@ -101,8 +101,8 @@ class Validation(TrainerCallback, ExportableState):
             return
         if self.check.every == 0 and self.check.photos == 0:
             return
-        trainer, model = self.trainer, self.trainer.student.model
-        with trainer.average.in_place(model), sharding.gathered(trainer.student):
+        trainer, model = self.trainer, self.trainer.module.model
+        with trainer.average.in_place(model), sharding.gathered(trainer.module):
             model.eval()
             figures = sharding.agreed(lambda: self._measured(model, state.global_step))
             model.train()

@@ -26,10 +26,11 @@ def write(folder: Path, chain: Chain, corpus: Corpus, result: Mapping[str, Any])
     head = {"library_name": "miras", "pipeline_tag": "image-segmentation", "trained_on": trained_on(chain, corpus)}
     start = chain.recipes[0].start
     rows = [f"| {stage['recipe']} | {stage['steps']} | {stage['loss']} |" for stage in result.get("stages", ())]
-    kept = f"{len(corpus.kept)} photos for validation, {len(corpus.calibration)} for what is fitted last"
+    held_out = f"{len(corpus.held_out)} photos for validation, {len(corpus.calibration)} for what is fitted last"
     lines = [
         "---", yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000).rstrip(), "---",
-        f"# {chain.name}", "", f"From {start.weights or f'the preset {start.preset}'}. Kept out of training: {kept}.",
+        f"# {chain.name}", "",
+        f"From {start.weights or f'the preset {start.preset}'}. Held out of training: {held_out}.",
         "", "| recipe | steps | mean loss |", "|---|---|---|", *rows, "",
         "Not measured yet: `miras eval DATA --split val --model FOLDER --out RUN`.", "",
     ]  # fmt: skip

@@ -1,6 +1,6 @@
 """Several processes under `torchrun`: what the first does alone, and FSDP2 for the language model.
 
-In: a `Student` in a process group. Out: the same with the layers of its language model shared out by torch's own
+In: a `TrainingModule` in a process group. Out: the same with the layers of its language model shared out by torch's own
 `fully_shard` (`accelerate` drops its FSDP2 plugin silently on the CPU), and its state whole for checkpoints. Every
 function that says "all processes" must be called by all of them, in the same order. Knows no recipe.
 
@@ -27,7 +27,7 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from miras.core.errors import InputError
 from miras.train.data.dialogue_batch import DialogueBatch
 from miras.train.stages.stage1 import PhraseBatch
-from miras.train.stages.student import Student
+from miras.train.stages.training_module import TrainingModule
 
 OPTIMISER = "optimizer.pt"
 GRACE = 10.0
@@ -98,7 +98,7 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def shard(student: Student, device: torch.device) -> None:
+def shard(module: TrainingModule, device: torch.device) -> None:
     """The layers of the language model are shared out, everything moves to `device`. All processes.
 
     Over several machines each machine holds all shards (HSDP). What is not a layer stays whole: most of it is used
@@ -106,15 +106,15 @@ def shard(student: Student, device: torch.device) -> None:
     computes; it is not the language model, whose hidden states `transformers` records by the name of its class, which
     `fully_shard` changes. Raises InputError for a language model without a list of layers.
     """
-    instruction = student.model.instruction
+    instruction = module.model.instruction
     mesh = _mesh(device.type)
     for layer in _layers(instruction.language_model):
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)
     others = {p for p in instruction.parameters() if not isinstance(p.data, DTensor)}
     fully_shard(instruction, mesh=mesh, ignored_params=others)
-    student.to(device)
+    module.to(device)
     with torch.no_grad():
-        for value in [*student.parameters(), *student.buffers()]:
+        for value in [*module.parameters(), *module.buffers()]:
             if not isinstance(value.data, DTensor):
                 sent = value.data.contiguous()
                 dist.broadcast(sent, 0)
@@ -122,12 +122,12 @@ def shard(student: Student, device: torch.device) -> None:
     # Autocast would keep half copies of all layers until the end of a step, and hand on the gradients of several passes
     # as one: then processes with more passes than others wait for ever.
     torch.set_autocast_cache_enabled(False)
-    _InStep(student)
+    _InStep(module)
 
 
-def is_sharded(student: nn.Module) -> bool:
+def is_sharded(module: nn.Module) -> bool:
     """True after `shard`."""
-    return any(isinstance(module, FSDPModule) for module in student.modules())
+    return any(isinstance(module, FSDPModule) for module in module.modules())
 
 
 def _layers(language: nn.Module) -> nn.ModuleList:
@@ -146,36 +146,36 @@ def _mesh(kind: str) -> DeviceMesh:
 
 
 class _InStep:
-    """Hooks around `Student.forward` that give every process the same passes through the language model."""
+    """Hooks around `TrainingModule.forward` that give every process the same passes through the language model."""
 
-    def __init__(self, student: Student) -> None:
-        self.student = student
+    def __init__(self, module: TrainingModule) -> None:
+        self.module = module
         self.is_owing = False
         """Whether another process reads probes and this one does not."""
-        student.register_forward_pre_hook(self.before, with_kwargs=True)
-        student.register_forward_hook(self.after)
+        module.register_forward_pre_hook(self.before, with_kwargs=True)
+        module.register_forward_hook(self.after)
 
-    def before(self, student: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
+    def before(self, module: nn.Module, inputs: Any, named: dict[str, Any]) -> None:
         """Phrases that any process does not know yet are read by all; a drawing of own history is joined."""
         batch: PhraseBatch | DialogueBatch = named["batch"] if "batch" in named else inputs[0]
         with torch.no_grad(), self._precision():
             if isinstance(batch, PhraseBatch):
-                known = self.student.states.known
+                known = self.module.states.known
                 unknown = [phrase for phrase in batch.phrases + batch.questions if phrase not in known]
                 gathered: list[list[str]] = [[] for _ in range(dist.get_world_size())]
                 dist.all_gather_object(gathered, unknown)
                 if phrases := sorted({phrase for own in gathered for phrase in own}):
-                    self.student.states(phrases)
+                    self.module.states(phrases)
                 return
             own = bool(batch.own_C.any()) and len(batch.row_R) > 0
-            needed = torch.tensor([own, len(batch.probes.photo_P) > 0], device=_device(self.student)).int()
+            needed = torch.tensor([own, len(batch.probes.photo_P) > 0], device=_device(self.module)).int()
             anywhere = needed.clone()
             dist.all_reduce(anywhere, dist.ReduceOp.MAX)
             owes_own, self.is_owing = (anywhere > needed).tolist()
             if owes_own:
                 self._pass()
 
-    def after(self, student: nn.Module, inputs: Any, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    def after(self, module: nn.Module, inputs: Any, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """Probes come last in a step, and so does what stands for them."""
         if self.is_owing:
             with self._precision():
@@ -185,26 +185,26 @@ class _InStep:
 
     def _pass(self) -> Tensor:
         """One token through the language model, with a gradient where real tokens have one."""
-        model = self.student.model
+        model = self.module.model
         learns = any(
             p.requires_grad for p in [model.instruction.special, *model.image_encoder.parameters()]
         )  # fmt: skip
-        embeds_BLD = torch.zeros(1, 1, model.instruction.width, device=_device(self.student))
+        embeds_BLD = torch.zeros(1, 1, model.instruction.width, device=_device(self.module))
         last, states = model.instruction(embeds_BLD.requires_grad_(learns and torch.is_grad_enabled()))
         return torch.cat([last, states], -1)
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(_device(self.student).type, torch.bfloat16, enabled=self.student.is_half)
+        return torch.autocast(_device(self.module).type, torch.bfloat16, enabled=self.module.is_half)
 
 
-def _device(student: Student) -> torch.device:
-    return student.model.instruction.special.device
+def _device(module: TrainingModule) -> torch.device:
+    return module.model.instruction.special.device
 
 
-def average_gradients(student: nn.Module) -> None:
+def average_gradients(module: nn.Module) -> None:
     """The mean over processes of the gradients that `fully_shard` does not manage; those that no process has stay None.
     All processes, after the last backward of a step."""
-    plain = [p for p in student.parameters() if p.requires_grad and not isinstance(p.data, DTensor)]
+    plain = [p for p in module.parameters() if p.requires_grad and not isinstance(p.data, DTensor)]
     if not plain:
         return
     used = torch.tensor([p.grad is not None for p in plain], device=plain[0].device).int()
@@ -243,9 +243,9 @@ def apart(groups: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def gathered(student: nn.Module) -> Iterator[None]:
+def gathered(module: nn.Module) -> Iterator[None]:
     """Inside, every process holds all layers, and one may read alone. All processes; nothing when not sharded."""
-    held = [module for module in student.modules() if isinstance(module, FSDPModule)]
+    held = [module for module in module.modules() if isinstance(module, FSDPModule)]
     for module in held:
         module.unshard()
         module.set_reshard_after_forward(False, recurse=False)
@@ -304,12 +304,12 @@ def load_optimizer(optimizer: torch.optim.Optimizer, folder: Path) -> None:
     getattr(optimizer, "optimizer", optimizer).load_state_dict(saved)
 
 
-def save_pretrained(student: Student, folder: Path) -> None:
+def save_pretrained(module: TrainingModule, folder: Path) -> None:
     """`Miras.save_pretrained` of a sharded model, written by the first process. All processes."""
-    state = whole(student.model.own_state_dict())
+    state = whole(module.model.own_state_dict())
     if is_first():
-        student.model.own_state_dict = lambda: state  # type: ignore[method-assign]
+        module.model.own_state_dict = lambda: state  # type: ignore[method-assign]
         try:
-            student.model.save_pretrained(folder)
+            module.model.save_pretrained(folder)
         finally:
-            del student.model.own_state_dict
+            del module.model.own_state_dict

@@ -31,10 +31,10 @@ from miras.train.loop import sharding
 from miras.train.loop.average import MovingAverage
 from miras.train.recipe.recipe import differences, read, to_yaml
 from miras.train.recipe.schema import Recipe
-from miras.train.stages.student import Student, groups, same_architecture
+from miras.train.stages.training_module import TrainingModule, groups, same_architecture
 
-STATE = "student.safetensors"
-"""Weights of a checkpoint in full precision: what is trained, and the statistics beside it."""
+STATE, FORMER_STATE = "module.safetensors", "student.safetensors"
+"""Weights of a checkpoint in full precision: what is trained, and the statistics beside it; as older runs call it."""
 AVERAGE = "average.safetensors"
 MODEL = "model"
 """The averaged weights, in the run's folder."""
@@ -71,11 +71,11 @@ def arguments(recipe: Recipe, out: Path) -> TrainingArguments:
 
 
 class MirasTrainer(Trainer):
-    """`Trainer` for a `Student`; collate gives {"batch": ...}."""
+    """`Trainer` for a `TrainingModule`; collate gives {"batch": ...}."""
 
     def __init__(
-        self, student: Student, recipe: Recipe, out: Path, items: Dataset[Any], collate: Callable[[list[Any]], Any],
-        callbacks: list[TrainerCallback],
+        self, module: TrainingModule, recipe: Recipe, out: Path, items: Dataset[Any],
+        collate: Callable[[list[Any]], Any], callbacks: list[TrainerCallback],
     ) -> None:  # fmt: skip
         self.recipe, self.out = recipe, out
         self.sums: dict[str, float] = {}
@@ -83,18 +83,18 @@ class MirasTrainer(Trainer):
         args = arguments(recipe, out)
         is_sharded = recipe.parallel == "fsdp2" and args.world_size > 1
         if is_sharded:
-            sharding.shard(student, args.device)
-        super().__init__(model=student, args=args, train_dataset=items, data_collator=collate, callbacks=callbacks)
-        self.average = MovingAverage(student.model, recipe.optimiser.ema)  # where the weights are now
-        # Neither DDP nor accelerate is to touch a sharded student. Said on it, `Trainer` would refuse checkpoints.
+            sharding.shard(module, args.device)
+        super().__init__(model=module, args=args, train_dataset=items, data_collator=collate, callbacks=callbacks)
+        self.average = MovingAverage(module.model, recipe.optimiser.ema)  # where the weights are now
+        # Neither DDP nor accelerate is to touch a sharded module. Said on it, `Trainer` would refuse checkpoints.
         self.is_distributed_loading_by_transformers = is_sharded
         self.remove_callback(PrinterCallback)
 
     @property
-    def student(self) -> Student:
+    def module(self) -> TrainingModule:
         """The module that is trained, unwrapped."""
         unwrapped = self.accelerator.unwrap_model(self.model)
-        assert isinstance(unwrapped, Student)
+        assert isinstance(unwrapped, TrainingModule)
         return unwrapped
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[Any]:
@@ -105,7 +105,7 @@ class MirasTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with the rates of the recipe."""
         if self.optimizer is None:
-            members = list(sharding.apart(groups(self.student, self.recipe)))
+            members = list(sharding.apart(groups(self.module, self.recipe)))
             self.optimizer = torch.optim.AdamW(members, betas=self.recipe.optimiser.betas)
         return self.optimizer
 
@@ -123,8 +123,8 @@ class MirasTrainer(Trainer):
         """Forward and backward of a micro-batch; its draws on the device depend on its number alone."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + int(inputs.pop("first")))
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        if sharding.is_sharded(self.student) and self.accelerator.sync_gradients:
-            sharding.average_gradients(self.student)
+        if sharding.is_sharded(self.module) and self.accelerator.sync_gradients:
+            sharding.average_gradients(self.module)
         return loss
 
     def compute_loss(
@@ -194,28 +194,29 @@ class MirasTrainer(Trainer):
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         folder = Path(output_dir or self.args.output_dir or self.out)
-        if not self.args.should_save and not sharding.is_sharded(self.student):
+        if not self.args.should_save and not sharding.is_sharded(self.module):
             return
-        state = sharding.whole(self.student.model.own_state_dict())
+        state = sharding.whole(self.module.model.own_state_dict())
         average = sharding.whole(self.average.mean)
         if self.args.should_save:
             folder.mkdir(parents=True, exist_ok=True)
             save_file({name: value.contiguous() for name, value in state.items()}, folder / STATE)
             save_file({name: value.contiguous() for name, value in average.items()}, folder / AVERAGE)
-            self.student.model.config.save_pretrained(folder)
+            self.module.model.config.save_pretrained(folder)
             (folder / RECIPE).write_text(to_yaml(self.recipe))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
-        same_architecture(folder, self.student.model)
-        sharding.load(self.student.model, load_file(folder / STATE))
+        same_architecture(folder, self.module.model)
+        state = folder / STATE
+        sharding.load(self.module.model, load_file(state if state.is_file() else folder / FORMER_STATE))
         mean = load_file(folder / AVERAGE)
         here = {name: sharding.like(value, self.average.mean[name]) for name, value in mean.items()}
         self.average.load(here, self.state_steps(folder))
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         assert self.optimizer is not None and self.lr_scheduler is not None
-        if sharding.is_sharded(self.student):
+        if sharding.is_sharded(self.module):
             sharding.save_optimizer(self.optimizer, Path(output_dir))
             if self.args.should_save:
                 torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
@@ -224,7 +225,7 @@ class MirasTrainer(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         assert self.optimizer is not None and self.lr_scheduler is not None
-        if checkpoint is not None and sharding.is_sharded(self.student):
+        if checkpoint is not None and sharding.is_sharded(self.module):
             sharding.load_optimizer(self.optimizer, Path(checkpoint))
             self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
         else:
@@ -237,11 +238,11 @@ class MirasTrainer(Trainer):
 
     def save_averaged(self, folder: Path) -> None:
         """The averaged weights as a model, whole or not at all. All processes."""
-        with self.average.in_place(self.student.model):
-            if sharding.is_sharded(self.student):
-                sharding.save_pretrained(self.student, folder)
+        with self.average.in_place(self.module.model):
+            if sharding.is_sharded(self.module):
+                sharding.save_pretrained(self.module, folder)
             elif self.args.should_save:
-                self.student.model.save_pretrained(folder)
+                self.module.model.save_pretrained(folder)
 
 
 def _number(checkpoint: Path) -> int:

@@ -1,4 +1,4 @@
-"""What is measured while training: phrases on photos kept out, and pictures of the masks.
+"""What is measured while training: phrases on held-out photos, and pictures of the masks.
 
 In: a model and photos. Out: figures, and a sheet of overlays. Not the evaluation of the project (`miras eval`):
 each target is asked by its phrase alone, without a conversation.

@@ -110,7 +110,7 @@ class Optimiser:
 @dataclass(frozen=True)
 class Check:
     """Validation. every: steps between, 0 = at the end only. patience: checks without a better `metric` before the
-    run stops, 0 = never. photos: how many of the photos kept out. overlays: pictures of masks drawn at each."""
+    run stops, 0 = never. photos: how many of the held-out photos. overlays: pictures of masks drawn at each."""
 
     every: int = 0
     patience: int = 0
@@ -154,8 +154,8 @@ class Chain:
     """Recipes in a row, each from the weights of the one before, and what is done after the last.
 
     blend: share of the trained weights, the rest are those that the chain began with (`train.loop.blend`); 1 = none.
-    finish: dialogues for the verdict on calibration photos (`train.calibrate.verdict`), 0 = none. apart: each
-    recipe has a folder of its own, beside that of the result; so it is where there are several.
+    finish: dialogues for the refusal calibration, on calibration photos (`train.calibrate.refusal`), 0 = none. apart:
+    each recipe has a folder of its own, beside that of the result; so it is where there are several.
     """
 
     name: str

@@ -75,7 +75,7 @@ def with_classifier(model: Miras, photos: Sequence[AnnotatedPhoto]) -> Miras:
     if not model.config.use_semantic_tower:
         raise InputError("a model with a semantic tower", "one without", "leave start.imagenet out")
     kept = {k: v for k, v in model.config.to_diff_dict().items() if k in MirasConfig().__dict__}
-    tower = TOWER if model.config.semantic_tower != "tiny" else "tiny"
+    tower = TOWER if model.image_encoder.semantic_tower.published else model.config.semantic_tower
     config = MirasConfig(**{**kept, "semantic_tower": tower, "semantic_head": True, "tags": []})
     new = Miras(config).eval()
     old_state, state = model.own_state_dict(), new.state_dict()

@@ -1,0 +1,1 @@
+"""Causal language models: one module a family, named in `registry`."""

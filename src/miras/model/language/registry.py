@@ -1,0 +1,29 @@
+"""The language models by name: a new one is a module beside this one, and a line here.
+
+In: a name of a configuration. Out: where it comes from. Imports a source's module when it is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from miras.model.language.base import Source
+
+LANGUAGES: dict[str, str | Callable[[str], Source]] = {
+    "smollm2-135m-instruct": "miras.model.language.smollm2:SmolLM2",
+    "tiny": "miras.model.language.tiny:Tiny",
+}
+"""Name -> its source: "module:class", or the class itself."""
+
+
+def source(name: str) -> Source:
+    """Where the language model of a name comes from. Raises KeyError for an unknown name: configurations are checked
+    before."""
+    maker = LANGUAGES[name]
+    if isinstance(maker, str):
+        module, _, attribute = maker.partition(":")
+        maker = cast("Callable[[str], Source]", getattr(import_module(module), attribute))
+    return maker(name)

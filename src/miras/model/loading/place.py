@@ -1,0 +1,79 @@
+"""Where weights lie, and a model at its place: by name or folder, on a device, in a precision.
+
+In: a name or a folder, a device, a dtype. Out: a `Miras` that is ready to answer. Knows no conversation.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+
+from miras.core.errors import InputError, WeightsError
+from miras.model import presets
+from miras.model.language import registry
+from miras.model.language.precision import fastest_dtype
+from miras.model.miras import Miras
+
+WEIGHTS_FOLDER = Path(__file__).parents[2] / "weights"
+"""Where the weights that ship with the package lie, one folder a name."""
+
+
+def built(name: str, folder: Path | None, precision: torch.dtype | None = None) -> Miras:
+    """The model of a folder (None: of the preset with this name), on the CPU. precision: of its language model."""
+    if folder is None:
+        return presets.build(name)
+    return Miras.from_pretrained(folder, language_dtype=precision, answers=True)
+
+
+def placed(model: Miras, place: torch.device, precision: torch.dtype | None = None) -> Miras:
+    """The same model on a device, made fast for answering and still; its weights are not to be saved from now on."""
+    precision = fastest_dtype(place) if precision is None else precision
+    if place.type != "cpu":
+        model.to(place)
+    model.instruction.answer_fast(model.config.max_tokens, precision)
+    model.encode_fast(precision)
+    model.requires_grad_(False)
+    return model
+
+
+def device_of(name: str | torch.device) -> torch.device:
+    """A device by name. Raises InputError for one that torch does not know or that is not there."""
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = ["cpu", *(f"cuda:{number}" for number in range(count)), *(["mps"] * torch.backends.mps.is_available())]
+    if name == "auto":
+        return torch.device(next((one for one in there[1:]), "cpu"))
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError("the name of a device", repr(name), f"there are: {', '.join(there)}, auto") from None
+    known = {torch.device(one) for one in there} | {torch.device(one.partition(":")[0]) for one in there}
+    if device not in known:
+        raise InputError(f"a device that torch can use here ({', '.join(there)})", str(device), "give one of them")
+    return device
+
+
+def dtype_of(name: str | torch.dtype | None) -> torch.dtype | None:
+    """A precision by name; None stays. Raises InputError for another than float32 and bfloat16."""
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if name is None or name in known.values():
+        return name  # type: ignore[return-value]
+    if name not in known:
+        raise InputError(f"dtype: {' or '.join(known)}", repr(name))
+    return known[str(name)]
+
+
+def find(name: str) -> Path | None:
+    """The folder of the weights; None for a preset that needs none (`miras-tiny` is random)."""
+    for folder in (WEIGHTS_FOLDER / name, Path(name)):
+        if folder.is_dir():
+            return folder
+    if "/" in name or os.sep in name:
+        raise WeightsError("a folder of saved weights", f"no folder {name}", "give the folder that training wrote")
+    if not registry.source(presets.configuration(name).language).published:
+        return None
+    raise WeightsError(
+        f"weights of {name} in {WEIGHTS_FOLDER / name}", "none",
+        "install miras again, they ship with it; or make them: miras train --help",
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Image towers: one module a family, named in `registry`."""

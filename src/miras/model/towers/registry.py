@@ -1,0 +1,29 @@
+"""The image towers by name: a new one is a module beside this one, and a line here.
+
+In: a name of a configuration. Out: a tower. Imports a tower's module when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from miras.model.towers.base import Tower
+
+TOWERS: dict[str, str | Callable[[str], Tower]] = {
+    "efficientnet-lite0": "miras.model.towers.efficientnet:EfficientNetLite",
+    "efficientnet-lite2": "miras.model.towers.efficientnet:EfficientNetLite",
+    "tiny": "miras.model.towers.efficientnet:EfficientNetLite",
+}
+"""Name -> what makes a tower of that name: "module:class", or the class itself."""
+
+
+def build(name: str) -> Tower:
+    """A tower with fresh weights. Raises KeyError for an unknown name: configurations are checked before."""
+    maker = TOWERS[name]
+    if isinstance(maker, str):
+        module, _, attribute = maker.partition(":")
+        maker = cast("Callable[[str], Tower]", getattr(import_module(module), attribute))
+    return maker(name)

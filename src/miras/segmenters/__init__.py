@@ -1,0 +1,1 @@
+"""Segmenters: photo + prompt -> masks. Ours, and SAM, SAM 2, SAM 3, detector + SAM, CLIPSeg through `transformers`."""
