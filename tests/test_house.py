@@ -22,7 +22,10 @@ SEVERAL = {
     "data/language/test_reasons.py": ("data/language/knowledge.py",),
     "data/formats/test_damaged.py": ("data/formats/records.py",),
     "chat/test_devices.py": (
-        "chat/load.py", "chat/generation/kv_cache.py", "model/miras.py", "model/language/llama.py",
+        "chat/load.py",
+        "chat/generation/kv_cache.py",
+        "model/miras.py",
+        "model/language/llama.py",
     ),
     "chat/test_padded.py": ("chat/generation/decoding.py", "core/grammar.py", "model/instruction.py"),
     "chat/test_recall.py": ("chat/session.py", "core/recall.py"),

@@ -107,7 +107,7 @@ def test_from_the_page_back_into_training(site: Site, photo_path: Path, tmp_path
     small = ["steps=2", "log_every=1", "batch.photos=1", "device=cpu", "start.weights=", "start.preset=miras-tiny"]
     out = tmp_path / "run"
     assert call(["train", "own", "--data", str(folder), "--set", *small, "--out", str(out)]) == 0
-    assert "1 photos, 0 conversations, 1 kept" in capsys.readouterr().err
+    assert "1 photos, 0 conversations, 1 held out" in capsys.readouterr().err
     assert (out / "model" / "model.safetensors").is_file()
 
 

@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miras.data.language import phrasing, remarks
-from miras.data.language.normalise import normalised
-from miras.data.language.spelling import lexicon
+from miras.data.language.normalise import lexicon, normalised
 
 COMMON = lexicon() | {"zebra", "sow"}
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from miras.data.language import spelling
-from miras.data.language.spelling import lexicon, rough, slipped
+from miras.data.language.normalise import lexicon
+from miras.data.language.spelling import rough, slipped
 
 TEXT = "Could you please select the second bottle from the left?"
 

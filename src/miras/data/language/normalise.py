@@ -9,12 +9,13 @@ knowledge. Knows no tokenizer and no session.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
+from importlib.resources import files
 from string import ascii_lowercase
 
-from miras.data.language.spelling import QUOTED, occurrences
-
+QUOTED = re.compile("[\"\u201c\u201d\u2018]|(?<![a-z])'|'(?![a-z])", re.IGNORECASE)
 SHOUTED = 0.8
 """Share of capitals among the letters from which a message counts as shouted."""
 LEAST_KNOWN = 0.5
@@ -32,6 +33,22 @@ _ALONE = 6
 _SWAPPED, _REPLACED = 20.0, 0.3
 """How likely two letters are swapped, and one is another, where one too many or one missing is 1."""
 _WORD = re.compile(r"[A-Za-z]+")
+
+
+@lru_cache(maxsize=1)
+def occurrences() -> Mapping[str, int]:
+    """How often each word stands in the wordings and the knowledge; in lower case."""
+    found: Counter[str] = Counter()
+    for file in sorted((files("miras.data.language") / "knowledge").iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".yaml") and file.name != "languages.yaml":
+            found.update(_WORD.findall(file.read_text("utf-8").lower()))
+    return found
+
+
+@lru_cache(maxsize=1)
+def lexicon() -> frozenset[str]:
+    """All words of the wordings and of the knowledge, in lower case."""
+    return frozenset(occurrences())
 
 
 def normalised(text: str, is_word: Callable[[str], bool]) -> str:

@@ -7,13 +7,10 @@ makes another word of the wordings or of the knowledge; quoted text and other sc
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping
-from functools import lru_cache
-from importlib.resources import files
 
 import numpy as np
 
+from miras.data.language.normalise import QUOTED, lexicon
 from miras.data.language.phrasing import lower_first, pick
 
 WAYS = {
@@ -25,7 +22,6 @@ _SECOND_WAY = 0.2
 _SECOND_SLIP = 0.25
 LEAST_LETTERS = 4
 """Of a word that slips; in shorter ones a slip is mostly another word."""
-QUOTED = re.compile("[\"\u201c\u201d\u2018]|(?<![a-z])'|'(?![a-z])", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z]+")
 _SHORT = (
     (r"\byou\b", "u"), (r"\bplease\b", "pls"), (r"\bplease\b", "plz"), (r"\bare\b", "r"), (r"\bwant to\b", "wanna"),
@@ -75,22 +71,6 @@ def slipped(text: str, rng: np.random.Generator) -> str:
     for _ in range(1 + (rng.random() < _SECOND_SLIP)):
         text = _slip(text, rng)
     return text
-
-
-@lru_cache(maxsize=1)
-def occurrences() -> Mapping[str, int]:
-    """How often each word stands in the wordings and the knowledge; in lower case."""
-    found: Counter[str] = Counter()
-    for file in sorted((files("miras.data.language") / "knowledge").iterdir(), key=lambda entry: entry.name):
-        if file.name.endswith(".yaml") and file.name != "languages.yaml":
-            found.update(_WORD.findall(file.read_text("utf-8").lower()))
-    return found
-
-
-@lru_cache(maxsize=1)
-def lexicon() -> frozenset[str]:
-    """All words of the wordings and of the knowledge, in lower case."""
-    return frozenset(occurrences())
 
 
 def _typed(text: str, way: str, rng: np.random.Generator) -> str:

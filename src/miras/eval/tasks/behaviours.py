@@ -22,7 +22,7 @@ from miras.core.types import AnnotatedPhoto, Mark, Mask, Name, Operator, Region,
 from miras.data.dialogues.sampler import askable
 from miras.data.formats.annotated import read_sources
 from miras.data.io.left_out import LeftOut
-from miras.data.language.spelling import lexicon
+from miras.data.language.normalise import lexicon
 from miras.data.record import Record, TurnRecord, turn_record
 from miras.eval.metrics import statistics
 from miras.eval.runs.samples import Row

@@ -36,7 +36,9 @@ def finish(
     found: dict[str, Any] = {"n": 0, "there": 0}
     model = Miras.from_pretrained(folder)
     if unseen:
-        seen = refusal.collect(load(folder).model, unseen, dialogues, seed, recorded, manner)
+        answering = load(folder).model
+        seen = refusal.collect(answering, unseen, dialogues, seed, recorded, manner)
+        seen = seen.beside(*refusal.asked_by_name(answering, unseen, seed))
         torch.save(asdict(seen), folder.parent / "evidence.pt")
         found = {"n": len(seen.there_N), "there": int(seen.there_N.sum()), "scored": len(seen.scored_M3)}
         if 0 < found["there"] < found["n"]:

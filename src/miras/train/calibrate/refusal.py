@@ -3,13 +3,14 @@
 In: a trained model and annotated photos that it has not seen: on photos of the training the presence
 head is surer than elsewhere (docs/decisions/0007-look-before-refusing.md). Out: its `verdict`: bias, weight of what
 the pixels say (presence), weight of what the language model says (`[REJ]`). Logistic regression; things
-that are there weigh PRESENT times in sum as things that are not. And slope and shift of the predicted IoU's logit, so
+that are there weigh PRESENT times in sum as things that are not; what dialogues show and names asked alone count alike.
+And slope and shift of the predicted IoU's logit, so
 that a score means the IoU that is to be expected (Platt 1999, with the IoU as a soft target).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from miras.core.recall import told
 from miras.core.types import AnnotatedPhoto, Conversation, Mark, Operator
 from miras.data.dialogues import sampler
 from miras.data.dialogues.manner import PLAIN, Manner
+from miras.data.dialogues.scene import Scene
+from miras.data.language import knowledge
+from miras.data.language.words import definite, is_plural
 from miras.data.record import Record, turn_of
 from miras.model.miras import Miras
 
@@ -33,6 +37,13 @@ WORTHLESS, RIGHT = 0.1, 0.5
 """IoU below which a region is no answer, and from which it is right."""
 SURELY = 4.0
 """What it costs to withhold a region that is an answer; to withhold none of that kind saves 1."""
+LARGE = 0.01
+"""Share of a photo that a thing covers to be asked by its name."""
+ABSENT = (2, 1)
+"""Names of what is not there that are asked of a photo: of what was looked for, of what does not go with it."""
+_FORMS: tuple[Callable[[str], str], ...] = (
+    lambda phrase: f"Where {'are' if is_plural(phrase) else 'is'} {definite(phrase)}?", str, definite,
+)  # fmt: skip
 DECAY = 1e-2
 """Of the two weights, so that separable data leaves them finite."""
 
@@ -45,6 +56,11 @@ class Evidence:
     evidence_N2: Tensor
     there_N: Tensor
     scored_M3: Tensor
+
+    def beside(self, evidence_N2: Tensor, there_N: Tensor) -> Evidence:
+        """The same with more evidence."""
+        both = torch.cat([self.evidence_N2, evidence_N2]), torch.cat([self.there_N, there_N])
+        return Evidence(*both, self.scored_M3)
 
 
 def collect(
@@ -84,6 +100,34 @@ def collect(
         torch.tensor(rows, dtype=torch.float64).reshape(-1, 2), torch.tensor(there, dtype=torch.float64),
         torch.tensor(scored, dtype=torch.float64).reshape(-1, 3),
     )  # fmt: skip
+
+
+def asked_by_name(model: Miras, photos: Sequence[AnnotatedPhoto], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Presence and refusal (N, 2) of names asked alone, in a conversation of their own, and whether they are there
+    (N,): all that is large enough, and a few that surely are not."""
+    rows, there = [], []
+    for photo in photos:
+        opening = ChatSession(model, photo.file)
+        rng = np.random.default_rng([seed, 9, *photo.id.encode()])
+        for phrase, is_there in _names(photo, rng):
+            session = opening.fork()
+            session.ask(_FORMS[int(rng.integers(len(_FORMS)))](phrase))
+            evidence = session.evidence
+            if evidence is not None and evidence.presence is not None:
+                rows.append([evidence.presence, evidence.refusal])
+                there.append(float(is_there))
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 2), torch.tensor(there, dtype=torch.float64)
+
+
+def _names(photo: AnnotatedPhoto, rng: np.random.Generator) -> Iterator[tuple[str, bool]]:
+    scene = Scene(photo, knowledge.load())
+    for target in scene.targets:
+        if target.sort in ("one", "all") and scene.mask(target).mean() >= LARGE:
+            yield target.phrase, True
+    for names, most in zip(scene.absent, ABSENT, strict=True):
+        pool = sorted(set(names) - scene.present)
+        for at in rng.permutation(len(pool))[:most]:
+            yield pool[int(at)], False
 
 
 def _sampled(
