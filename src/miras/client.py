@@ -192,6 +192,10 @@ class AsyncClient:
         body = {"region": region, "points": dots, "box": sides, "strokes": strokes, "paint": paint, "mask": given}
         return await self._json("POST", _of(talk, "/refine"), json=body)
 
+    async def select(self, talk: Named, expression: str) -> Turn:
+        """Select something else of the regions that there are: "(1 + 2) - 3", "1 & 2", "~1", "" for nothing."""
+        return await self._json("POST", _of(talk, "/select"), json={"expression": expression})
+
     async def alternative(self, talk: Named, region: int, phrase: str) -> Turn:
         """Say the last turn anew with another name of a region."""
         return await self._json("POST", _of(talk, "/alternative"), json={"region": region, "phrase": phrase})
@@ -338,7 +342,8 @@ class Client:
     delete, fork, export = _waiting(AsyncClient.delete), _waiting(AsyncClient.fork), _waiting(AsyncClient.export)
     corrections = _waiting(AsyncClient.corrections)
     ask, refine = _waiting(AsyncClient.ask), _waiting(AsyncClient.refine)
-    alternative, undo, drop = _waiting(AsyncClient.alternative), _waiting(AsyncClient.undo), _waiting(AsyncClient.drop)
+    select, alternative = _waiting(AsyncClient.select), _waiting(AsyncClient.alternative)
+    undo, drop = _waiting(AsyncClient.undo), _waiting(AsyncClient.drop)
 
 
 async def _next(events: AsyncIterator[Event]) -> Event | None:

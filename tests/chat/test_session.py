@@ -13,7 +13,7 @@ from miras.chat.reply import Reply
 from miras.chat.session import POINTED, POINTING, ChatSession
 from miras.core.errors import InputError, NothingToUndo
 from miras.core.former import FormerNameWarning
-from miras.core.grammar import ADD, CUT, OBJ, REJ, SEG
+from miras.core.grammar import ADD, CUT, OBJ, REJ, SEG, UNDO
 from miras.core.masks import decode_rle
 from miras.core.types import Mark, Name, Operator, Region, Turn, Words
 from miras.model.miras import Miras
@@ -127,6 +127,49 @@ def test_undo_of_a_refinement(session: ChatSession, says: Says) -> None:
     assert same(
         session.ask("next", forced=says(ADD, OBJ, " lid", SEG)), twin.ask("next", forced=says(ADD, OBJ, " lid", SEG))
     )
+
+
+def test_a_selection_chosen_by_hand_is_a_turn(session: ChatSession, says: Says) -> None:
+    session.ask("the cup and the lid", forced=says(OBJ, " cup", SEG, OBJ, " lid", SEG))
+    session.refine(mask=np.tri(*session.size, dtype=np.bool_), region=1)
+    session.refine(mask=~np.tri(*session.size, k=-9, dtype=np.bool_), region=2)
+    before = facts(session)
+    reply = session.select("1&2")
+    one, two = (region.mask for region in session.regions)
+    assert (reply.user, reply.text, reply.regions, reply.new_tokens) == ("", "", (), 0)
+    assert reply.selection.expression == session.selection.expression == "1 & 2"
+    np.testing.assert_array_equal(session.selection.mask, one & two)
+    assert session.selection.mask.any()
+    assert session.history[-1].to_dict() == reply.to_dict()
+    session.undo()
+    assert facts(session) == before
+    session.select("1 - 2")
+    session.ask("also the pan", forced=says(ADD, OBJ, " pan", SEG))  # operators go on from what was chosen
+    assert session.selection.expression == "(1 - 2) + 3"
+    np.testing.assert_array_equal(session.selection.mask, (one & ~two) | session.regions[2].mask)
+    session.refine(mask=np.ones(session.size, np.bool_), region=1)  # a region that changes, changes it
+    np.testing.assert_array_equal(session.selection.mask, ~two | session.regions[2].mask)
+    session.select("")
+    assert (session.selection.expression, session.selection.mask.any()) == ("", False)
+    session.ask("go back", forced=says(UNDO, "Back."))  # in words as by hand
+    assert session.selection.expression == "(1 - 2) + 3"
+
+
+@pytest.mark.parametrize(
+    ("expression", "line"),
+    [
+        ("3", "regions from 1 to 2"),
+        ("1 +", "its end"),
+        ("1+2", "another selection"),
+        (" ( 1 + 2 ) ", "another selection"),
+    ],
+)
+def test_what_cannot_be_selected(session: ChatSession, says: Says, expression: str, line: str) -> None:
+    session.ask("the cup and the lid", forced=says(OBJ, " cup", SEG, OBJ, " lid", SEG))
+    before = facts(session)
+    with pytest.raises(InputError, match=line):
+        session.select(expression)
+    assert facts(session) == before
 
 
 def test_a_fork_is_independent(session: ChatSession, says: Says) -> None:

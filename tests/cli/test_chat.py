@@ -44,6 +44,8 @@ def test_talk_point_undo_save(monkeypatch, capsys, tmp_path):
         ("/frob", "/frob"),
         ("/save", "/save FILE"),
         ("/back", "/fork"),
+        ("/select", "/select EXPRESSION"),
+        ("/select 1 +", "its end"),
     ],
 )
 def test_a_bad_line_is_one_line_and_the_talk_goes_on(monkeypatch, capsys, tmp_path, line, says):
@@ -70,6 +72,8 @@ def test_a_pair_talks_in_the_terminal(monkeypatch, capsys, tmp_path):
         "all but it",
         "more",
         "/undo",
+        "/select ~ (1)",
+        "/undo",
         "/fork",
         "/back",
         f"/save {tmp_path / 's'}",
@@ -77,7 +81,7 @@ def test_a_pair_talks_in_the_terminal(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
     assert main.call(["chat", PHOTO, "--out", str(tmp_path / "out"), *pair, "--threads", "1"]) == 0
     captured = capsys.readouterr()
-    assert "Here is the cup." in captured.out and "selected: 1" in captured.out
+    assert "Here is the cup." in captured.out and "selected: 1" in captured.out and "selected: ~1" in captured.out
     assert captured.err.strip() == "miras: expected an answer to message 3, got 2 lines; add a line to the script"
     saved = json.loads((tmp_path / "s").read_text())
     assert saved["model"]["backend"] == "composed" and len(saved["events"]) == 2

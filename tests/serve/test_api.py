@@ -128,6 +128,39 @@ def test_refine_undo_and_fork(client: TestClient, jpeg: bytes) -> None:
     assert len(whole(client, talk)["history"]) == 4
 
 
+def test_another_selection_by_hand(start: Start, jpeg: bytes, tmp_path: Path) -> None:
+    client = start()
+    talk = conversation(client, jpeg)
+    first = ask(client, talk, TEXTS[0])
+    number = first["regions"][0]["id"]
+    answer = client.post(f"{API}/conversations/{talk}/select", json={"expression": f" ~ ({number})"})
+    assert answer.status_code == 200, answer.text
+    turn = answer.json()
+    assert (turn["turn"], turn["kind"], turn["user"], turn["text"], turn["regions"]) == (2, "selection", "", "", [])
+    assert (turn["selection"]["expression"], turn["selection"]["left_out"]) == (f"~{number}", [number])
+    mask = decode_rle(turn["selection"]["rle"])
+    assert (mask == ~decode_rle(whole(client, talk)["regions"][number - 1]["rle"])).all()
+    assert (mask_at(client, turn["selection"]["mask_url"]) == mask).all()
+    for expression in ("1 +", "99", f"~{number}", "(" * 4000):
+        refused = client.post(f"{API}/conversations/{talk}/select", json={"expression": expression})
+        assert refused.status_code == 422 and refused.json()["cure"]
+    with zipfile.ZipFile(io.BytesIO(client.get(f"{API}/conversations/{talk}/export?format=prist").content)) as archive:
+        (line,) = archive.read("conversations.jsonl").splitlines()
+    ask(client, talk, TEXTS[1])
+    with zipfile.ZipFile(io.BytesIO(client.get(f"{API}/conversations/{talk}/export?format=prist").content)) as archive:
+        assert archive.read("conversations.jsonl").splitlines() == [line]  # it ends before
+    assert len(json.loads(line)["turns"]) == 2
+    view = whole(client, talk)
+    stop(client)
+    client = start()
+    assert whole(client, talk) == view
+    before = ask(client, talk, TEXTS[2])  # from the disk
+    for kept in (3, 2, 1):
+        view = client.post(f"{API}/conversations/{talk}/undo").json()
+        assert view["turns"] == kept
+    assert said(view["history"][0]) == said(first) and before["turn"] == 4
+
+
 def test_a_fork_answers_as_its_parent_would(client: TestClient, jpeg: bytes) -> None:
     talk = conversation(client, jpeg)
     for text in TEXTS:

@@ -61,6 +61,8 @@ def test_a_conversation(client: Client, jpeg: bytes, tmp_path: Path) -> None:
     again = client.refine(talk, region=1, mask=vars(refined.regions[0].rle))
     assert again.regions[0].rle == refined.regions[0].rle
     assert client.refine(talk, points=[(20, 15), (50, 40, 0)], box=[8, 8, 40, 30], region=2).kind == "refinement"
+    assert client.select(talk, "1&2").selection.expression == "1 & 2"
+    assert client.undo(talk).selection.expression == "1 + 2"
     whole = client.undo(talk)
     assert [one.kind for one in whole.history] == ["exchange", "exchange", "refinement", "refinement"]
     twin = client.fork(talk, 1, "a fork")

@@ -19,7 +19,7 @@ from schemathesis.python import asgi
 from schemathesis.specs.openapi import checks
 
 from miras.chat.load import Loaded
-from miras.serve import schemas
+from miras.serve import gestures, schemas
 from miras.serve.app import create
 from miras.serve.settings import Limits, Settings
 from tests.serve.conftest import API, conversation
@@ -84,7 +84,7 @@ def fuzz(operation: Any, known: dict[str, str]) -> Counter[int]:
     [
         ("signed_in", schemas.Session), ("thumbnail_url", schemas.Photo), ("credit", schemas.Sample),
         ("key", schemas.Turn), ("photo_bytes", schemas.LimitsAnswer), ("detail", schemas.ProblemBody),
-        ("points", schemas.Refine), ("paint", schemas.Refine), ("parent", schemas.Summary),
+        ("points", gestures.Refine), ("paint", gestures.Refine), ("parent", schemas.Summary),
     ],
 )  # fmt: skip
 def test_the_examples_of_the_document_are_true(mark: str, model: type[BaseModel]) -> None:

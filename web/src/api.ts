@@ -78,6 +78,7 @@ export const api = {
   remove: (id: string) => json<void>(`conversations/${id}`, "DELETE"),
   drop: (id: string) => json<T.Conversation>(`conversations/${id}/open`, "DELETE"),
   refine: (id: string, body: T.Refine) => json<T.Turn>(`conversations/${id}/refine`, "POST", body),
+  select: (id: string, expression: string) => json<T.Turn>(`conversations/${id}/select`, "POST", { expression }),
   alternative: (id: string, region: number, phrase: string) => json<T.Turn>(`conversations/${id}/alternative`, "POST", { region, phrase }),
   undo: (id: string) => json<T.Conversation>(`conversations/${id}/undo`, "POST"),
   fork: (id: string, turns: number | null) => json<T.Conversation>(`conversations/${id}/fork`, "POST", { turns, title: null }),

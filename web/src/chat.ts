@@ -1,10 +1,10 @@
 // The talk: what was said and answered, what runs, what was left open; the selection; the message to write.
 import { explained, notice } from "./notices";
 import { announce, h, hue, icon, percent, took } from "./dom";
-import { spoken, tokens } from "./expression";
+import { formula } from "./formula";
 import { light } from "./light";
 import { drop, fork, look, on, regionNamed, say, shown, state, stop, take } from "./store";
-import type { Piece, Region, Selection, Turn } from "./types";
+import type { Piece, Region, Turn } from "./types";
 
 const TRY: Record<string, string[]> = {
   coffee: ["Where is the cup?", "Everything but the cup.", "Where is the table?"],
@@ -29,6 +29,7 @@ const said = (pieces: Piece[]): (Element | string)[] =>
 // One turn
 
 function byHand(turn: Turn): HTMLElement {
+  if (turn.kind === "selection") return h("p", { class: "hand" }, icon("pen"), `Selected by hand: ${turn.selection.label || "nothing"}`);
   const region = turn.regions[0];
   return h("p", { class: "hand" }, icon("pen"), region ? h("span", {}, "Changed by hand: ", chip(region.id, region.phrase)) : "Changed by hand");
 }
@@ -52,11 +53,11 @@ function entry(turn: Turn, last: boolean): HTMLElement {
   const item = h("li", { class: "turn", "data-turn": turn.turn });
   if (turn.user) item.append(h("p", { class: "user" }, turn.user));
   const { total, wait } = turn.seconds;
-  const answer = turn.kind === "refinement" ? byHand(turn) : h("p", { class: "answer" }, ...said(turn.pieces));
+  const timed = turn.kind !== "selection" && h("span", { class: "fact time", title: wait >= 0.05 ? `${took(wait)} of waiting before` : "Time of this turn" }, took(total));
+  const answer = turn.kind === "refinement" || turn.kind === "selection" ? byHand(turn) : h("p", { class: "answer" }, ...said(turn.pieces));
   item.append(h("div", { class: "reply" }, answer,
     h("p", { class: "facts" }, ...(turn.kind === "refinement" ? [] : names(turn)),
-      h("span", { class: "fact time", title: wait >= 0.05 ? `${took(wait)} of waiting before` : "Time of this turn" }, took(total)),
-      turn.unsure && h("span", { class: "fact warn" }, "unsure")),
+      timed, turn.unsure && h("span", { class: "fact warn" }, "unsure")),
     last && turn.kind === "exchange" && doubts(turn)));
   return item;
 }
@@ -132,30 +133,24 @@ function mark(): void {
   looked = at;
 }
 
-// The selection as an expression
-
-function formula(now: Selection): Element[] {
-  const name = (id: number): string => regionNamed(id)?.phrase ?? String(id);
-  try {
-    const parts = tokens(now.expression);
-    const text: Record<string, string> = { "-": "−", "~": "all but" };
-    return [h("span", { class: "hidden-text" }, spoken(now.expression, name)), ...parts.map((token) => token.kind === "region"
-      ? h("button", { type: "button", class: `number ${hue(token.id)}`, "data-region": token.id, "data-refer": token.id, title: name(token.id), "aria-label": `${token.id}: ${name(token.id)}. Refer to it` }, String(token.id))
-      : h("span", { class: "sign", "aria-hidden": "true" }, text[token.text] ?? token.text))];
-  } catch {
-    return [h("span", {}, now.expression)];
-  }
-}
+// The selection
 
 function select(): void {
   const now = shown();
   if (now === null) return;
   const { width, height } = state.conversation!.photo;
+  const talked = state.conversation!.history.length > 0;
   const empty = now.selection.expression === "";
+  const focused = [...selection.querySelectorAll("button")].findIndex((one) => one === document.activeElement);
+  const expression = h("span", { class: "formula" }, ...formula(now.selection, state.at === null && state.pending === null, refer));
   selection.replaceChildren(h("span", { class: "title" }, "Selected"), ...(empty
-    ? [h("span", { class: "none" }, state.pending ? "…" : "nothing yet")]
-    : [h("span", { class: "formula" }, ...formula(now.selection)), h("span", { class: "label" }, now.selection.label),
+    ? [h("span", { class: "none" }, state.pending ? "…" : talked ? "nothing" : "nothing yet"), expression]
+    : [expression, h("span", { class: "label" }, now.selection.label),
       h("span", { class: "share", title: `${now.selection.area.toLocaleString()} pixels` }, share(now.selection.area / (width * height)))]));
+  if (focused >= 0) { // who works by keys stays where they were
+    const buttons = selection.querySelectorAll("button");
+    buttons[Math.min(focused, buttons.length - 1)]?.focus();
+  }
   light();
 }
 

@@ -37,6 +37,7 @@ const ICONS: Record<string, string> = {
   stop: "M7 7h10v10H7z",
   plus: "M12 5v14M5 12h14",
   minus: "M5 12h14",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
   fit: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
   hand: "M5 3l14 9-6 1.5L10.500 20z",
   point: "M12 3v5M12 16v5M3 12h5M16 12h5",

@@ -13,7 +13,8 @@ export function help(): void {
     h("header", {}, h("h2", {}, "How to talk to a photo"), tool("close", "Close", () => dialog.close())),
     h("ul", {},
       h("li", {}, "Name a thing: “Where is the cup?” Add: “Also the spoon.” Take away: “Without the handle.” All but: “Everything but the cup.”"),
-      h("li", {}, "Click a region, its number or its name, and its name goes into the message."),
+      h("li", {}, "Click a region or its name, and its name goes into the message."),
+      h("li", {}, "Click a number or a sign of the selection (1 + 2) to take things out, combine them otherwise, or invert them."),
       h("li", {}, "Points, box and scribble ask the model for a better mask; brush and eraser change its pixels."),
       h("li", {}, "A turn in the strip shows what was selected then. Fork goes on from there in a copy.")),
     h("dl", { class: "keys" }, ...KEYS.flatMap(([key, what]) => [h("dt", {}, ...key.split(" ").flatMap((one) => [h("kbd", {}, one), " "])), h("dd", {}, what)])));

@@ -17,7 +17,7 @@ function draw(): void {
     const known = new Map<number, Region>();
     strip.replaceChildren(...talk.history.map((turn) => {
       for (const region of turn.regions) known.set(region.id, region);
-      const words = turn.user || (turn.regions[0] ? `${turn.regions[0].phrase}, by hand` : "by hand");
+      const words = turn.kind === "selection" ? turn.selection.label || "nothing" : turn.user || (turn.regions[0] ? `${turn.regions[0].phrase}, by hand` : "by hand");
       return h("button", { type: "button", class: "step", "data-turn": turn.turn, title: words, "aria-label": `Turn ${turn.turn}: ${words}. Selected: ${turn.selection.label || "nothing"}`, onclick: () => look(turn.turn) },
         thumb(talk.photo, turn.selection, [...known.values()]), h("span", { class: "step-words" }, h("b", {}, String(turn.turn)), ` ${words}`));
     }));

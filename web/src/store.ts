@@ -216,17 +216,24 @@ export function stop(): void {
   state.pending?.stop.abort();
 }
 
-/** A change by hand, on the region that is chosen. */
-export async function refine(gesture: Omit<Refine, "region">): Promise<boolean> {
+/** A turn without words, made by `work`. */
+async function byHand(work: (talk: Conversation) => Promise<Turn>): Promise<boolean> {
   const talk = state.conversation;
   if (talk === null) return false;
-  const turn = await change(() => api.refine(talk.id, { region: state.target, ...gesture }));
+  const turn = await change(() => work(talk));
   if (!turn || state.conversation?.id !== talk.id) return false;
   state.at = null;
   took(talk, turn);
   changed("conversation", "view");
   return true;
 }
+
+/** A change by hand, on the region that is chosen. */
+export const refine = (gesture: Omit<Refine, "region">): Promise<boolean> =>
+  byHand((talk) => api.refine(talk.id, { region: state.target, ...gesture }));
+
+/** Another selection of the regions that there are. */
+export const choose = (expression: string): Promise<boolean> => byHand((talk) => api.select(talk.id, expression));
 
 async function anew(work: (talk: Conversation) => Promise<unknown>, said: string): Promise<void> {
   const talk = state.conversation;

@@ -20,7 +20,7 @@ export interface Selection {
 export interface Seconds { prefill: number; generate: number; segment: number; total: number; encode: number; wait: number }
 export interface Piece { text: string; region: number | null }
 export interface Turn {
-  turn: number; key: string; kind: "exchange" | "refinement" | "pointing"; user: string; text: string; pieces: Piece[];
+  turn: number; key: string; kind: "exchange" | "refinement" | "pointing" | "selection"; user: string; text: string; pieces: Piece[];
   regions: Region[]; operators: string[]; selection: Selection; certainty: number | null; unsure: boolean;
   seconds: Seconds; tokens: number; created: string;
 }

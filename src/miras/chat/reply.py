@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from miras.chat.hedge import hedged, unsure
-from miras.chat.state import Event, Exchange, Spent, State
+from miras.chat.state import Choice, Event, Exchange, Spent, State
 from miras.core.masks import box_of, encode_rle
 from miras.core.types import Mark, Mask, Name, Operator, Region, Selection, Timings, Turn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reply:
-    """The reply to a message, or the outcome of `refine` (then user and text are empty).
+    """The reply to a message, or the outcome of `refine` or `select` (then user and text are empty).
 
     regions: named (or refined) by this turn, masks (H, W) bool in photo pixels, score = predicted
     IoU of the chosen candidate in 0..1, None for a mask that was given. selection: what is selected
@@ -76,6 +76,8 @@ def reply_of(
     generated for an exchange, mask slots left out. unsure_below: score."""
     change = event.change
     selection = after.selection(size)
+    if isinstance(change, Choice):
+        return Reply("", "", (), selection, timings=event.timings)
     if isinstance(change, Region):
         return Reply(
             "", "", (change,), selection, timings=event.timings, new_tokens=event.new_tokens, spent=event.spent

@@ -24,8 +24,9 @@ from miras.chat.hedge import spoken
 from miras.chat.inputs import REFUSE_BELOW, Gesture, Options, Point, Recompute, clean_text, gesture, given_mask
 from miras.chat.native.backend import Native
 from miras.chat.reply import Reply, reply_of
-from miras.chat.state import Event, State, replay
+from miras.chat.state import Choice, Event, State, replay
 from miras.core.errors import InputError, NothingToUndo
+from miras.core.expression import parse, write
 from miras.core.former import former_names
 from miras.core.photo import read_photo
 from miras.core.text_regions import TextRegion
@@ -176,6 +177,18 @@ class ChatSession:
         return self._commit(backend, backend.refine(self._state, old, hand))
 
     @alone
+    def select(self, expression: str) -> Reply:
+        """Select something else of the regions that there are: "1 + 2", "(1 + 2) - 3", "1 & 2" where both are, "~1" all
+        but it, "" nothing. A turn like another one: `undo` takes it back, "also the spoon" goes on from it. The model
+        is not asked. Raises InputError for another text, for regions that are not there, and for what is selected now.
+        """
+        wanted = write(parse(expression))
+        if wanted == self.selection.expression:
+            raise InputError("another selection than the one there is", wanted or "nothing", "change the expression")
+        choice = Choice(wanted, len(self._state.exchanges), self.size)
+        return self._commit(self.backend, Event(choice, self._state.window))
+
+    @alone
     def append_exchange(self, user: str, reply: Turn) -> Reply:
         """An exchange with a reply that is known already, as if it had been said (teacher forcing, gold history).
 
@@ -187,7 +200,7 @@ class ChatSession:
 
     @alone
     def undo(self) -> Selection:
-        """Take the last exchange or refinement back. Returns what is selected now. Raises NothingToUndo.
+        """Take the last exchange, refinement or choice back. Returns what is selected now. Raises NothingToUndo.
 
         The cache of our model is cropped to what it was, bit by bit; after a refinement, or when exchanges had been
         dropped, what followed is run again (equal up to the order of float sums).

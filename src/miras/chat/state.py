@@ -1,7 +1,7 @@
 """What was said and selected so far, as plain records: the session's memory without any tensor.
 
-In: events (an exchange, or a region changed by hand). Out: the state after them; undo is a replay of
-one event less. Knows no model: token ids are only kept here.
+In: events (an exchange, a region changed by hand, an expression chosen by hand). Out: the state after them; undo is a
+replay of one event less. Knows no model: token ids are only kept here.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from miras.core.errors import InputError
-from miras.core.selection import Steps, advance, follow, signs
+from miras.core.expression import evaluate
+from miras.core.selection import Steps, advance, label, signs
 from miras.core.types import Region, Selection, Timings, Turn
 
 
@@ -30,6 +31,16 @@ class Exchange:
     prompt_ids: tuple[int, ...] = ()
     reply_ids: tuple[int, ...] = ()
     pointed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Another selection of the regions that there are, chosen by hand. expression: see `core.expression`. after: how
+    many exchanges came before it. size: (H, W) of the photo. The model is not told: operators are the session's."""
+
+    expression: str
+    after: int
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +63,13 @@ class Spent:
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """One thing that `undo` takes back: a new exchange, or a new version of a region.
+    """One thing that `undo` takes back: a new exchange, a new version of a region, or another selection.
 
     window: index of the oldest exchange that was still in the context then. spent: None for a model that is not asked
     by calls.
     """
 
-    change: Exchange | Region
+    change: Exchange | Region | Choice
     window: int
     timings: Timings = field(default_factory=Timings)
     new_tokens: int = 0
@@ -68,21 +79,25 @@ class Event:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """exchanges: all, oldest first, with the regions as they are now. steps: see `core.selection`."""
+    """exchanges: all, oldest first, with the regions as they are now. steps: see `core.selection`. choices: those that
+    were made by hand, oldest first."""
 
     exchanges: tuple[Exchange, ...] = ()
     window: int = 0
     steps: Steps = ()
+    choices: tuple[Choice, ...] = ()
 
     def after(self, event: Event) -> State:
         """The state after one more event."""
         change = event.change
         if isinstance(change, Exchange):
             steps = advance(self.steps, change.reply, self.regions)
-            return State((*self.exchanges, change), event.window, steps)
+            return State((*self.exchanges, change), event.window, steps, self.choices)
+        if isinstance(change, Choice):
+            steps = (*self.steps, evaluate(change.expression, self.regions, change.size))
+            return State(self.exchanges, event.window, steps, (*self.choices, change))
         exchanges = tuple(_with_region(exchange, change) for exchange in self.exchanges)
-        *_, (_, steps) = follow(exchange.reply for exchange in exchanges)
-        return State(exchanges, event.window, steps)
+        return State(exchanges, event.window, _steps(exchanges, self.choices), self.choices)
 
     @property
     def kept(self) -> tuple[Exchange, ...]:
@@ -121,8 +136,8 @@ class State:
     @property
     def label(self) -> str:
         """What is selected, in words: its phrases, or all but those; "" when nothing is."""
-        added, left = (" + ".join(region.phrase for region in group) for group in (self.added, self.left_out))
-        return added or (f"all but {left}" if left else "")
+        known = {region.id: region.phrase for region in self.regions}
+        return label(self.steps[-1].expression, lambda number: known[number]) if self.steps else ""
 
     def find(self, region: int | None) -> Region | None:
         """A region by id; without one the last added to the selection, or left out by one that adds none; None when
@@ -144,6 +159,20 @@ def replay(events: Sequence[Event]) -> State:
     for event in events:
         state = state.after(event)
     return state
+
+
+def _steps(exchanges: Sequence[Exchange], choices: Sequence[Choice]) -> Steps:
+    """The steps of a whole conversation, with its regions as they are now."""
+    steps: Steps = ()
+    regions: list[Region] = []
+    for count in range(len(exchanges) + 1):
+        for choice in choices:
+            if choice.after == count:
+                steps = (*steps, evaluate(choice.expression, regions, choice.size))
+        if count < len(exchanges):
+            steps = advance(steps, exchanges[count].reply, regions)
+            regions += exchanges[count].reply.regions
+    return steps
 
 
 def _with_region(exchange: Exchange, region: Region) -> Exchange:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from miras.chat.backend import Backend
 from miras.chat.inputs import Options
-from miras.chat.state import Event, Exchange, Spent
+from miras.chat.state import Choice, Event, Exchange, Spent
 from miras.core.errors import InputError
+from miras.core.expression import evaluate
 from miras.core.masks import decode_rle, encode_rle
 from miras.core.types import Alternative, Operator, Region, Timings
 
@@ -68,6 +69,8 @@ def _event(event: Event, backend: Backend) -> dict[str, Any]:
     change = event.change
     if isinstance(change, Region):
         return {"kind": "refinement", "region": _region(change), **common}
+    if isinstance(change, Choice):
+        return {"kind": "selection", "expression": change.expression, **common}
     return {
         "kind": "exchange",
         "user": change.user.text,
@@ -175,12 +178,15 @@ def _read_event(raw: dict[str, Any], before: Sequence[Event], size: tuple[int, i
     known = {region.id: region for exchange in exchanges for region in exchange.reply.regions}
     seconds = {name: float(raw["seconds"][name]) for name in ("prefill", "generate", "segment")}
     seconds["look"] = float(raw["seconds"].get("look", 0.0))
-    change: Exchange | Region
+    change: Exchange | Region | Choice
     if raw["kind"] == "refinement":
         change = _read_region(raw["region"], size)
         old = known.get(change.id)
         if old is None or (old.phrase, old.turn, old.operator) != (change.phrase, change.turn, change.operator):
             raise ValueError(f"a refinement of region {change.id}, which is not that region")
+    elif raw["kind"] == "selection":
+        change = Choice(str(raw["expression"]), len(exchanges), size)
+        evaluate(change.expression, known.values(), size)
     elif raw["kind"] == "exchange":
         change = _read_exchange(raw, len(exchanges), len(known) + 1, size, backend)
         exchanges.append(change)

@@ -25,6 +25,7 @@ TALLEST = 200
 HELP = """Talk, or:
   /point X Y [0|1]    say where the last region is (1), or is not (0)
   /box X1 Y1 X2 Y2    say in which box it is
+  /select EXPRESSION  select other regions: 1 + 2, (1 + 2) - 3, 1 & 2 where both are, ~1 all but it
   /undo               take the last turn back
   /fork               try another way from here; /back returns
   /back               to before the last /fork
@@ -94,7 +95,7 @@ class Shell:
         name, *rest = line.split()
         commands: dict[str, Callable[[list[str]], None]] = {
             "/point": self.point, "/box": self.box, "/undo": self.undo, "/fork": self.fork, "/back": self.back,
-            "/save": self.save, "/export": self.export, "/help": lambda _: print(HELP),
+            "/select": self.select, "/save": self.save, "/export": self.export, "/help": lambda _: print(HELP),
         }  # fmt: skip
         if name not in commands:
             raise InputError(f"a message, or one of {', '.join(commands)}, /quit", name)
@@ -117,6 +118,13 @@ class Shell:
     def box(self, rest: list[str]) -> None:
         """Refine by a box."""
         self.show(self.session.refine(box=tuple(_numbers(rest, (4,), "/box X1 Y1 X2 Y2"))))
+
+    def select(self, rest: list[str]) -> None:
+        """Another selection of the regions."""
+        if not rest:
+            raise InputError("/select EXPRESSION, as /select (1 + 2) - 3", "/select")
+        reply = self.session.select(" ".join(rest))
+        print(f"selected: {reply.selection.expression or 'nothing'}")
 
     def undo(self, _: list[str]) -> None:
         """One turn back."""

@@ -7,9 +7,10 @@ models.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from miras.core.errors import InputError
+from miras.core.expression import words
 from miras.core.masks import as_mask
 from miras.core.types import Mark, Mask, Name, Operator, Region, Selection, Turn
 
@@ -77,7 +78,7 @@ def apply(before: Selection | None, region: Region, operator: Operator) -> Selec
             return Selection(mask & False, "")
         return Selection(before.mask & ~mask, f"{_group(before.expression)} - {name}")
     if operator is Operator.ADD and before is not None and before.expression:
-        plus = before.expression if "-" not in before.expression else _group(before.expression)
+        plus = _group(before.expression) if {"-", "&"} & set(before.expression) else before.expression
         return Selection(before.mask | mask, f"{plus} + {name}")
     return Selection(mask.copy(), name)
 
@@ -92,14 +93,14 @@ def complement(before: Selection) -> Selection:
 
 def signs(expression: str) -> dict[int, bool]:
     """For each region of an expression, in its order: whether it is selected by it (True) or left out, by its last
-    mention. "(1 + 2) - 3" leaves out 3, "~1" leaves out 1."""
+    mention. "(1 + 2) - 3" leaves out 3, "~1" leaves out 1; of "1 & 2" both are selected."""
     found: dict[int, bool] = {}
     stack, sign, turned = [True], True, False
-    for token in re.findall(r"\d+|[-+~()]", expression):
+    for token in re.findall(r"\d+|[-+&~()]", expression):
         if token == "~":
             turned = not turned
-        elif token in "+-":
-            sign = token == "+"
+        elif token in "+-&":
+            sign = token != "-"
         elif token == "(":
             stack.append(stack[-1] == (sign != turned))
             sign, turned = True, False
@@ -116,6 +117,15 @@ def signs(expression: str) -> dict[int, bool]:
 def is_empty(mask: Mask) -> bool:
     """A mask without pixels is no answer."""
     return not bool(mask.any())
+
+
+def label(expression: str, phrase: Callable[[int], str]) -> str:
+    """What an expression selects, in words: its phrases, or all but those; "" for nothing. phrase: of a region."""
+    if "&" in expression:
+        return words(expression, phrase)
+    found = signs(expression)
+    added, left = (" + ".join(phrase(n) for n, sign in found.items() if sign == wanted) for wanted in (True, False))
+    return added or (f"all but {left}" if left else "")
 
 
 def _group(expression: str) -> str:

@@ -21,6 +21,7 @@ from miras.core.masks import decode_rle
 from miras.core.photo import read_photo
 from miras.serve import corrections, exports, schemas
 from miras.serve import turns as views
+from miras.serve.gestures import Refine
 from miras.serve.problems import Problem, not_found
 from miras.serve.security import Doors
 from miras.serve.service import Service
@@ -108,10 +109,18 @@ def routes(service: Service, doors: Doors) -> APIRouter:
         return service.view(person, conversation)
 
     @router.post("/{conversation}/refine", response_model=schemas.Turn)
-    async def refine(request: Request, person: Person, conversation: Id, body: schemas.Refine) -> Any:
+    async def refine(request: Request, person: Person, conversation: Id, body: Refine) -> Any:
         """Change a region by hand."""
         turn_rate(person)
         job = await run_in_threadpool(service.refine, person, conversation, body, asyncio.get_running_loop())
+        return await outcome(service.worker, job, request.is_disconnected)
+
+    @router.post("/{conversation}/select", response_model=schemas.Turn)
+    async def select(request: Request, person: Person, conversation: Id, body: schemas.Select) -> Any:
+        """Select something else of the regions that there are."""
+        turn_rate(person)
+        loop = asyncio.get_running_loop()
+        job = await run_in_threadpool(service.select, person, conversation, body.expression, loop)
         return await outcome(service.worker, job, request.is_disconnected)
 
     @router.post("/{conversation}/alternative", response_model=schemas.Turn)

@@ -98,13 +98,16 @@ def cut_out(pixels: Pixels, mask: Mask) -> Pixels:
 def record(conversation: Json, records: Sequence[Mapping[str, Any] | None], photo: str) -> Json:
     """The conversation as one record of the dataset format, regions as they are now.
 
-    records: text and content of each turn's reply, None for a refinement. photo: the picture's path beside it.
+    records: text and content of each turn's reply, None for a change by hand. photo: the picture's path beside it. It
+    ends before a selection that was chosen by hand: what follows builds on what no words of it say.
     """
     now = {region["id"]: region for region in conversation["regions"]}
     turns: list[Json] = []
     marks: set[str] = set()
     focus, again = "", False
     for turn, said in zip(conversation["history"], records, strict=True):
+        if turn["kind"] == "selection":
+            break
         if said is None:
             continue
         names = [piece for piece in said["content"] if piece["type"] == "name"]

@@ -1,6 +1,6 @@
-"""What a hand did on the page, as the session takes it: points, a box, scribbles, a mask.
+"""What a hand did on the page: points, a box, scribbles, a mask; as the API takes it, and as the session does.
 
-In: a checked body and the photo's size. Out: keywords of `ChatSession.refine`. Knows no session.
+In: a body, checked, and the photo's size. Out: keywords of `ChatSession.refine`. Knows no session.
 """
 
 from __future__ import annotations
@@ -8,19 +8,76 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from pydantic import Field, model_validator
 
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, mask_of_picture
 from miras.core.types import Mask
-from miras.serve.schemas import MaskBody, Refine, Stroke
+from miras.serve.schemas import Body, Label, Number, RegionId, Whole
 
 HINTS = 24
 """Points that all scribbles together become at most."""
 Size = tuple[int, int]
+
+
+class Point(Body):
+    """A click in photo pixels: label 1 = belongs to the region."""
+
+    x: Number
+    y: Number
+    label: Label = 1
+
+
+class Stroke(Body):
+    """A scribble: its path in photo pixels, the pen's diameter."""
+
+    path: Annotated[
+        list[Annotated[list[Number], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=2000)
+    ]
+    label: Label = 1
+    width: Annotated[Number, Field(ge=1, le=1000)] = 12
+
+
+class Rle(Body):
+    """COCO run lengths: size [H, W]."""
+
+    size: Annotated[list[Annotated[Whole, Field(ge=0, le=2**31)]], Field(min_length=2, max_length=2)]
+    counts: str | list[Annotated[Whole, Field(ge=0, le=2**40)]]
+
+
+class MaskBody(Body):
+    """A mask as run lengths, or as PNG in base64."""
+
+    rle: Rle | None = None
+    png: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> MaskBody:
+        if (self.rle is None) == (self.png is None):
+            raise ValueError("rle or png, one of them")
+        return self
+
+
+class Refine(Body):
+    """What the hand did: a mask, strokes, or points and a box."""
+
+    region: RegionId | None = None
+    points: Annotated[list[Point], Field(min_length=1, max_length=64)] | None = None
+    box: Annotated[list[Number], Field(min_length=4, max_length=4)] | None = None
+    strokes: Annotated[list[Stroke], Field(min_length=1, max_length=64)] | None = None
+    paint: bool = False
+    mask: MaskBody | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Refine:
+        prompted = self.points is not None or self.box is not None
+        if prompted + (self.strokes is not None) + (self.mask is not None) != 1:
+            raise ValueError("exactly one of mask, strokes, or points and box")
+        return self
 
 
 def keywords(body: Refine, size: Size, old: Mask | None) -> dict[str, Any]:

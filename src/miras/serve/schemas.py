@@ -1,13 +1,14 @@
 """Bodies and answers of the API, as types: what is not written here is refused.
 
-In: JSON. Out: checked objects; the OpenAPI document is made from them. Knows no photo: what fits one is checked later.
+In: JSON. Out: checked objects; the OpenAPI document is made from them. Those of gestures stand in
+`gestures.py`. Knows no photo: what fits one is checked later.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _whole(value: Any) -> Any:
@@ -66,67 +67,17 @@ class Fork(Body):
     title: Title | None = None
 
 
+class Select(Body):
+    """What is to be selected: an expression over region ids, "" for nothing."""
+
+    expression: Annotated[str, Field(max_length=4000)]
+
+
 class TakeAlternative(Body):
     """Another name for a region of the last turn."""
 
     region: RegionId
     phrase: Annotated[str, Field(max_length=400)]
-
-
-class Point(Body):
-    """A click in photo pixels: label 1 = belongs to the region."""
-
-    x: Number
-    y: Number
-    label: Label = 1
-
-
-class Stroke(Body):
-    """A scribble: its path in photo pixels, the pen's diameter."""
-
-    path: Annotated[
-        list[Annotated[list[Number], Field(min_length=2, max_length=2)]], Field(min_length=1, max_length=2000)
-    ]
-    label: Label = 1
-    width: Annotated[Number, Field(ge=1, le=1000)] = 12
-
-
-class Rle(Body):
-    """COCO run lengths: size [H, W]."""
-
-    size: Annotated[list[Annotated[Whole, Field(ge=0, le=2**31)]], Field(min_length=2, max_length=2)]
-    counts: str | list[Annotated[Whole, Field(ge=0, le=2**40)]]
-
-
-class MaskBody(Body):
-    """A mask as run lengths, or as PNG in base64."""
-
-    rle: Rle | None = None
-    png: str | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> MaskBody:
-        if (self.rle is None) == (self.png is None):
-            raise ValueError("rle or png, one of them")
-        return self
-
-
-class Refine(Body):
-    """What the hand did: a mask, strokes, or points and a box."""
-
-    region: RegionId | None = None
-    points: Annotated[list[Point], Field(min_length=1, max_length=64)] | None = None
-    box: Annotated[list[Number], Field(min_length=4, max_length=4)] | None = None
-    strokes: Annotated[list[Stroke], Field(min_length=1, max_length=64)] | None = None
-    paint: bool = False
-    mask: MaskBody | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Refine:
-        prompted = self.points is not None or self.box is not None
-        if prompted + (self.strokes is not None) + (self.mask is not None) != 1:
-            raise ValueError("exactly one of mask, strokes, or points and box")
-        return self
 
 
 class Answer(BaseModel):
@@ -258,7 +209,7 @@ class Turn(Answer):
 
     turn: int
     key: str
-    kind: Literal["exchange", "refinement", "pointing"]
+    kind: Literal["exchange", "refinement", "pointing", "selection"]
     user: str
     text: str
     pieces: list[Piece]

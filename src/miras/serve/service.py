@@ -20,12 +20,11 @@ from miras.core.grammar import MASK, OBJ, REF, SEG
 from miras.core.types import Region
 from miras.serve import turns as views
 from miras.serve.database import Database, Row
-from miras.serve.gestures import keywords
+from miras.serve.gestures import Refine, keywords
 from miras.serve.metrics import Metrics
 from miras.serve.photos import PhotoFiles
 from miras.serve.problems import Problem
 from miras.serve.records import Answered, Records
-from miras.serve.schemas import Refine
 from miras.serve.sessions import Sessions
 from miras.serve.settings import Settings
 from miras.serve.worker import Event, Job, Worker
@@ -151,6 +150,12 @@ class Service:
         self._room(conversation)
         return self.job(owner, conversation, lambda job: self._refine(job, body), loop)
 
+    def select(self, owner: str, conversation: str, expression: str, loop: asyncio.AbstractEventLoop) -> Job:
+        """Another selection of the regions that there are."""
+        self.records.conversation(owner, conversation)
+        self._room(conversation)
+        return self.job(owner, conversation, lambda job: self._select(job, expression), loop)
+
     def alternative(
         self, owner: str, conversation: str, region: int, phrase: str, loop: asyncio.AbstractEventLoop
     ) -> Job:
@@ -238,6 +243,11 @@ class Service:
         kind = "pointing" if len(session.turns) > before else "refinement"
         yield "reply", self._keep(job, session, reply, kind, kept, encode)
 
+    def _select(self, job: Job, expression: str) -> Iterator[Event]:
+        session, encode = self._session(job.owner, job.conversation)
+        kept = self.records.count(job.conversation)
+        yield "reply", self._keep(job, session, session.select(expression), "selection", kept, encode)
+
     def _alternative(self, job: Job, region: int, phrase: str) -> Iterator[Event]:
         row = self.records.last(job.conversation)
         turn = None if row is None else json.loads(row["reply"])
@@ -258,7 +268,7 @@ class Service:
         twin = session.fork()
         twin.undo()
         reply = twin.ask(turn["user"], forced=ids)
-        known = {region: _others(old, phrase)}
+        known = {region: views.other_names(old, phrase)}
         taken = {*json.loads(row["record"]).get("taken", ()), region}
         yield (
             "reply",
@@ -315,7 +325,7 @@ class Service:
         """A finished turn, as it is kept."""
         document = json.loads(session.to_json(since=kept))
         (event,) = document.pop("events")
-        turn = None if kind == "refinement" else session.turns[-1]
+        turn = None if kind in ("refinement", "selection") else session.turns[-1]
         view = views.reply_view(reply, turn, session.regions, kind, encode=encode, wait=wait)
         for stage in ("prefill", "generate", "segment"):
             self.metrics.stage.labels(stage).observe(view["seconds"][stage])
@@ -334,10 +344,3 @@ class Service:
     def _observe(self, outcome: str, job: Job) -> None:
         self.metrics.turns.labels(outcome).inc()
         self.metrics.wait.observe(job.waited)
-
-
-def _others(old: Json, taken: str) -> list[Json]:
-    """The alternatives after one of them was taken: the name that it had is one now."""
-    chance = max(0.0, 1.0 - sum(one["chance"] for one in old["alternatives"]))
-    rest = [one for one in old["alternatives"] if one["phrase"] != taken]
-    return sorted([{"phrase": old["phrase"], "chance": round(chance, 4)}, *rest], key=lambda one: -one["chance"])

@@ -15,7 +15,7 @@ import numpy as np
 
 from miras.chat.reply import Reply
 from miras.core.masks import box_of, encode_rle, mask_to_polygons
-from miras.core.selection import signs
+from miras.core.selection import label, signs
 from miras.core.types import Mark, Mask, Name, Operator, Region, Turn, Words
 from miras.serve.database import Row
 
@@ -60,16 +60,14 @@ def selection_view(expression: str, mask: Mask, phrases: Mapping[int, str]) -> J
     found = signs(expression)
     added = [number for number, sign in found.items() if sign]
     left = [number for number, sign in found.items() if not sign]
-    label = " + ".join(phrases.get(number, "") for number in added)
-    if not added and left:
-        label = f"all but {' + '.join(phrases.get(number, '') for number in left)}"
-    return {"expression": expression, "label": label, "added": added, "left_out": left, **mask_view(mask)}
+    said = label(expression, lambda number: phrases.get(number, ""))
+    return {"expression": expression, "label": said, "added": added, "left_out": left, **mask_view(mask)}
 
 
 def reply_view(
     reply: Reply, turn: Turn | None, regions: Iterable[Region], kind: str, *, encode: float = 0.0, wait: float = 0.0
 ) -> Json:
-    """A turn object, but for what depends on where it stands. turn: the assistant's, None for a refinement."""
+    """A turn object, but for what depends on where it stands. turn: the assistant's, None for a change by hand."""
     phrases = {region.id: region.phrase for region in regions}
     names = [] if turn is None else [(piece.phrase, piece.region) for piece in turn.content if isinstance(piece, Name)]
     roles = reply.roles or [region.operator for region in reply.regions]
@@ -89,6 +87,13 @@ def reply_view(
         "selection": selection_view(reply.selection.expression, reply.selection.mask, phrases),
         "seconds": {name: round(value, 4) for name, value in seconds.items()}, "tokens": reply.new_tokens,
     }  # fmt: skip
+
+
+def other_names(old: Json, taken: str) -> list[Json]:
+    """The alternatives after one of them was taken: the name that it had is one now."""
+    chance = max(0.0, 1.0 - sum(one["chance"] for one in old["alternatives"]))
+    rest = [one for one in old["alternatives"] if one["phrase"] != taken]
+    return sorted([{"phrase": old["phrase"], "chance": round(chance, 4)}, *rest], key=lambda one: -one["chance"])
 
 
 def record_view(turn: Turn) -> Json:

@@ -31,6 +31,7 @@ def test_a_conversation_from_upload_to_reload(visit: Visit, photo_path: Path, tm
     assert page.locator(".log .chip.lit").inner_text() == "cup"
 
     page.locator(".number", has_text="2").click()  # refer by click
+    page.get_by_role("menuitem", name="Speak of it").click()
     assert page.input_value("#message") == "the spoon"
     page.fill("#message", "")
 

@@ -51,7 +51,7 @@ class Page:
         return int(self.page.locator(".log .turn[data-turn]").count())
 
     def formula(self) -> str:
-        return " ".join(self.page.locator(".formula > :not(.hidden-text)").all_inner_texts())
+        return " ".join(self.page.locator(".formula > :not(.hidden-text, .more)").all_inner_texts())
 
     def talk(self) -> Any:
         """The conversation that is open, as the API tells it."""
