@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader
-
 from miras.core.files import whole
+from miras.core.pages import template
 from miras.predict.job import Folder
 from miras.predict.outputs import FAILURES, Part, mask_file, valid
 from miras.predict.photos import Photo
@@ -27,7 +26,6 @@ PAGE = 400
 """Answers on a page, some 6 MB."""
 SHOWN_FAILURES = 20
 GROUPS = ("no mask", "refused", "unsure", "others")
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -60,8 +58,7 @@ def write_sheet(
     numbered = ((n, part) for n, photo in enumerate(photos) if (part := folder.answered(photo)) is not None)
     rows = rows_of(numbered)
     pages = [rows[start : start + PAGE] for start in range(0, len(rows), PAGE)] or [[]]
-    template = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True,
-                           lstrip_blocks=True).get_template("sheet.html")  # fmt: skip
+    sheet = template("miras.predict", "sheet.html")
     counts = {name: sum(row.group == group for row in rows) for group, name in enumerate(GROUPS)}
     written = []
     for number, page in enumerate(pages, 1):
@@ -74,7 +71,7 @@ def write_sheet(
             "pages": [_name(other) for other in range(1, len(pages) + 1)],
         }  # fmt: skip
         with whole(path) as staging, staging.open("w", encoding="utf-8") as file:
-            file.writelines(template.generate(cards=cards, **about))
+            file.writelines(sheet.generate(cards=cards, **about))
         written.append(path)
     for stale in folder.path.glob("index-*.html"):
         if stale not in written:

@@ -201,7 +201,7 @@ def test_what_is_read_is_escaped(tmp_path):
     assert {line.replace("\\|", "").count("|") for line in tables} <= {4, 5, 9}
     assert any("&lt;script&gt;\\|x" in line for line in tables)
     root = ElementTree.fromstring(drawn)
-    assert len(root.findall(".//{*}circle")) == len(result["pairs"][0]["figures"])
+    assert len(root.findall(".//{*}title")) == len(result["pairs"][0]["figures"])
 
 
 def test_the_same_seed_gives_the_same_numbers(runs):

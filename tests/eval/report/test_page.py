@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import re
+import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -97,7 +99,7 @@ def test_a_run_with_photos(tmp_path: Path):
                  "Data format miras, digest d1", "own: the model's earlier answers",
                  "12 conversations, 12 photos, 24 turns; 24 turns compared by pixels", "gIoU 60.0 60.0 to 60.0",
                  "Random", "Best", "Worst", "ECE 0.000, n = 24", "6 of 12 conversations"):  # fmt: skip
-        assert said in words or said in words.replace("&#x27;", "'"), said
+        assert said in unescape(words), said
     assert text.count('href="data:image/jpeg') == 6
     assert text.count("<article") == 6
     assert text.count('class="chart"') == 6
@@ -196,6 +198,14 @@ def test_intervals_are_drawn_for_enough_photos(tmp_path: Path):
     text = read(run_of(tmp_path / "run", *rows))
     assert re.search(r"<title>many: [\d.]+, 95% interval [\d.]+ to [\d.]+, n = 6</title>", text)
     assert re.search(r"<title>few: [\d.]+, n = 3</title>", text)
+
+
+def test_without_matplotlib_the_page_has_all_but_charts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = run_of(tmp_path / "run", row())
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    text = read(run)
+    assert "No charts: expected the package matplotlib" in plain(text)
+    assert 'class="chart"' not in text.partition("</style>")[2] and "<article" in text
 
 
 @pytest.mark.parametrize("content", ["[]", "{", '"x"'])

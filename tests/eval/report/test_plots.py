@@ -13,23 +13,39 @@ DOTS = [Dot("1", 40, 80.0, (70.0, 90.0)), Dot("2", 3, 25.5), Dot("4+", 1, math.n
 BINS = [{"n": 5, "score": 0.2, "iou": 0.4}, {"n": 20, "score": 0.9, "iou": 0.85}]
 
 
+SVG, LINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+
+
 def drawn(svg: str) -> ET.Element:
-    """Well-formed, with an alternative text, and without a figure that is none."""
+    """Well-formed, with an alternative text, without a figure that is none, and without a name that is not used."""
     root = ET.fromstring(svg)
-    assert root.tag == "svg"
-    assert root.get("aria-label")
+    assert root.tag == f"{SVG}svg"
+    assert root.get("aria-label") and root.get("viewBox")
     for element in root.iter():
         numbers = " ".join(value for name, value in element.attrib.items() if name != "aria-label")
         assert not {"nan", "inf", "-inf"} & set(numbers.replace(",", " ").lower().split())
+    assert {element.get("id") for element in root.iter()} <= {None} | {
+        (element.get(f"{LINK}href") or "")[1:] for element in root.iter()
+    }
     return root
 
 
 def titles(root: ET.Element) -> list[str]:
-    return [title.text or "" for title in root.iter("title")]
+    return [title.text or "" for title in root.iter(f"{SVG}title")]
 
 
-def marks(root: ET.Element, tag: str) -> list[dict[str, str]]:
-    return [mark.attrib for group in root.iter("g") for mark in group.iter(tag)]
+def texts(root: ET.Element) -> list[str]:
+    return [text.text or "" for text in root.iter(f"{SVG}text")]
+
+
+def points(root: ET.Element) -> dict[str, tuple[float, float]]:
+    """Where each point lies that says something of itself: the last thing drawn of its mark."""
+    found = {}
+    for group in root.iter(f"{SVG}g"):
+        title, uses = group.find(f"{SVG}title"), list(group.iter(f"{SVG}use"))
+        if title is not None and uses:
+            found[title.text or ""] = (float(uses[-1].get("x", "nan")), float(uses[-1].get("y", "nan")))
+    return found
 
 
 @pytest.mark.parametrize(
@@ -41,18 +57,16 @@ def marks(root: ET.Element, tag: str) -> list[dict[str, str]]:
 )
 def test_every_group_has_its_point_its_interval_and_its_n(svg: str):
     root = drawn(svg)
-    texts = [text.text or "" for text in root.iter("text")]
-    assert [text for text in texts if text.startswith("n = ")] == ["n = 40", "n = 3", "n = 1"]
-    said = [title for title in titles(root) if ", n = " in title]
-    assert said == ["1: 80.0, 95% interval 70.0 to 90.0, n = 40", "2: 25.5, n = 3"]
-    assert len(marks(root, "circle")) == 2
-    assert len(marks(root, "line")) == 3
+    assert [text for text in texts(root) if text.startswith("n = ")] == ["n = 40", "n = 3", "n = 1"]
+    first, second = "1: 80.0, 95% interval 70.0 to 90.0, n = 40", "2: 25.5, n = 3"
+    assert titles(root) == [first, first, second]  # an interval and its point say the same
+    assert {"80.0", "25.5"} <= set(texts(root))
     assert "4+: no figure, n = 1" in (root.get("aria-label") or "")
 
 
 def test_higher_figures_stand_higher_and_further_right():
-    up = [float(mark["cy"]) for mark in marks(drawn(plots.line(DOTS, what="w", axis="a")), "circle")]
-    across = [float(mark["cx"]) for mark in marks(drawn(plots.rows(DOTS, what="w")), "circle")]
+    up = [y for _, y in points(drawn(plots.line(DOTS, what="w", axis="a"))).values()]
+    across = [x for x, _ in points(drawn(plots.rows(DOTS, what="w"))).values()]
     assert up[0] < up[1]
     assert across[0] > across[1]
 
@@ -63,9 +77,25 @@ def test_points_stay_inside(value: float):
     for svg in (plots.line(dots, what="w", axis="a"), plots.rows(dots, what="w")):
         root = drawn(svg)
         _, _, width, height = (float(side) for side in (root.get("viewBox") or "").split())
-        for mark in marks(root, "line"):
-            assert all(0 <= float(mark[side]) <= width for side in ("x1", "x2"))
-            assert all(0 <= float(mark[side]) <= height for side in ("y1", "y2"))
+        assert all(0 <= float(use.get("x", "nan")) <= width for use in root.iter(f"{SVG}use"))
+        assert all(0 <= float(use.get("y", "nan")) <= height for use in root.iter(f"{SVG}use"))
+
+
+def test_colours_are_those_of_the_page_and_bytes_are_equal():
+    svg = plots.line(DOTS, what="w", axis="a")
+    assert "var(--accent, #2f6fb3)" in svg and "currentColor" in svg and "#010101" not in svg
+    assert svg == plots.line(DOTS, what="w", axis="a")
+    forest = plots.differences([("a - b  gIoU", 3.0, (1.0, 5.0))], what="w")
+    assert "var(" not in forest and "currentColor" in forest
+
+
+def test_differences_stand_on_their_side_of_none():
+    lines = [("better", 3.0, (1.0, 5.0)), ("worse", -3.0, (-5.0, -1.0)), ("$x$ <b>", 0.0, (0.0, 0.0))]
+    root = drawn(plots.differences(lines, what="w"))
+    (better, _), (worse, _), (equal, _) = points(root).values()
+    assert worse < equal < better
+    assert titles(root)[0] == "better: 3.00 [1.00, 5.00]" and "$x$ <b>" in texts(root)
+    drawn(plots.differences([], what="w"))
 
 
 def test_labels_are_escaped_and_cut():
@@ -78,11 +108,11 @@ def test_labels_are_escaped_and_cut():
 def test_the_reliability_curve():
     root = drawn(plots.reliability(BINS, 0.08))
     assert titles(root) == ["score 0.20, IoU 0.40, n = 5", "score 0.90, IoU 0.85, n = 20"]
-    few, many = marks(root, "circle")
-    assert float(few["r"]) < float(many["r"])
-    assert "ECE 0.080, n = 25" in [text.text for text in root.iter("text")]
+    few, many = points(root).values()
+    assert few[0] < many[0] and few[1] > many[1]
+    assert "ECE 0.080, n = 25" in texts(root)
     empty = drawn(plots.reliability([{"n": 1, "score": math.nan, "iou": 0.5}], math.nan))
-    assert not marks(empty, "circle")
+    assert not points(empty)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ beside it. Equal figures give equal bytes with one version of matplotlib. Knows 
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,17 +14,13 @@ from typing import Any
 
 from miras.core.errors import InputError
 from miras.core.files import write_whole
+from miras.core.pages import template
 from miras.core.palette import ACCENT
 from miras.data.inspect.stats import SMALL, table
 
 BLUE, ORANGE, GREY = ACCENT, "#d9822b", "#5c6670"
 _DPI = 110
 _MOST_BARS = 12
-_STYLE = """\
-body { font: 15px/1.5 system-ui, sans-serif; color: #1d2228; max-width: 1150px; margin: 2rem auto; padding: 0 1rem }
-img { width: 100%; height: auto }
-pre { background: #f4f6f8; padding: 1rem; overflow-x: auto }
-"""
 
 
 def page(stats: Mapping[str, Any], out: Path | str, title: str = "The dataset in figures") -> Path:
@@ -133,12 +128,8 @@ def _share(count: int, counts: Mapping[str, int]) -> str:
 
 def _html(stats: Mapping[str, Any], picture: bytes, title: str) -> bytes:
     source = base64.b64encode(picture).decode("ascii")
-    name = html.escape(title)
-    return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{name}</title>\n<style>\n{_STYLE}</style>\n'
-        f'<h1>{name}</h1>\n<img alt="Plots of the figures below" src="data:image/png;base64,{source}">\n'
-        f"<pre>{html.escape(table(stats))}</pre>\n</html>\n"
-    ).encode()
+    page = template("miras.data.inspect", "plots.html").render(title=title, picture=source, table=table(stats))
+    return page.encode()
 
 
 def _matplotlib() -> tuple[Any, Any]:

@@ -1,8 +1,8 @@
 """Conversations of a run to look at: which are shown, and their pictures.
 
-In: rows of a run, and its photos where they can be found. Out: HTML, one `<article>` for a conversation. A photo is
-written once, small, as a data URL; masks lie over it as SVG outlines along their pixels. What people, models or files
-say is escaped. A photo that is gone is grey, and named. Knows no figures of the run but each row's own.
+In: rows of a run, and its photos where they can be found. Out: HTML, one `<article>` for a conversation, by
+`templates/card.html`. A photo is written once, small, as a data URL; masks lie over it as SVG outlines along their
+pixels. A photo that is gone is grey, and named. Knows no figures of the run but each row's own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import base64
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from PIL import Image
 
 from miras.core.errors import InputError
 from miras.core.masks import box_of, decode_rle, difference, intersection, mask_to_polygons, resize_mask
+from miras.core.pages import template
 from miras.core.photo import read_photo
 from miras.core.types import Mask, Rle
 from miras.eval.runs.samples import Row
@@ -54,6 +54,19 @@ class Scene:
     size: tuple[int, int]
     url: str | None
     said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Paths over a photo. view: x, y, width, height of what is shown. said: in words. paths: (class, path data).
+
+    window: where a closer picture looks. veil: whether the photo is darkened."""
+
+    view: tuple[int, int, int, int]
+    said: str
+    paths: tuple[tuple[str, str], ...]
+    window: tuple[int, int, int, int] | None = None
+    veil: bool = False
 
 
 def transcripts(rows: Iterable[Row]) -> list[Transcript]:
@@ -215,42 +228,31 @@ def card(transcript: Transcript, number: int, photos: Path | None = None, *, pic
     first = transcript.rows[0]
     mean = "nothing to compare" if transcript.mean is None else f"mean IoU {transcript.mean:.2f}"
     facts = f"{first.kind} · hops {first.hops} · {first.source} · {len(transcript.rows)} turns · {mean}"
-    head = f'<header><h4><bdi>{escape(first.record)}</bdi></h4><p class="facts">{escape(facts)}</p></header>'
-    if not pictures:
-        turns = "".join(_turn(row, "") for row in transcript.rows)
-        return f'<article class="talk">{head}<p class="gone">pictures left out: the page is full</p>{turns}</article>'
-    place = scene(first, photos)
-    said = f'<p class="gone">{escape(place.said)}</p>' if place.said else ""
-    turns = "".join(_turn(row, _pictures(row, place, number)) for row in transcript.rows)
-    return f'<article class="talk">{head}{said}{_ground(place, number)}{turns}</article>'
+    place = scene(first, photos) if pictures else None
+    turns = [
+        {"row": row, "facts": _facts(row), "said": _said(row), "fault": _clipped(row.fault or ""),
+         "pictures": _pictures(row, place) if place else None}
+        for row in transcript.rows
+    ]  # fmt: skip
+    return template("miras.eval.report", "card.html").render(
+        record=first.record, facts=facts, number=number, place=place, turns=turns
+    )
 
 
-def _ground(place: Scene, number: int) -> str:
-    """The photo, kept for the pictures of the conversation; itself not shown."""
-    height, width = place.size
-    if place.url is None:
-        ground = f'<rect width="{width}" height="{height}" fill="#8a8f96"/>'
-    else:
-        ground = f'<image width="{width}" height="{height}" preserveAspectRatio="none" href="{place.url}"/>'
-    return f'<svg class="store" aria-hidden="true"><defs><g id="photo-{number}">{ground}</g></defs></svg>'
-
-
-def _turn(row: Row, pictures: str) -> str:
-    figures = []
-    figures.append("not compared" if row.iou is None else f"IoU <b>{row.iou:.2f}</b>")
-    figures.append("no score" if row.score is None else f"score <b>{row.score:.2f}</b>")
+def _facts(row: Row) -> list[tuple[str, str]]:
+    """(name, figure) or (words, "")."""
     wanted, got = row.operator_wanted or "words", row.operator_got or "words"
-    figures.append(escape(got if got == wanted else f"{got} instead of {wanted}"))
-    fault = f'<p class="gone">fault: {escape(_clipped(row.fault))}</p>' if row.fault else ""
-    lines = "".join(_said(*line) for line in (("User", "user", row.user), ("Model", "model", row.text),
-                                              ("Data", "data", row.gold_text)))  # fmt: skip
-    title = f'<p class="facts">Turn {row.turn} · {" · ".join(figures)}</p>'
-    return f'<section class="turn"><div class="words">{title}{lines}{fault}</div>{pictures}</section>'
+    return [
+        ("not compared", "") if row.iou is None else ("IoU", f"{row.iou:.2f}"),
+        ("no score", "") if row.score is None else ("score", f"{row.score:.2f}"),
+        (got if got == wanted else f"{got} instead of {wanted}", ""),
+    ]
 
 
-def _said(who: str, kind: str, text: str) -> str:
-    words = escape(_clipped(text)) if text.strip() else "<i>nothing</i>"
-    return f'<p class="say {kind}"><span class="who">{who}</span><span dir="auto">{words}</span></p>'
+def _said(row: Row) -> list[tuple[str, str, str]]:
+    """(who, class, words)."""
+    lines = (("User", "user", row.user), ("Model", "model", row.text), ("Data", "data", row.gold_text))
+    return [(who, kind, _clipped(text) if text.strip() else "") for who, kind, text in lines]
 
 
 def _clipped(text: str) -> str:
@@ -258,37 +260,30 @@ def _clipped(text: str) -> str:
     return text if more <= 0 else f"{text[:LONGEST_TEXT]} … ({more:,} more letters)"
 
 
-def _pictures(row: Row, place: Scene, number: int) -> str:
+def _pictures(row: Row, place: Scene) -> list[Picture]:
     """What is selected; beside it, where it is compared, what both have, what was missed and what is too much."""
     got, wanted = _mask(row.rle, row, place.size), _mask(row.gold_rle, row, place.size)
     if not got.any() and not wanted.any():
-        return f'<p class="none">Nothing selected{"; not compared" if row.iou is None else ", nor in the data"}.</p>'
+        return []
     whole = (0, 0, place.size[1], place.size[0])
     of = f"{Path(row.image).name or row.photo}, turn {row.turn}: selected {got.mean():.1%} of the photo"
     chosen, gold = outline(got, place.size), outline(wanted, place.size)
     paths = (("fill", chosen), ("case", chosen), ("case", gold), ("got", chosen), ("gold", gold))
-    selected = "".join(f'<path class="{kind}" d="{path}"/>' for kind, path in paths if path)
     if row.iou is None:
-        return f'<div class="pictures">{_drawing(whole, number, selected, f"{of}, not compared")}</div>'
+        return [Picture(whole, f"{of}, not compared", paths)]
     of += f", in the data {wanted.mean():.1%}, IoU {row.iou:.2f}"
     window = _window(got | wanted)
-    if window is not None:
-        x, y, width, height = window
-        selected += f'<rect class="window" x="{x}" y="{y}" width="{width}" height="{height}"/>'
     said = f"{of}; both, missed and too much in colours" + ("" if window is None else ", close by")
-    first = _drawing(whole, number, selected, f"{of}; both outlines")
-    return f'<div class="pictures">{first}{_drawing(window or whole, number, _compared(got, wanted), said)}</div>'
-
-
-def _compared(got: Mask, wanted: Mask) -> str:
-    """Three colours over the darkened photo."""
-    height, width = got.shape
-    both, missed, extra = intersection(got, wanted), difference(wanted, got), difference(got, wanted)
-    paths = "".join(
-        f'<path class="{kind}" d="{outline(part, (height, width))}"/>'
-        for kind, part in (("both", both), ("missed", missed), ("extra", extra)) if part.any()
-    )  # fmt: skip
-    return f'<rect class="veil" width="{width}" height="{height}"/>{paths}'
+    parts = (
+        ("both", intersection(got, wanted)),
+        ("missed", difference(wanted, got)),
+        ("extra", difference(got, wanted)),
+    )
+    compared = tuple((kind, outline(part, place.size)) for kind, part in parts)
+    return [
+        Picture(whole, f"{of}; both outlines", paths, window),
+        Picture(window or whole, said, compared, veil=True),
+    ]
 
 
 def _window(mask: Mask) -> tuple[int, int, int, int] | None:
@@ -301,10 +296,3 @@ def _window(mask: Mask) -> tuple[int, int, int, int] | None:
     wide, high = max(1, round(share * width)), max(1, round(share * height))
     x, y = round((left + right - wide) / 2), round((top + bottom - high) / 2)
     return min(max(x, 0), width - wide), min(max(y, 0), height - high), wide, high
-
-
-def _drawing(view: tuple[int, int, int, int], number: int, over: str, said: str) -> str:
-    words = escape(said)
-    box = " ".join(map(str, view))
-    head = f'<svg class="picture" viewBox="{box}" preserveAspectRatio="xMinYMin" role="img" aria-label="{words}">'
-    return f'{head}<title>{words}</title><use href="#photo-{number}"/>{over}</svg>'

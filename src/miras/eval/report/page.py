@@ -2,7 +2,8 @@
 
 In: the folder of a run (`samples.jsonl`, `summary.json`, `run.json`); its photos where they can be found. Out: one HTML
 file: figures with intervals, curves, behaviour, faults, conversations with pictures, and where it all comes from. No
-script, nothing from elsewhere: the page's own policy forbids both. Every word of the data is escaped. Knows no model.
+script, nothing from elsewhere: the page's own policy forbids both. Every word of the data is escaped. Charts need
+matplotlib; without it the page says so. Knows no model.
 """
 
 from __future__ import annotations
@@ -10,18 +11,16 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Sequence
-from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from miras.core.errors import InputError
 from miras.core.files import write_whole
+from miras.core.pages import template
 from miras.eval.metrics.curves import MOST_HOPS, SIZES, size_of
 from miras.eval.metrics.registry import METRICS, grouped
 from miras.eval.report import gallery, plots
-from miras.eval.report.parts import Line, flat, listing, table, with_interval
+from miras.eval.report.parts import Line, Table, flat, listing, with_interval
 from miras.eval.report.plots import Dot
 from miras.eval.runs import samples, summary
 from miras.eval.runs.samples import Row
@@ -62,10 +61,12 @@ def write(run: Path, *, photos: Path | None = None, seed: int = 0, each: int = 6
 def page(rows: Sequence[Row], told: Line, *, photos: Path | None = None, seed: int = 0, each: int = 6) -> str:
     """The HTML of a run's rows and its summary. Raises InputError."""
     graded = [row for row in rows if row.history != "alone" and row.blame != "data" and row.gold and row.overlap]
-    return Template(_template("report.html")).substitute(
-        title=escape(f"{_name(told.get('model'))}: evaluation"), style=_template("report.css"), facts=_facts(told),
-        figures=_figures(told), curves=_curves(graded, told), groups=_groups(told), behaviour=_behaviour(told),
-        faults=_faults(rows, told), gallery=_gallery(rows, photos, seed, each), origin=_origin(told),
+    rest = {key: value for key, value in told.items() if key not in TOLD and key != "trained_on"}
+    return template("miras.eval.report", "report.html").render(
+        title=f"{_name(told.get('model'))}: evaluation", facts=_facts(told), figures=_figures(told),
+        intervals=bool(told.get("intervals")), fewest=FEWEST_PHOTOS, groups=_groups(told), sizes=", ".join(SIZES[1:]),
+        **_curves(graded, told), behaviour=_behaviour(told), alone=_alone(told), **_faults(rows, told),
+        **_gallery(rows, photos, seed, each), origin=listing(dict(flat(rest))),
     )  # fmt: skip
 
 
@@ -82,10 +83,6 @@ def _summary(run: Path) -> dict[str, Any]:
     return told
 
 
-def _template(name: str) -> str:
-    return files("miras.eval.report").joinpath("templates", name).read_text(encoding="utf-8")
-
-
 # The head and the figures
 
 
@@ -95,7 +92,7 @@ def _name(model: Any) -> str:
     return "/".join(parts[-2:]) if len(parts) > 2 else str(model)
 
 
-def _facts(told: Line) -> str:
+def _facts(told: Line) -> list[tuple[str, str]]:
     history = {"own": "own: the model's earlier answers stand before a message",
                "gold": "gold: the data's earlier answers stand before a message"}  # fmt: skip
     counts = ", ".join(f"{told[key]:,} {key}" for key in ("conversations", "photos", "turns") if key in told)
@@ -115,9 +112,9 @@ def _facts(told: Line) -> str:
     return listing(pairs)
 
 
-def _figures(told: Line) -> str:
+def _figures(told: Line) -> Table | None:
     if not told.get("n"):
-        return '<p class="note">No turn of this run has a target: there is nothing to compare by pixels.</p>'
+        return None
     final = told.get("final") or {}
     lines = []
     for key, metric in grouped().items():
@@ -126,16 +123,21 @@ def _figures(told: Line) -> str:
             lines.append([metric.title, *cells, metric.meaning])
     head = ["", f"All turns (n = {told['n']:,})", "95% interval", f"Last turns (n = {final.get('n', 0):,})",
             "95% interval", ""]  # fmt: skip
-    note = "Per cent. Intervals: bootstrap over photos, each drawn whole with all its turns."
-    if not told.get("intervals"):
-        note += " None here: they need two photos."
-    return table(head, lines, text=(5,)) + f'<p class="note">{note}</p>'
+    return Table(head, lines, words=(5,))
 
 
 # Curves and groups
 
 
-def _curves(graded: Sequence[Row], told: Line) -> str:
+def _curves(graded: Sequence[Row], told: Line) -> dict[str, Any]:
+    """The charts with their titles; none where there is nothing to draw, or nothing to draw with."""
+    try:
+        return {"charts": _charts(graded, told), "undrawn": ""}
+    except InputError as error:  # no matplotlib: all the rest of the page needs none
+        return {"charts": [], "undrawn": str(error)}
+
+
+def _charts(graded: Sequence[Row], told: Line) -> list[tuple[str, str]]:
     by = told.get("by") or {}
     charts = []
     for name in ("turn", "hops"):
@@ -151,11 +153,7 @@ def _curves(graded: Sequence[Row], told: Line) -> str:
     ious = [row.iou for row in graded if row.iou is not None]
     if ious:
         charts.append(("IoU of the turns", plots.histogram(ious, what="IoU of a turn")))
-    if not charts:
-        return '<p class="note">Nothing to draw.</p>'
-    drawn = "".join(f"<figure><figcaption>{title}</figcaption>{chart}</figure>" for title, chart in charts)
-    note = f"gIoU in per cent; 95% intervals for groups of {FEWEST_PHOTOS} photos and more; n: turns."
-    return f'<p class="note">{note}</p><div class="charts">{drawn}</div>'
+    return charts
 
 
 def _dots(graded: Sequence[Row], lines: Iterable[Line], name: str) -> list[Dot]:
@@ -181,7 +179,7 @@ def _label(row: Row, name: str) -> str:
     return str(getattr(row, name))
 
 
-def _groups(told: Line) -> str:
+def _groups(told: Line) -> list[Table]:
     by = told.get("by") or {}
     parts = []
     shown = ("giou", "ciou", "f1", "p50", "boundary_iou", "no_mask_rate")
@@ -190,17 +188,14 @@ def _groups(told: Line) -> str:
             keys = [key for key in shown if any(line.get(key) is not None for line in lines)]
             cells = [[str(line["label"]), str(line["n"]), *(with_interval(line, key)[0] for key in keys)]
                      for line in lines]  # fmt: skip
-            parts.append(f"<h3>{title}</h3>" + table(["", "n", *(METRICS[key].title for key in keys)], cells))
-    if not parts:
-        return '<p class="note">No groups.</p>'
-    sizes = f"Sizes ({', '.join(SIZES[1:])}) are shares of the photo: small below 1/300, large from 3/100."
-    return "".join(parts) + f'<p class="note">Per cent. {sizes}</p>'
+            parts.append(Table(["", "n", *(METRICS[key].title for key in keys)], cells, title=title))
+    return parts
 
 
 # What it does
 
 
-def _behaviour(told: Line) -> str:
+def _behaviour(told: Line) -> list[Table]:
     rates = (
         ("refusals", "right", "Refusals: what is not in the photo is refused"),
         ("false_refusals", "rate", "False refusals: what is in the photo is refused (lower is better)"),
@@ -208,34 +203,39 @@ def _behaviour(told: Line) -> str:
         ("emptied", "right", "Turns after which nothing is to be selected: nothing is"),
     )
     lines = [[text, _share(told[key][name]), f"{told[key]['n']:,}"] for key, name, text in rates if told.get(key)]
-    parts = [table(["", "Share", "n"], lines, text=(0,))] if lines else []
+    parts = [Table(["", "Share", "n"], lines, words=(0,))] if lines else []
     if operators := told.get("operators"):
         cells = [
             [name, str(line["n"]), _share(line["obeyed"]),
              ", ".join(f"{done} {count}" for done, count in sorted(line["instead"].items(), key=lambda at: -at[1]))]
             for name, line in operators.items()
         ]  # fmt: skip
-        parts.append("<h3>Operators of the data</h3>" + table(["", "n", "Obeyed", "Instead"], cells, text=(3,)))
-    if alone := told.get("alone"):
-        ends = alone.get("gap_interval")
-        spread = f" (95%: {ends[0]:+.1f} to {ends[1]:+.1f})" if ends else ""
-        text = (f"{alone['n']:,} final targets: gIoU {alone['giou_in_conversation']:.1f} at the end of a conversation, "
-                f"{alone['giou_alone']:.1f} asked alone; gap {alone['gap']:+.1f}{spread}. Above 0 the conversation "
-                f"hurts.")  # fmt: skip
-        parts.append(f"<h3>Asked alone</h3><p>{escape(text)}</p>")
+        parts.append(Table(["", "n", "Obeyed", "Instead"], cells, words=(3,), title="Operators of the data"))
     if calibration := told.get("calibration"):
         names = {"ece": "ECE against the IoU", "ece_50": "ECE against IoU > 0.5", "brier": "Brier score, IoU > 0.5",
                  "squared_error": "Mean squared error of the score"}  # fmt: skip
         cells = [[name, f"{calibration[key]:.3f}"] for key, name in names.items() if key in calibration]
-        parts.append(f"<h3>Score (n = {calibration['n']:,})</h3>" + table(["", "0 to 1"], cells))
-    return "".join(parts) or '<p class="note">Nothing was counted.</p>'
+        parts.append(Table(["", "0 to 1"], cells, title=f"Score (n = {calibration['n']:,})"))
+    return parts
+
+
+def _alone(told: Line) -> str:
+    """What asking the final targets alone showed, in words."""
+    alone = told.get("alone")
+    if not alone:
+        return ""
+    ends = alone.get("gap_interval")
+    spread = f" (95%: {ends[0]:+.1f} to {ends[1]:+.1f})" if ends else ""
+    return (f"{alone['n']:,} final targets: gIoU {alone['giou_in_conversation']:.1f} at the end of a conversation, "
+            f"{alone['giou_alone']:.1f} asked alone; gap {alone['gap']:+.1f}{spread}. Above 0 the conversation "
+            f"hurts.")  # fmt: skip
 
 
 def _share(value: float) -> str:
     return f"{value:.1%}"
 
 
-def _faults(rows: Sequence[Row], told: Line) -> str:
+def _faults(rows: Sequence[Row], told: Line) -> dict[str, Any]:
     counts = told.get("faults") or {}
     named = [f"{row.record}, turn {row.turn} ({row.history}), of the {row.blame or 'run'}: {row.fault}"
              for row in rows if row.fault]  # fmt: skip
@@ -244,12 +244,8 @@ def _faults(rows: Sequence[Row], told: Line) -> str:
         "system": "turns at fault by the system", "unread": "records that could not be read",
     }  # fmt: skip
     text = "; ".join(f"{counts[key]:,} {name}" for key, name in names.items() if counts.get(key))
-    if not text and not named:
-        return "<p>None.</p>"
-    items = "".join(f"<li><bdi>{escape(line[:500])}</bdi></li>" for line in named[:MOST_FAULTS])
-    more = f"<li>and {len(named) - MOST_FAULTS:,} more</li>" if len(named) > MOST_FAULTS else ""
-    listed = f"<details open><summary>By name</summary><ul>{items}{more}</ul></details>" if items else ""
-    return f"<p>{escape(text)}.</p>{listed}"
+    listed = [line[:500] for line in named[:MOST_FAULTS]]
+    return {"faults": text, "named": listed, "unnamed": max(0, len(named) - MOST_FAULTS)}
 
 
 # Conversations
@@ -262,36 +258,20 @@ _TITLES = {
 }
 
 
-def _gallery(rows: Sequence[Row], photos: Path | None, seed: int, each: int) -> str:
+def _gallery(rows: Sequence[Row], photos: Path | None, seed: int, each: int) -> dict[str, Any]:
     held = gallery.transcripts(rows)
-    if not held:
-        return '<p class="note">No conversation was held.</p>'
     chosen = gallery.choose(held, each, seed)
-    shown = sum(map(len, chosen.values()))
-    note = (
-        f"{shown} of {len(held):,} conversations, seed {seed}; photos differ where there are enough. Compared is all "
-        "that is selected after a turn. Where that is small, the second picture is the white frame of the first."
-    )
-    parts = [f'<p class="note">{note}</p>']
+    parts: list[tuple[str, str, list[str]]] = []
     number = used = 0
     for role, group in chosen.items():
-        if not group:
-            continue
-        title, why = _TITLES[role]
-        parts.append(f'<h3>{title}</h3><p class="note">{why}</p>')
+        cards = []
         for transcript in group:
             number += 1
             card = gallery.card(transcript, number, photos, pictures=used < FULL)
             if used + len(card) > FULL:
                 card = gallery.card(transcript, number, photos, pictures=False)
             used += len(card)
-            parts.append(card)
-    return "".join(parts)
-
-
-# Where it comes from
-
-
-def _origin(told: Line) -> str:
-    rest = {key: value for key, value in told.items() if key not in TOLD and key != "trained_on"}
-    return listing(dict(flat(rest))) + '<p class="note">What each figure means: docs/evaluation.md.</p>'
+            cards.append(card)
+        if cards:
+            parts.append((*_TITLES[role], cards))
+    return {"gallery": parts, "held": len(held), "shown": number, "seed": seed}

@@ -1,17 +1,31 @@
-"""The small parts of `report.html`: figures by name, tables and lists.
+"""The small parts of a page about runs: figures by name, tables and lists.
 
-In: plain values. Out: HTML text, every word of the data escaped. Knows no run.
+In: plain values. Out: what `templates/parts.html` draws. Knows no run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from typing import Any
 
 from miras.eval.metrics.registry import METRICS
 
 Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under a head. words: columns of words; all others are figures, the first names them. title: above it."""
+
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    words: tuple[int, ...] = ()
+    title: str = ""
+
+    def kind(self, column: int) -> str:
+        """Of a column: words, names or figures."""
+        return "text" if column in self.words else "label" if column == 0 else ""
 
 
 def with_interval(group: Line, key: str) -> tuple[str, str]:
@@ -32,24 +46,11 @@ def flat(value: Line, before: str = "") -> Iterable[tuple[str, Any]]:
             yield name, ", ".join(map(str, inner)) if isinstance(inner, list) else inner
 
 
-def listing(pairs: Line) -> str:
+def listing(pairs: Line) -> list[tuple[str, str]]:
     """Names and values, empty ones left out."""
-    lines = [f"<dt>{escape(str(name).replace('_', ' '))}</dt><dd>{escape(plain(value))}</dd>"
-             for name, value in pairs.items() if value is not None and value != ""]  # fmt: skip
-    return f"<dl>{''.join(lines)}</dl>" if lines else ""
+    return [(str(name).replace("_", " "), plain(value)) for name, value in pairs.items() if value not in (None, "")]
 
 
 def plain(value: Any) -> str:
     """A value in few letters."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)[:4000]
-
-
-def table(head: Sequence[str], lines: Sequence[Sequence[str]], text: Sequence[int] = ()) -> str:
-    """Rows under a head. Cells are escaped; `text`: columns of words."""
-    kinds = [' class="text"' if place in text else ' class="label"' if place == 0 else "" for place in range(len(head))]
-    top = "".join(f'<th{kind} scope="col">{escape(cell)}</th>' for kind, cell in zip(kinds, head, strict=True))
-    body = "".join(
-        f"<tr>{''.join(f'<td{kind}>{escape(cell)}</td>' for kind, cell in zip(kinds, line, strict=True))}</tr>"
-        for line in lines
-    )  # fmt: skip
-    return f'<div class="scroll"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
