@@ -1,6 +1,7 @@
-"""`miras doctor`: what is installed, which weights are there, and a self-test.
+"""`miras doctor`: what is installed, which weights are there, and a self-test; of a pair what it would load.
 
-In: the name of a preset. Out: a report; exit code 1 when the self-test fails. Nothing is downloaded.
+In: the name of a preset; or a talker and a segmenter. Out: a report; exit code 1 when the self-test fails, or something
+of the pair is missing. Nothing is downloaded; of a pair nothing is loaded, and its server gets one short request.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from miras.cli.options import Json
-from miras.cli.output import HERE, Computing, emit, load
-from miras.core.errors import MirasError
+from miras.cli.output import COMPOSED, HERE, Computing, emit, load, table
+from miras.core.errors import InputError, MirasError
 
 PACKAGES = (
     "miras",
@@ -24,6 +27,7 @@ PACKAGES = (
     "peft",
     "safetensors",
     "numpy",
+    "openai",
     "pillow",
     "pycocotools",
     "rapidocr",
@@ -34,9 +38,40 @@ PACKAGES = (
 PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
 
 
-def doctor(*, preset: str = "miras-mini", json: Json = False, on: Computing = HERE) -> int:
-    """What is installed, which weights are there, and a self-test."""
-    return run(preset, as_json=json, on=on)
+def doctor(
+    *, preset: Annotated[str | None, Parameter(help="miras-mini, or a pair by its name.")] = None,
+    model: Annotated[str | None, Parameter(help="The same as --preset; composed: a pair.")] = None,
+    talker: Annotated[str | None, Parameter(help="composed: as for miras chat.")] = None,
+    segmenter: Annotated[str | None, Parameter(help="composed: as for miras chat.")] = None,
+    json: Json = False, on: Computing = HERE,
+) -> int:  # fmt: skip
+    """What is installed, which weights are there, and a self-test.
+
+    Of a pair (--model composed, or its --preset): what would be loaded, how much memory it takes, what is missing, and
+    whether its server answers; one short request with one small picture is sent there.
+    """
+    from miras.chat.composed.compose import presets
+
+    if model == COMPOSED or preset in presets():
+        if model not in (None, COMPOSED):
+            raise InputError("one of --preset and --model", f"--preset {preset} --model {model}")
+        return pair(preset, talker, segmenter, as_json=json, on=on)
+    if talker or segmenter:
+        raise InputError("--model composed beside --talker and --segmenter", f"--model {model}", "add it")
+    return run(preset or model or "miras-mini", as_json=json, on=on)
+
+
+def pair(preset: str | None, talker: str | None, segmenter: str | None, *, as_json: bool, on: Computing) -> int:
+    """Exit code 0, or 1 when the pair cannot talk as things are."""
+    from miras.chat.composed.survey import survey
+
+    found = survey(talker, segmenter, preset=preset, device=on.device, dtype=on.dtype)
+    if as_json:
+        about = {"versions": _versions(), "devices": _devices(), "preset": preset}
+        emit({**about, "pair": found.to_dict(), "ok": found.ok})
+    else:
+        _print_pair(found)
+    return 0 if found.ok else 1
 
 
 def run(preset: str, *, as_json: bool, on: Computing) -> int:
@@ -46,11 +81,8 @@ def run(preset: str, *, as_json: bool, on: Computing) -> int:
 
     config = presets.configuration(preset)
     report: dict[str, Any] = {
-        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        "devices": _devices(),
-        "weights": _weights(preset, config.language),
-        "preset": preset,
-    }
+        "versions": _versions(), "devices": _devices(), "weights": _weights(preset, config.language), "preset": preset,
+    }  # fmt: skip
     ready = report["weights"]["found"] or not registry.source(config.language).published
     checks, parts = _self_test(preset if ready else "miras-tiny", on)
     report |= {"parts": parts, "checks": checks, "ok": all(check["ok"] for check in checks)}
@@ -59,6 +91,10 @@ def run(preset: str, *, as_json: bool, on: Computing) -> int:
     else:
         _print(report)
     return 0 if report["ok"] else 1
+
+
+def _versions() -> dict[str, str | None]:
+    return {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(name: str) -> str | None:
@@ -131,4 +167,34 @@ def _print(report: dict[str, Any]) -> None:
         print(
             f"{'ok' if check['ok'] else 'FAILED':14} {check['check']}" + (f": {check['why']}" if "why" in check else "")
         )
+    sys.stdout.flush()
+
+
+def _print_pair(found: Any) -> None:
+    """The parts as a table, then what is missing, the memory and the server, a line each."""
+    from miras.chat.composed.survey import gigabytes
+
+    def size(count: int | None) -> str:
+        return "?" if count is None else gigabytes(count)
+
+    rows = []
+    for part in found.parts:
+        here = part.place == found.device
+        stored = ", ".join(f"{name} {count / 1e6:.0f}M" for name, count in sorted((part.stored or {}).items()))
+        counted = "?" if part.parameters is None else f"{part.parameters / 1e6:.0f}M"
+        cache = "-" if part.role != "talker" else size(part.cache)
+        memory = [one if here else "-" for one in (size(part.weights), cache, size(part.computing))]
+        rows.append((part.role, part.spec, part.place, counted if here else "-", stored or "-", *memory))
+    print(table(rows, ("part", "spec", "where", "parameters", "stored as", "weights", "KV cache", "computing")))
+    for part in found.parts:
+        for missing in part.missing:
+            print(f"missing   {missing}")
+    room = {True: "it fits", False: "TOO LITTLE: take smaller parts, --dtype bfloat16, or a server", None: "not known"}
+    print(f"memory    {size(found.here)} on {found.device}, {size(found.free)} free: {room[found.fits]} (an estimate)")
+    if found.server is not None:
+        state = "ok" if found.server.ok else "FAILED"
+        held = f", held to the schema by {found.server.held}" if found.server.held else ""
+        print(f"server    {state}: {found.server.url}: {found.server.told}; {found.server.seconds} s{held}")
+    print(f"look      each new mask is {'looked at once more by the talker' if found.look else 'taken as it is drawn'}")
+    print("ready" if found.ok else "NOT READY")
     sys.stdout.flush()

@@ -37,6 +37,7 @@ def loader(tiny):
         ("baseline:salient", None),
         ("baseline:phrase", ("dec", 1)),
         ("baseline:gold-box", ("dec", 1)),
+        ("baseline:gold-talker", ("dec", 1)),
     ],
 )
 def test_a_spec_opens_its_system_and_loads_what_it_needs_alone(loader, spec, asked):

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -161,15 +161,7 @@ def compose(
     `core.llm.endpoint.Settings`. Raises InputError and WeightsError.
     """
     start = time.perf_counter()
-    told = _preset(preset) if preset else {}
-    talker = told["talker"] if talker is None and told else talker
-    segmenter = told["segmenter"] if segmenter is None and told else segmenter
-    look = bool(told.get("look", True)) if look is None else look
-    dtype = told.get("dtype") if dtype is None else dtype
-    if talker is None or segmenter is None:
-        missing = "a talker" if talker is None else "a segmenter"
-        known = ", ".join(presets())
-        raise InputError(f"{missing} for a composed model", "none", f"give both, or a preset: {known}")
+    talker, segmenter, look, dtype = chosen(talker, segmenter, preset=preset, look=look, dtype=dtype)
     if threads is not None:
         _threads(threads)
     opened = (
@@ -179,6 +171,30 @@ def compose(
     drawing = _segmenter(segmenter, device, dtype) if isinstance(segmenter, str) else segmenter
     name = preset or f"{opened.spec} + {drawing.name}"
     return Composed(opened, drawing, name, time.perf_counter() - start, look)
+
+
+class Chosen(NamedTuple):
+    """A pair as it was asked for, a preset's own filled in."""
+
+    talker: Any
+    segmenter: Any
+    look: bool
+    dtype: str | None
+
+
+def chosen(
+    talker: Any, segmenter: Any, *, preset: str | None = None, look: bool | None = None, dtype: str | None = None
+) -> Chosen:
+    """What is given, and the preset's where nothing is. Raises InputError when a talker or a segmenter is wanting."""
+    told = _preset(preset) if preset else {}
+    talker = told["talker"] if talker is None and told else talker
+    segmenter = told["segmenter"] if segmenter is None and told else segmenter
+    if talker is None or segmenter is None:
+        missing = "a talker" if talker is None else "a segmenter"
+        known = ", ".join(presets())
+        raise InputError(f"{missing} for a composed model", "none", f"give both, or a preset: {known}")
+    look = bool(told.get("look", True)) if look is None else look
+    return Chosen(talker, segmenter, look, told.get("dtype") if dtype is None else dtype)
 
 
 def _segmenter(spec: str, device: str, dtype: str | None) -> Segmenter:

@@ -27,14 +27,24 @@ class Scripted:
             lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise InputError("a file of answers, one JSON object a line", f"{file}: {error}") from error
-        self._answers, self._looks = list[str](), dict[str, str]()
+        self._hold(lines, digest_of(lines)[:12])
+
+    @classmethod
+    def of(cls, lines: Sequence[str], name: str) -> Scripted:
+        """Answers that are no file's. `answers` may be changed while it talks."""
+        made = cls.__new__(cls)
+        made._hold(lines, name)
+        return made
+
+    def _hold(self, lines: Sequence[str], name: str) -> None:
+        self.answers, self._looks = list[str](), dict[str, str]()
         for line in lines:
             look = _look(line)
             if look is None:
-                self._answers.append(line)
+                self.answers.append(line)
             else:
                 self._looks[look[0]] = look[1]
-        self.name = f"scripted:{digest_of(lines)[:12]}"
+        self.name = f"scripted:{name}"
 
     async def answer(self, question: Question, /) -> Answer:
         """The next line. Raises NoAnswer when there is none any more."""
@@ -42,10 +52,10 @@ class Scripted:
             phrase = question.messages[-1].text.rpartition(": ")[2]
             text = self._looks.get(phrase, ACCEPT)
         else:
-            if question.turn >= len(self._answers):
-                got = f"{len(self._answers)} lines"
+            if question.turn >= len(self.answers):
+                got = f"{len(self.answers)} lines"
                 raise NoAnswer(f"an answer to message {question.turn + 1}", got, "add a line to the script")
-            text = self._answers[question.turn]
+            text = self.answers[question.turn]
         read = sum(len(message.text) for message in question.messages) // 4
         return Answer(text, Usage(read, len(text) // 4))
 

@@ -97,7 +97,7 @@ class Completions:
         self._limiter = Limiter(settings.concurrency, settings.rpm, settings.tpm)
         host = urlsplit(settings.base_url or "https://api.openai.com").hostname or ""
         self._dialect = _Dialect(limit="max_completion_tokens" if host.endswith("openai.com") else "max_tokens")
-        self._answered, self._lost = False, 0
+        self._answered, self._reached, self._lost = False, False, 0
         self._client = openai.AsyncOpenAI(
             api_key=settings.api_key or "none", base_url=settings.base_url, max_retries=0, timeout=settings.timeout
         )
@@ -108,6 +108,16 @@ class Completions:
         s = self._settings
         photo = f"side={s.max_side},quality={s.quality}" if s.photos else "blind"
         return f"openai:{s.model}:{photo},temperature={s.temperature},max_tokens={s.max_tokens}"
+
+    @property
+    def mode(self) -> str:
+        """How answers are held to their schema, as far as is known: json_schema, json_object or text."""
+        return _MODES[self._dialect.mode]
+
+    @property
+    def reached(self) -> bool:
+        """Whether a server said anything yet, be it a refusal."""
+        return self._reached
 
     async def answer(self, call: Call) -> Answer:
         """One reply; faults on the way are retried with growing waits, and all calls are counted.
@@ -125,6 +135,7 @@ class Completions:
                     answer = await asyncio.wait_for(self._call(call, messages, used), self._settings.timeout)
                     ticket.tokens = answer.usage.prompt + answer.usage.completion or ticket.tokens
             except self._sdk.APIStatusError as error:
+                self._reached = True
                 if error.status_code in (400, 404, 422, 500, 501) and self._dialect.learn(_said(error), used):
                     continue
                 self._refused(error)

@@ -1,10 +1,10 @@
 """Reference systems: what a figure is worth is seen beside what needs no understanding, and beside what is told all.
 
-In: a photo; for two of them our model; for the upper one the data itself. Out: a `System` each, by `baseline`.
+In: a photo; for some of them our model; for the upper ones the data itself. Out: a `System` each, by `baseline`.
 Lower: `ellipse`, `photo`, `salient` (no learned weights; every answer replaces the selection, none refuses, none says a
 word) and `phrase` (our model without a past). Upper: `gold-box` (our decoder, told phrase and box of every region that
-the data's reply names). Every parameter stands in the docstring of its function or class. Knows no figure and no file
-format.
+the data's reply names) and `gold-talker` (the same, told by the talker of a composed pair). Every parameter stands
+in the docstring of its function or class. Knows no figure and no file format.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ from miras.core.types import Conversation, Mask, Operator, Region, Turn
 from miras.data.record import Record, turn_of
 from miras.eval.protocol import Answer, History, Ours, SessionDialogue, System, operator_of, operator_wanted
 from miras.eval.systems.decoder import Decoder, OurDecoder
+from miras.eval.systems.gold_talker import GoldTalker
 from miras.eval.systems.specs import BASELINE
 from miras.eval.systems.untaught import BLUR, SIDE, ellipse, salient, whole
+from miras.segmenters.own import MirasSegmenter
 
 MASKS: dict[str, Callable[[NDArray[np.uint8]], Mask]] = {"ellipse": ellipse, "photo": whole, "salient": salient}
-NEED_MODEL = ("phrase", "gold-box")
+NEED_MODEL = ("phrase", "gold-box", "gold-talker")
 NAMES = (*MASKS, *NEED_MODEL)
 _TELLS: dict[str, dict[str, Any]] = {
     "ellipse": {"axes": "W/2, H/2", "share": "pi/16"},
@@ -52,6 +54,10 @@ def baseline(name: str, model: Callable[[], Loaded], *, seed: int = 0) -> System
         return Phrase(model(), seed=seed)
     if name == "gold-box":
         return GoldBox(model(), seed=seed)
+    if name == "gold-talker":
+        loaded = model()
+        drawing = MirasSegmenter(loaded.name, loaded.model, loaded.model.weights)
+        return GoldTalker(drawing, ours=Ours(loaded), seed=seed)
     raise InputError(f"a reference: {', '.join(NAMES)}", repr(name))
 
 
