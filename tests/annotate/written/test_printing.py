@@ -15,7 +15,7 @@ from miras.annotate.written import art as written_art
 from miras.annotate.written.art import make
 from miras.annotate.written.designs import DESIGNS, knowledge, luminance
 from miras.annotate.written.light import quantile
-from miras.annotate.written.place import POSES, Placement, busyness, find, grow, pose_of, shrink
+from miras.annotate.written.place import Placement, busyness, find, grow, pose_of, shrink
 from miras.annotate.written.printing import LEAST_HEIGHT, Written, write_on
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle, union
@@ -270,6 +270,10 @@ def test_shrink_and_grow_by_hand() -> None:
     mask[1:6, 1:6] = True
     assert np.count_nonzero(shrink(mask, 1)) == 9 and np.count_nonzero(grow(mask, 1)) == 49
     assert np.count_nonzero(shrink(np.ones((7, 7), np.bool_), 2)) == 9
+
+
+POSES = ("flat", "garment", "round", "panel", "door", "hood", "facade", "ground")
+"""Those that the surfaces of the YAML name."""
 
 
 @pytest.mark.parametrize("name", POSES)

@@ -21,7 +21,6 @@ from miras.core.types import Mask
 Floats = NDArray[np.float64]
 Quads = Callable[[Floats, Floats, float, float], Floats]
 """(centres x, y; width, height in pixels) -> (K, 4, 2) corners: top left, top right, bottom right, bottom left."""
-POSES = ("flat", "garment", "round", "panel", "door", "hood", "facade", "ground")
 _STEEPEST = 0.4
 _STEPS = 9
 _GRID = 18
