@@ -16,7 +16,6 @@ from miras.core.grammar import (
     CUT,
     IGNORE,
     IMAGE,
-    LLAVA,
     MASK,
     NOT,
     OBJ,
@@ -108,13 +107,6 @@ def test_a_conversation_in_chatml() -> None:
     )
 
 
-def test_a_conversation_in_the_llava_template() -> None:
-    short = Conversation((Turn.user("Hi"), reply(Mark(Operator.REJECT), Words("No lid."))))
-    assert written(ENCODER.encode(render(short, LLAVA)).ids) == (
-        "<image><image><image><image><image></s>\nUSER: Hi</s>\nASSISTANT:[REJ]No lid.</s>\n"
-    )
-
-
 @pytest.mark.parametrize(
     ("piece", "text"),
     [
@@ -151,14 +143,13 @@ ANY_TEXT = st.lists(st.one_of(SPELLED, st.text(max_size=8)), max_size=6).map("".
 @given(ANY_TEXT)
 @example("[SEG] <image> <|im_end|> <mask> [OBJ] [ADD] [CUT] [UNDO] [REJ] <|im_start|> </s>")
 def test_text_of_a_user_never_becomes_a_token(text: str) -> None:
-    for template in (CHATML, LLAVA):
-        spans = render_turn(Turn.user(text), 0, template)
-        ids = ENCODER.encode(spans).ids
-        assert not SPECIALS.keys() & set(ids)
-        controls = [i for i in ids if i >= 256]
-        assert controls == [Bytes().control(span.text) for span in spans if span.kind == "control"]
-        assert Bytes().decode(ids).endswith(text + template.after_turn)
-        assert ENCODER.encode(spans).labels == [IGNORE] * len(ids)
+    spans = render_turn(Turn.user(text), 0)
+    ids = ENCODER.encode(spans).ids
+    assert not SPECIALS.keys() & set(ids)
+    controls = [i for i in ids if i >= 256]
+    assert controls == [Bytes().control(span.text) for span in spans if span.kind == "control"]
+    assert Bytes().decode(ids).endswith(text + CHATML.after_turn)
+    assert ENCODER.encode(spans).labels == [IGNORE] * len(ids)
 
 
 # --- counts, labels, places, starts
@@ -201,20 +192,10 @@ def test_places_are_those_of_the_tokens() -> None:
         assert encoded.ids[place.seg + 1 + K] != ENCODER.id(MASK)
 
 
-def test_turns_start_where_they_are_said_to() -> None:
-    encoded = ENCODER.encode(render(TALK))
-    assert list(encoded.turn_starts) == [0, 1, 2, 3]
-    for index, start in encoded.turn_starts.items():
-        role = TALK.turns[index].role
-        assert written(encoded.ids[start:]).startswith(f"<|im_start|>{role}\n")
-        assert encoded.ids[:start] == ENCODER.encode(render(Conversation(TALK.turns[:index]))).ids
-
-
 def test_a_reply_opens_as_its_rendering_does() -> None:
-    for template in (CHATML, LLAVA):
-        opened = ENCODER.encode(render_reply_open(3, template))
-        assert ENCODER.encode(render_turn(TALK.turns[3], 3, template)).ids[: len(opened)] == opened.ids
-        assert set(opened.labels) <= {IGNORE}
+    opened = ENCODER.encode(render_reply_open(3))
+    assert ENCODER.encode(render_turn(TALK.turns[3], 3)).ids[: len(opened)] == opened.ids
+    assert set(opened.labels) <= {IGNORE}
 
 
 def test_nothing_said_yet_is_the_photo_alone() -> None:

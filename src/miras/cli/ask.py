@@ -12,8 +12,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from miras.cli.options import Json, Model, RefuseBelow, Seed, Url, given
-from miras.cli.output import ALONE, BAD_INPUT, HERE, Computing, Pair, complain, emit, folder, load, write
+from miras.cli.output import ALONE, BAD_INPUT, HERE, Computing, Pair, complain, emit, load, write
 from miras.core.errors import MirasError
+from miras.core.files import folder
 from miras.core.types import Region
 
 

@@ -13,8 +13,9 @@ from typing import Annotated
 import cyclopts
 from cyclopts import Parameter
 
-from miras.cli.output import emit, folder, say, table, write
+from miras.cli.output import emit, say, table, write
 from miras.core.errors import InputError
+from miras.core.files import folder
 
 audit_app = cyclopts.App(name="audit", help="A dataset rated by people: draw rating sheets, report on them.")
 

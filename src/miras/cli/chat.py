@@ -17,8 +17,9 @@ from cyclopts import Parameter
 
 from miras.cli.ask import given_photo, overlay_png, region_line
 from miras.cli.options import Model, RefuseBelow, Seed, Url, given
-from miras.cli.output import ALONE, HERE, Computing, Pair, complain, folder, load, say, write
+from miras.cli.output import ALONE, HERE, Computing, Pair, complain, load, say, write
 from miras.core.errors import InputError, MirasError
+from miras.core.files import folder
 
 TALLEST = 200
 """Rows of a picture in the terminal."""

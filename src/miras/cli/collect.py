@@ -13,8 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from miras.cli.options import Json
-from miras.cli.output import emit, folder, say, write
+from miras.cli.output import emit, say, write
 from miras.core.errors import InputError, MirasError
+from miras.core.files import folder
 
 
 def collect(

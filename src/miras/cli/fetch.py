@@ -88,7 +88,8 @@ def _content(answer: http.client.HTTPResponse, address: str, most: int, end: flo
 
 def photo_at(address: str, out: Path | None) -> bytes | Path:
     """The photo at an address, known to be one; where there is a folder `out`, as a file in it. Raises InputError."""
-    from miras.cli.output import folder, write
+    from miras.cli.output import write
+    from miras.core.files import folder
     from miras.core.photo import format_of, read_photo
 
     content = fetch(address)

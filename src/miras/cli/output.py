@@ -151,15 +151,6 @@ def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     yield from track(items, what, total=total, console=Console(stderr=True), transient=True)
 
 
-def folder(path: Path) -> Path:
-    """A folder to write into, made if it is not there. Raises InputError when it cannot be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"a folder to write into at {path}", str(error.strerror), "give another --out") from error
-    return path
-
-
 def write(path: Path, content: bytes) -> Path:
     """A file, whole or not at all. Raises InputError when it cannot be written."""
     from miras.core.files import write_whole

@@ -15,8 +15,9 @@ from cyclopts import Parameter
 
 from miras.cli.ask import given_photo, picture_png
 from miras.cli.options import Json, Url
-from miras.cli.output import HERE, Computing, emit, folder, load_quietly, write
+from miras.cli.output import HERE, Computing, emit, load_quietly, write
 from miras.core.errors import InputError
+from miras.core.files import folder
 from miras.core.photo import read_photo
 from miras.core.segmenter import Candidates, Prompt
 

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all.
+"""Files that are written whole or not at all, and the folders they go into.
 
 In: a path, and whatever writes a file. Out: the file in its place when the writing went well; else what was there
 before, and nothing beside it. Knows no format.
@@ -38,6 +38,15 @@ def whole(path: Path, cure: str = "free room or give another place", expected: s
             yield staging
     except OSError as error:
         raise InputError(expected or f"to write {path}", error.strerror or str(error), cure) from error
+
+
+def folder(path: Path) -> Path:
+    """A folder to write into, made if it is not there. Raises InputError when it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"a folder to write into at {path}", str(error.strerror), "give another --out") from error
+    return path
 
 
 def write_whole(path: Path, content: bytes, cure: str = "give another folder", expected: str = "") -> Path:

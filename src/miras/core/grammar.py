@@ -62,11 +62,7 @@ class Template:
 
 
 CHATML = Template()
-LLAVA = Template(
-    system_open=(), user_open=("USER: ",), assistant_open=("ASSISTANT:",),
-    turn_end="</s>", after_turn="\n", controls=frozenset({"</s>"}),
-)  # fmt: skip
-TEMPLATES = {"chatml": CHATML, "llava": LLAVA}
+TEMPLATES = {"chatml": CHATML}
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +174,11 @@ class Place:
 @dataclass(frozen=True)
 class Encoded:
     """ids and labels of equal length (labels: the id itself where it is supervised, else IGNORE),
-    the places of the regions in order, and where each turn starts. pointers: the places where earlier ones are
-    pointed at."""
+    the places of the regions in order. pointers: the places where earlier ones are pointed at."""
 
     ids: list[int]
     labels: list[int]
     places: list[Place] = field(default_factory=list)
-    turn_starts: dict[int, int] = field(default_factory=dict)
     pointers: list[Place] = field(default_factory=list)
 
     @property
@@ -243,12 +237,9 @@ class Encoder:
         ids: list[int] = []
         labels: list[int] = []
         places: list[Place] = []
-        starts: dict[int, int] = {}
         pointers: list[Place] = []
         obj = -1
         for span in spans:
-            if span.turn is not None:
-                starts.setdefault(span.turn, len(ids))
             new = self._ids(span)
             if span.kind == "special" and span.text == OBJ:
                 obj = len(ids)
@@ -257,7 +248,7 @@ class Encoder:
                 (places if span.text == SEG else pointers).append(Place(span.region, obj, len(ids), turn))
             ids += new
             labels += new if span.supervised else [IGNORE] * len(new)
-        return Encoded(ids, labels, places, starts, pointers)
+        return Encoded(ids, labels, places, pointers)
 
     def _ids(self, span: Span) -> list[int]:
         if span.kind == "text":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from threading import BoundedSemaphore
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ from miras.data.photos.metadata import stripped
 from miras.serve.settings import Limits
 
 Variant = Literal["full", "preview", "thumbnail"]
-VARIANTS: tuple[Variant, ...] = get_args(Variant)
 SIDES = {"preview": 1600, "thumbnail": 320}
 """Pixels of the longer side of the smaller variants."""
 AT_ONCE = 2

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from miras.annotate.audit.read import Rating, read_csv, read_label_studio, read_sheets
+from miras.annotate.audit.read import Rating, read_sheets
 from miras.annotate.audit.sheets import SCALES
 from miras.core.errors import InputError
 
@@ -41,11 +41,11 @@ def plain(rating: Rating) -> tuple[str, str, tuple[int | None, ...], str]:
     ids=["plain", "spreadsheet", "semicolons", "tabs", "any order", "lines in a cell"],
 )  # fmt: skip
 def test_a_row(tmp_path: Path, head: str, row: str, expected: tuple[Any, ...]) -> None:
-    assert [plain(rating) for rating in read_csv(sheet(tmp_path, row, head=head))] == [expected]
+    assert [plain(rating) for rating in read_sheets([sheet(tmp_path, row, head=head)])] == [expected]
 
 
 def test_rows_that_say_nothing_are_passed_over(tmp_path: Path) -> None:
-    assert [r.item for r in read_csv(sheet(tmp_path, "i0,ann,x,,,,,", GOOD, "", ",,,,,,,", "i0,ann,x,1,,,,"))] == [
+    assert [r.item for r in read_sheets([sheet(tmp_path, "i0,ann,x,,,,,", GOOD, "", ",,,,,,,", "i0,ann,x,1,,,,")])] == [
         "i1", "i0",
     ]  # fmt: skip
 
@@ -69,12 +69,12 @@ def test_rows_that_say_nothing_are_passed_over(tmp_path: Path) -> None:
 def test_a_bad_row_is_named_and_the_rest_goes_on(tmp_path: Path, row: str, says: str) -> None:
     path = sheet(tmp_path, GOOD, '"i3",bo,"a\r\nb",1,1,1,1,', row, "i4,ann,x,2,2,2,2,")
     faults: list[str] = []
-    ratings = read_csv(path, {"i1", "i2", "i3", "i4"}, faults.append)
+    ratings = read_sheets([path], {"i1", "i2", "i3", "i4"}, faults.append)
     assert [rating.item for rating in ratings] == ["i1", "i3", "i4"]
     assert len(faults) == 1
     assert faults[0].startswith("s.csv: line 5: ") and says in faults[0]
     with pytest.raises(InputError, match="line 5"):
-        read_csv(path, {"i1", "i2", "i3", "i4"})
+        read_sheets([path], {"i1", "i2", "i3", "i4"})
 
 
 def test_text_that_is_not_utf8(tmp_path: Path) -> None:
@@ -82,10 +82,12 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
     rows = ["i1,ann,caf\xe9,5,4,3,2,fine", "i2,ann,x,5,4,3,2,sch\xf6n", "i3,ann,x,1,1,1,1,"]
     path.write_bytes("\n".join([HEAD, *rows]).encode("latin-1"))
     faults: list[str] = []
-    assert [r.item for r in read_csv(path, None, faults.append)] == ["i1", "i3"], "what is not read does not matter"
+    assert [r.item for r in read_sheets([path], None, faults.append)] == ["i1", "i3"], (
+        "what is not read does not matter"
+    )
     assert len(faults) == 1 and "line 3" in faults[0] and "byte 0xf6 in comment" in faults[0]
     path.write_bytes("\n".join([HEAD, *rows]).encode("utf-16"))
-    assert [(r.item, r.comment) for r in read_csv(path)] == [("i1", "fine"), ("i2", "sch\xf6n"), ("i3", "")]
+    assert [(r.item, r.comment) for r in read_sheets([path])] == [("i1", "fine"), ("i2", "sch\xf6n"), ("i3", "")]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_text_that_is_not_utf8(tmp_path: Path) -> None:
 )
 def test_missing_columns_are_one_fault(tmp_path: Path, head: str, says: str) -> None:
     faults: list[str] = []
-    assert read_csv(sheet(tmp_path, GOOD, head=head), None, faults.append) == []
+    assert read_sheets([sheet(tmp_path, GOOD, head=head)], None, faults.append) == []
     assert len(faults) == 1 and faults[0].startswith("s.csv: line 1: ") and says in faults[0]
 
 
@@ -106,12 +108,12 @@ def test_an_own_mask_is_read(tmp_path: Path) -> None:
     drawn = np.zeros((6, 9), np.uint8)
     drawn[2:4, 3:7] = 255
     Image.fromarray(drawn).save(tmp_path / "mine.png")
-    rating = read_csv(sheet(tmp_path, "i1,ann,x,,,,,,mine.png"))[0]
+    rating = read_sheets([sheet(tmp_path, "i1,ann,x,,,,,,mine.png")])[0]
     assert rating.mask is not None and np.array_equal(rating.mask, drawn > 0)
     drawn[2, 3] = 90  # a soft edge
     Image.fromarray(drawn).save(tmp_path / "mine.png")
     with pytest.raises(InputError, match=r"a mask \(mine.png\) of True and False.*threshold"):
-        read_csv(sheet(tmp_path, "i1,ann,x,,,,,,mine.png"))
+        read_sheets([sheet(tmp_path, "i1,ann,x,,,,,,mine.png")])
 
 
 def result(kind: str, name: str, value: Any, **more: Any) -> dict[str, Any]:
@@ -153,7 +155,7 @@ def test_an_export(tmp_path: Path) -> None:
         tmp_path, task("i1", annotation(7), annotation({"id": 8, "email": "bo@example.org"}, results=choices)),
         task("i2", annotation(7, was_cancelled=True), annotation({"id": 9}, results=[])),
     )  # fmt: skip
-    assert [plain(rating) for rating in read_label_studio(path)] == [
+    assert [plain(rating) for rating in read_sheets([path])] == [
         ("i1", "7", (5, 4, 3, 2), ""),
         ("i1", "bo@example.org", (None, None, None, 2), "too small"),
     ]
@@ -165,7 +167,7 @@ def test_polygons_are_a_mask(tmp_path: Path) -> None:
         result("polygonlabels", "own_mask", {"points": ring, "polygonlabels": ["target"]}, original_width=10,
                original_height=6) for ring in corners
     ]  # fmt: skip
-    mask = read_label_studio(export(tmp_path, task("i1", annotation(results=results))))[0].mask
+    mask = read_sheets([export(tmp_path, task("i1", annotation(results=results)))])[0].mask
     wanted = np.zeros((6, 10), bool)
     wanted[:3, :5] = wanted[3:, 5:] = True
     assert mask is not None and np.array_equal(mask, wanted)
@@ -202,7 +204,7 @@ BAD_RESULTS: list[tuple[Any, str]] = [
 def test_a_bad_task_is_named_and_the_rest_goes_on(tmp_path: Path, bad: Any, says: str) -> None:
     path = export(tmp_path, task("i1", annotation(7)), bad, task("i3", annotation(7), number=13))
     faults: list[str] = []
-    assert [r.item for r in read_label_studio(path, {"i1", "i2", "i3"}, faults.append)] == ["i1", "i3"]
+    assert [r.item for r in read_sheets([path], {"i1", "i2", "i3"}, faults.append)] == ["i1", "i3"]
     assert len(faults) == 1
     assert faults[0].startswith(("e.json: task 11: ", "e.json: task number 2: ")) and says in faults[0]
 

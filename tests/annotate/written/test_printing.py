@@ -11,19 +11,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miras.annotate.written import art as written_art
-from miras.annotate.written.art import make
-from miras.annotate.written.designs import DESIGNS, knowledge, luminance
-from miras.annotate.written.light import quantile
-from miras.annotate.written.place import POSES, Placement, busyness, find, grow, pose_of, shrink
+from miras.annotate.written.designs import DESIGNS, knowledge, make
+from miras.annotate.written.place import busyness, find, grow, pose_of, shrink
 from miras.annotate.written.printing import LEAST_HEIGHT, Written, write_on
 from miras.core.errors import InputError
 from miras.core.masks import decode_rle, encode_rle, union
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
+from miras.data.lettering.sheet import luminance
 
 SIZE = (400, 480)
 SHIRT = (slice(60, 360), slice(80, 400))
-SQUARE = ((10.0, 20.0), (50.0, 24.0), (46.0, 60.0), (12.0, 52.0))
 LABELS = ("shirt", "coat", "bag", "hood", "front left door", "front bumper", "building", "wall", "road", "bottle",
           "cup body", "chair back", "phone screen", "train", "trash can")  # fmt: skip
 
@@ -221,19 +218,6 @@ def test_an_unknown_design_is_refused() -> None:
         make("poster", np.random.default_rng(0), (0, 0, 0))
 
 
-def test_without_matplotlib_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(name: str) -> None:
-        return None
-
-    written_art._folder.cache_clear()
-    written_art._font.cache_clear()
-    monkeypatch.setattr(written_art, "find_spec", nothing)
-    with pytest.raises(InputError, match=r"miras\[annotate\]"):
-        make("plate", np.random.default_rng(0), (0, 0, 0))
-    monkeypatch.undo()
-    written_art._folder.cache_clear()
-
-
 @pytest.mark.parametrize(("ground", "light"), [((20, 20, 24), True), ((240, 240, 235), False)])
 def test_bare_ink_stands_out(ground: tuple[int, int, int], light: bool) -> None:
     for seed in range(8):
@@ -243,20 +227,6 @@ def test_bare_ink_stands_out(ground: tuple[int, int, int], light: bool) -> None:
 
 
 # Places
-
-
-def test_corners_of_the_place_are_corners_of_the_artwork() -> None:
-    for bend in (0.0, 0.3):
-        place = Placement(SQUARE, bend, 0.0, 1.0)
-        x, y = np.array(SQUARE).T
-        across, down = place.flat(x, y)
-        assert across == pytest.approx([0, 1, 1, 0], abs=1e-9) and down == pytest.approx([0, 0, 1, 1], abs=1e-9)
-
-
-def test_sag_moves_the_middle_and_not_the_ends() -> None:
-    place = Placement(((0.0, 0.0), (100.0, 0.0), (100.0, 40.0), (0.0, 40.0)), 0.0, 0.25, 1.0)
-    _, down = place.flat(np.array([0.0, 50.0, 100.0]), np.array([20.0, 30.0, 20.0]))
-    assert down == pytest.approx([0.5, 0.5, 0.5])
 
 
 def test_busyness_sums_the_gradient() -> None:
@@ -272,6 +242,10 @@ def test_shrink_and_grow_by_hand() -> None:
     assert np.count_nonzero(shrink(np.ones((7, 7), np.bool_), 2)) == 9
 
 
+POSES = ("flat", "garment", "round", "panel", "door", "hood", "facade", "ground")
+"""Those that the surfaces of the YAML name."""
+
+
 @pytest.mark.parametrize("name", POSES)
 def test_every_pose_finds_room_inside(name: str) -> None:
     mask, rng = region((slice(150, 390), slice(40, 440))), np.random.default_rng(1)
@@ -285,13 +259,6 @@ def test_every_pose_finds_room_inside(name: str) -> None:
         assert mask[int(y), int(x)]
     assert find(mask, busy, (100, 300), pose, (0.5, 0.5), (9.0, 10.0), 99.0, 1.0, rng) is None
     assert find(mask, busy, (100, 300), pose, (0.5, 0.5), (0.1, 0.5), -1.0, 1.0, rng) is None
-
-
-def test_quantile_by_hand() -> None:
-    from PIL import Image
-
-    page = Image.fromarray(np.array([[0, 10, 20, 30]], np.uint8))
-    assert [quantile(page, share) for share in (0.25, 0.5, 1.0)] == [0, 10, 30]
 
 
 # The YAML

@@ -72,7 +72,6 @@ def counts(first: packed.Runs, second: packed.Runs) -> list[tuple[int, ...]]:
 def test_counts_equal_the_reference(pairs: tuple[list[Mask], list[Mask]]) -> None:
     first, second = read(pairs[0]), read(pairs[1])
     assert counts(first, second) == reference.count_all(zip(*pairs, strict=True))
-    assert packed.unions(first, second).tolist() == [int((a | b).sum()) for a, b in zip(*pairs, strict=True)]
 
 
 def test_a_mask_lies_wholly_on_itself_and_not_on_its_complement() -> None:
@@ -82,7 +81,6 @@ def test_a_mask_lies_wholly_on_itself_and_not_on_its_complement() -> None:
     areas = packed.areas(runs)
     assert packed.intersections(runs, runs).tolist() == areas.tolist() == [int(mask.sum()) for mask in some]
     assert packed.intersections(runs, others).tolist() == [0] * len(some)
-    assert packed.unions(runs, others).tolist() == [65 * 130] * len(some)
 
 
 def test_full_and_empty_neighbours_stay_apart() -> None:
@@ -163,7 +161,7 @@ def test_any_letters_are_read_as_one_by_one_or_refused(texts: list[str]) -> None
 
 def test_sizes_must_agree() -> None:
     first, second = read([np.ones((3, 4), np.bool_)] * 2), read([np.ones((3, 4)), np.ones((4, 3))])
-    for count in (packed.intersections, packed.unions, bands.bands):
+    for count in (packed.intersections, bands.bands):
         with pytest.raises(InputError, match=r"\(3, 4\) and \(4, 3\) for pair 1"):
             count(first, second)
     with pytest.raises(InputError, match="2 and 1"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -178,13 +176,6 @@ def test_faults_are_named(predicted, gold, names, fault):
 def test_a_fault_past_the_first_batch_has_its_own_place():
     with pytest.raises(InputError, match="for sample 200 and"):
         pixels.overlaps([*[GOOD] * 200, OTHER], [GOOD] * 201)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_scores_are_numbers(value):
-    assert pixels.finite([0.5, 1], "a score") == [0.5, 1]
-    with pytest.raises(InputError, match=r"expected a score that is a number.* for cup"):
-        pixels.finite([0.5, value], "a score", ["spoon", "cup"])
 
 
 def test_masks_of_another_size_one_by_one():

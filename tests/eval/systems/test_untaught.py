@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 
 import numpy as np
 import pytest
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from miras.core.errors import InputError
 from miras.core.masks import box_of
 from miras.eval.systems import untaught
 
@@ -92,9 +90,3 @@ def test_saliency_is_a_map_from_0_to_1():
     assert found.shape == (48, 64) and (found.min(), found.max()) == (0.0, 1.0)
     other = np.asarray(Image.fromarray(pixels).convert("L").convert("RGB"))
     assert np.allclose(untaught.saliency(other), found)  # colour does not count
-
-
-def test_without_scipy(monkeypatch):
-    monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(InputError, match=r"pip install 'miras\[eval\]'"):
-        untaught.salient(grey(30, 40))

@@ -62,9 +62,15 @@ class _Gather:
 def read_sheets(
     paths: Iterable[Path | str], items: Collection[str] | None = None, on_fault: OnFault | None = None
 ) -> list[Rating]:
-    """The ratings of several sheets, CSV or Label Studio's JSON by the file's ending; as `read_csv`.
+    """The ratings of several sheets, CSV or Label Studio's JSON by the file's ending, in their order.
 
-    An item twice by one rater is a fault across files too.
+    CSV: comma, semicolon or tab between cells; rows that say nothing are passed over; the rater is the column, or the
+    file's name where it is empty. JSON: a list of tasks with `annotations`; the rater is `completed_by`, a number or a
+    user with id and email; scores are results of type rating or choices by `from_name`, the comment a textarea, the
+    mask the union of polygons; skipped annotations (`was_cancelled`) are passed over. items: the codes that exist,
+    None = any. Faults (unknown item, item twice by one rater in whatever file, a score that is not a whole number 1..5,
+    text that is not UTF-8, missing columns) go to `on_fault`; without it one InputError names them. Raises InputError
+    for a missing file.
     """
     gather = _Gather(items)
     kept: list[str] = []
@@ -74,32 +80,6 @@ def read_sheets(
         _READERS[path.suffix.lower()](path, gather, on_fault or kept.append)
     if kept:
         raise InputError("sheets without faults", f"{len(kept)}: {' | '.join(kept[:3])}", "mend them, or pass on_fault")
-    return gather.ratings
-
-
-def read_csv(path: Path | str, items: Collection[str] | None = None, on_fault: OnFault | None = None) -> list[Rating]:
-    """The ratings of a CSV sheet in the order of its rows; rows that say nothing are passed over.
-
-    Comma, semicolon or tab between cells. rater: the column, or the file's name where it is empty. items: the codes
-    that exist, None = any. Faults (unknown item, item twice, a score that is not a whole number 1..5, text that is not
-    UTF-8, missing columns) go to `on_fault`; without it one InputError names them. Raises InputError for a missing
-    file.
-    """
-    gather = _Gather(items)
-    _csv(Path(path), gather, on_fault)
-    return gather.ratings
-
-
-def read_label_studio(
-    path: Path | str, items: Collection[str] | None = None, on_fault: OnFault | None = None
-) -> list[Rating]:
-    """The ratings of a Label Studio export (JSON: a list of tasks with `annotations`), as `read_csv`.
-
-    rater: `completed_by`, a number or a user with id and email. Scores: results of type rating or choices by
-    `from_name`; comment: textarea; mask: the union of polygons. Skipped annotations (`was_cancelled`) are passed over.
-    """
-    gather = _Gather(items)
-    _label_studio(Path(path), gather, on_fault)
     return gather.ratings
 
 

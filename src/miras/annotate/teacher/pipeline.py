@@ -29,6 +29,7 @@ from miras.annotate.teacher.records import record_from
 from miras.annotate.teacher.rehearsal import Rehearsal
 from miras.annotate.teacher.schemas import WEAK, Elements
 from miras.core.errors import InputError
+from miras.core.files import folder
 from miras.core.llm.answers import EndpointDown, Estimate, NoAnswer
 from miras.core.llm.journal import Journal, Journaled
 from miras.data.io.checks import OnFault
@@ -241,15 +242,6 @@ def rehearse(
         return rehearsal.total
 
     return asyncio.run(run())
-
-
-def folder(path: Path) -> Path:
-    """A folder to write into, made if it is not there. Raises InputError when it cannot be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"a folder to write into at {path}", str(error.strerror), "give another --out") from error
-    return path
 
 
 def _relative(record: Record, out: Path) -> dict[str, Any]:

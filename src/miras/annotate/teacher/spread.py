@@ -14,8 +14,9 @@ from itertools import islice
 from pathlib import Path
 
 from miras.annotate.teacher.photos import Photo, read_photos
-from miras.annotate.teacher.pipeline import Outcome, Summary, folder, outcomes, raise_faults, writing
+from miras.annotate.teacher.pipeline import Outcome, Summary, outcomes, raise_faults, writing
 from miras.annotate.teacher.protocol import Teacher
+from miras.core.files import folder
 from miras.core.llm.answers import EndpointDown
 from miras.core.llm.journal import Journal, Journaled
 from miras.core.parallel.processes import mapped

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 
 from miras.core.masks import box_of
 from miras.core.types import Mask
+from miras.data.lettering.place import Floats, Placement
 
-Floats = NDArray[np.float64]
 Quads = Callable[[Floats, Floats, float, float], Floats]
 """(centres x, y; width, height in pixels) -> (K, 4, 2) corners: top left, top right, bottom right, bottom left."""
-POSES = ("flat", "garment", "round", "panel", "door", "hood", "facade", "ground")
 _STEEPEST = 0.4
 _STEPS = 9
 _GRID = 18
@@ -37,36 +36,6 @@ class Pose:
     width: float = 1.0
     bend: float = 0.0
     sag: float = 0.0
-
-
-@dataclass(frozen=True)
-class Placement:
-    """A place in the photo. quad: corners (x, y), top left first, clockwise. scale: pixels of the photo for one of
-    the artwork, at the middle."""
-
-    quad: tuple[tuple[float, float], ...]
-    bend: float
-    sag: float
-    scale: float
-
-    def flat(self, x: Floats, y: Floats) -> tuple[Floats, Floats]:
-        """The place in the artwork, (0..1 across, 0..1 down) inside it, of points of the photo."""
-        (a, b, c), (d, e, f), (g, h, i) = _adjugate(_square_to_quad(self.quad))
-        depth = g * x + h * y + i
-        across, down = (a * x + b * y + c) / depth, (d * x + e * y + f) / depth
-        middle = across * 2 - 1
-        curved = (middle + self.bend * middle * middle * middle) / (1 + self.bend)
-        return (curved + 1) / 2, down - self.sag * (1 - middle * middle)
-
-    def bounds(self, size: tuple[int, int], margin: int) -> tuple[int, int, int, int]:
-        """x0, y0, x1, y1 of the pixels it may touch, inside a photo of (H, W)."""
-        height, width = size
-        xs, ys = zip(*self.quad, strict=True)
-        hang = abs(self.sag) * (max(ys) - min(ys))
-        return (
-            max(0, int(min(xs)) - margin), max(0, int(min(ys) - hang) - margin),
-            min(width, int(max(xs)) + 1 + margin), min(height, int(max(ys) + hang) + 1 + margin),
-        )  # fmt: skip
 
 
 def pose_of(name: str, mask: Mask, road: Mask | None, rng: np.random.Generator) -> Pose | None:
@@ -305,26 +274,6 @@ def _far_end(road: Mask) -> tuple[float, float]:
     top = int(rows[0])
     columns = np.flatnonzero(road[top : top + 4].any(0))
     return float(np.median(columns)), float(top) - road.shape[0] / 60
-
-
-def _square_to_quad(quad: tuple[tuple[float, float], ...]) -> tuple[tuple[float, ...], ...]:
-    """The homography from the unit square to a quadrilateral (Heckbert 1989, Texture Mapping, 2.2.3)."""
-    (x0, y0), (x1, y1), (x2, y2), (x3, y3) = quad
-    dx1, dx2, dx3 = x1 - x2, x3 - x2, x0 - x1 + x2 - x3
-    dy1, dy2, dy3 = y1 - y2, y3 - y2, y0 - y1 + y2 - y3
-    whole = dx1 * dy2 - dx2 * dy1
-    g, h = (dx3 * dy2 - dx2 * dy3) / whole, (dx1 * dy3 - dx3 * dy1) / whole
-    return (x1 - x0 + g * x1, x3 - x0 + h * x3, x0), (y1 - y0 + g * y1, y3 - y0 + h * y3, y0), (g, h, 1.0)
-
-
-def _adjugate(m: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
-    """The inverse of a 3 x 3 matrix, up to its scale."""
-    (a, b, c), (d, e, f), (g, h, i) = m
-    return (
-        (e * i - f * h, c * h - b * i, b * f - c * e),
-        (f * g - d * i, a * i - c * g, c * d - a * f),
-        (d * h - e * g, b * g - a * h, a * e - b * d),
-    )
 
 
 def _clip(value: float, most: float) -> float:

@@ -2,7 +2,7 @@
 
 In: a photo with its annotations and a random generator. Out: the photo with one or two artworks printed on surfaces
 that the annotations name, in the surface's perspective, light, sharpness and grain, and what was written where. Words
-and surfaces: `knowledge/written.yaml`; letters: `designs`, `art`; places: `place`; dialogues: `talk`.
+and surfaces: `knowledge/written.yaml`; what is written: `designs`; where: `place`; how it looks: `data.lettering`.
 Equal input, generator and package versions give equal bytes on every machine. Knows no dialogue.
 """
 
@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from miras.annotate.written.art import Art, Line, make, repaint
-from miras.annotate.written.designs import Colour, knowledge
-from miras.annotate.written.light import BARE, CARRIED, CLOTH, SEWN, Finish, lay
-from miras.annotate.written.place import Placement, Pose, busyness, find, grow, pose_of, shrink
+from miras.annotate.written.designs import knowledge, make, repaint
+from miras.annotate.written.place import Pose, busyness, find, grow, pose_of, shrink
 from miras.core.masks import decode_rle, union
 from miras.core.types import AnnotatedPhoto, Mask
 from miras.data.io.checks import same_size
 from miras.data.language.phrasing import pick
+from miras.data.lettering.art import Art, Line
+from miras.data.lettering.light import BARE, CARRIED, CLOTH, SEWN, Finish, lay, spread
+from miras.data.lettering.place import Placement
+from miras.data.lettering.sheet import Colour
 
 LEAST_HEIGHT = 12
 """Pixels: no line is lower. The main line of an artwork is at least LEAST_SHARE of the photo's height, too."""
@@ -185,7 +187,7 @@ def _write(
     if place is None:
         return None
     under = _inside(place, photo.shape) & surface.free
-    if art.carrier is None and _spread(photo, under) > _EVEN:
+    if art.carrier is None and spread(photo, under) > _EVEN:
         return None
     local = _ground(photo, under)
     art = repaint(art, local, rng)
@@ -264,14 +266,6 @@ def _readable(before: NDArray[np.uint8], after: NDArray[np.uint8], mask: Mask, b
         return False
     box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     tall = np.count_nonzero(mask) / len(columns)
-    if tall < LEAST_HEIGHT - 1 or _spread(after[box], mask[box]) < _CONTRAST:
+    if tall < LEAST_HEIGHT - 1 or spread(after[box], mask[box]) < _CONTRAST:
         return False
-    return not bare or _spread(before[box], mask[box]) <= _EVEN
-
-
-def _spread(pixels: NDArray[np.uint8], mask: Mask) -> int:
-    """Grey levels between the darkest and the lightest tenth."""
-    page, where = Image.fromarray(pixels).convert("L"), Image.fromarray(mask)
-    counts = np.cumsum(page.histogram(where))
-    low, high = (int(np.searchsorted(counts, share * counts[-1])) for share in (0.1, 0.9))
-    return high - low
+    return not bare or spread(before[box], mask[box]) <= _EVEN

@@ -13,8 +13,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from miras.cli.output import emit, folder, say, table, write
+from miras.cli.output import emit, say, table, write
 from miras.core.errors import InputError
+from miras.core.files import folder
 
 LEAST_DRAWS = 100
 FILES = ("compare.json", "compare.md", "compare.svg", "compare.html")

@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal
 import cyclopts
 from cyclopts import Parameter
 
-from miras.cli.output import emit, folder, say, table, write
+from miras.cli.output import emit, say, table, write
 from miras.core.errors import InputError
+from miras.core.files import folder
 
 people_app = cyclopts.App(name="people", help="People judge runs, blinded: sheets, answers, sample sizes.")
 NAMED = 10

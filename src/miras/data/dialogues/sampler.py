@@ -25,9 +25,8 @@ from miras.data.language.phrasing import pick
 from miras.data.language.words import mirror
 
 MOVES = ("ask", "next", "two", "add", "cut", "undo", "absent", "other", "narrow", "again", "chat")
-"""What a turn does. `Example.meta["moves"]` names one of them for each assistant turn."""
-MORE_MOVES = ("one", "which")
-"""What turns do as well where the manner has things referred to: one of several, and to ask back which."""
+"""What a turn does. `Example.meta["moves"]` names one of them for each assistant turn, or "one" (of several) and
+"which" (to ask back) where the manner has things referred to."""
 KINDS: Mapping[str, float] = {"progressive": 0.3, "shift": 0.22, "refer": 0.12, "edit": 0.26, "absent": 0.1}
 """How often the last turn is of each kind, where the photo allows it."""
 KINDS_ALONE: Mapping[str, float] = {"progressive": 0.3, "refer": 0.47, "edit": 0.13, "absent": 0.1}

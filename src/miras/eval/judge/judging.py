@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from miras.core.errors import InputError, MirasError
-from miras.core.files import write_whole
+from miras.core.files import folder, write_whole
 from miras.core.llm.answers import Asked, EndpointDown, NoAnswer, ask, digest_of
 from miras.core.llm.journal import Journal, Journaled
 from miras.eval.judge.questions import Judge, Question, compare, prompt_versions, rate
@@ -252,10 +252,7 @@ def _about(run: Run) -> dict[str, Any]:
 
 def _open(out: Path, runs: Sequence[Run]) -> None:
     """Make the folder. Raises InputError when it judged other runs."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"a folder to write into at {out}", str(error.strerror), "give another --out") from error
+    folder(out)
     with suppress(OSError, ValueError, KeyError, TypeError):
         before = json.loads((out / FILE).read_text(encoding="utf-8"))["runs"]
         if [one["samples"] for one in before.values()] != [run.digest for run in runs]:

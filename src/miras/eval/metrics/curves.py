@@ -54,19 +54,6 @@ def hops_of(hops: int) -> str:
     return f"{MOST_HOPS}+" if hops >= MOST_HOPS else str(hops)
 
 
-def curves(points: Sequence[Point]) -> dict[str, list[dict[str, Any]]]:
-    """The figures by "turn", "hops", "kind" and "size": rows as `curve` gives them."""
-    _check(points)
-    hops = [hops_of(point.hops) for point in points]
-    sizes = [size_of(point.overlap.gold, point.pixels) for point in points]
-    return {
-        "turn": curve(points, [point.turn for point in points]),
-        "hops": curve(points, hops),
-        "kind": curve(points, [point.kind for point in points]),
-        "size": curve(points, sizes, order=SIZES),
-    }
-
-
 def curve(
     points: Sequence[Point], labels: Sequence[Hashable], order: Sequence[Hashable] | None = None
 ) -> list[dict[str, Any]]:
@@ -94,9 +81,3 @@ def _figures(points: Sequence[Point]) -> dict[str, float | None]:
 def _rank(label: Hashable) -> tuple[bool, Any]:
     """Numbers before words, each in order."""
     return (False, label) if isinstance(label, int | float) else (True, str(label))
-
-
-def _check(points: Sequence[Point]) -> None:
-    for place, point in enumerate(points):
-        if point.turn < 1 or point.hops < 1:
-            raise InputError("turns and hops from 1", f"turn {point.turn}, {point.hops} hops for sample {place}")

@@ -82,11 +82,6 @@ def intersections(first: Runs, second: Runs) -> Ints:
     return shared_N
 
 
-def unions(first: Runs, second: Runs) -> Ints:
-    """(N,) pixels in any of the masks of each pair. Raises InputError as `intersections`."""
-    return areas(first) + areas(second) - intersections(first, second)
-
-
 # Reading
 
 

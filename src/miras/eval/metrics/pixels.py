@@ -14,7 +14,6 @@ Unlike GRES, P@ asks for an IoU above the threshold, not at it, as InstructPart 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -106,16 +105,6 @@ def boundaries(
     for first, second in _batches(predicted, gold, names):
         counts += [Overlap(*row) for row in edges.bands(first, second, edges.band_widths(first, share)).tolist()]
     return counts
-
-
-def finite(values: Sequence[float], what: str, names: Sequence[str] | None = None) -> list[float]:
-    """The values, where all are numbers. Raises InputError that names the first NaN or infinity and its sample."""
-    for place, value in enumerate(values):
-        if not math.isfinite(value):
-            raise InputError(
-                f"{what} that is a number", f"{value} for {_name(names, 0, '{}', place)}", "mend that sample"
-            )
-    return list(values)
 
 
 # Corpus

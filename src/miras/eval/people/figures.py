@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from miras.core.agreement import NAN, Level, Numbers, clustered_bootstrap, cohen_kappa, fleiss_kappa, krippendorff_alpha
-from miras.core.errors import InputError
 from miras.eval.people.answers import Answer, Key
 from miras.eval.people.balance import Unit
 from miras.eval.rating.figures import mean_figure
@@ -80,16 +79,11 @@ def _wins(answers: Sequence[Answer], systems: Sequence[str], draws: int, seed: i
 
 
 def sign_test(won: int, lost: int) -> float | None:
-    """Two-sided exact binomial test against one half; None when nothing is decided. Source: scipy.stats.binomtest.
-
-    Raises InputError without scipy.
-    """
+    """Two-sided exact binomial test against one half; None when nothing is decided. Source: scipy.stats.binomtest."""
     if won + lost == 0:
         return None
-    try:
-        from scipy.stats import binomtest
-    except ImportError as error:
-        raise InputError("scipy", "no such package", "pip install 'miras[eval]'") from error
+    from scipy.stats import binomtest
+
     return float(binomtest(won, won + lost, 0.5).pvalue)
 
 

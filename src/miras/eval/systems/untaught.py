@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from miras.core.errors import InputError
 from miras.core.masks import resize_mask
 from miras.core.types import Mask
 
@@ -100,8 +99,6 @@ def otsu(values: NDArray[np.float64]) -> float:
 
 
 def _ndimage() -> Any:
-    try:
-        from scipy import ndimage
-    except ImportError as error:
-        raise InputError("the package scipy", "none installed", "pip install 'miras[eval]'") from error
+    from scipy import ndimage
+
     return ndimage

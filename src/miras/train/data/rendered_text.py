@@ -4,30 +4,29 @@ In: a sample, a random generator. Out: the sample with one annotation more for e
 phrase like `word "OPEN"`, `price "$4.50"` or `sign that says "OPEN"`, and a mask. As annotators outline words, the mask
 of a text is the filled quadrilateral around its letters, not the letters themselves; that of a sign is the whole
 plate. The sample is unchanged where no calm place is free. All names are invented; the words that the test split of
-PRIST-Open keeps for itself are not among them. Knows no model.
+PRIST-Open keeps for itself are not among them. What and where is decided here, `data.lettering` draws it. Knows no
+model.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image
 
 from miras.core.masks import decode_rle, encode_rle, polygons_to_mask
 from miras.core.types import AnnotatedPhoto, Annotation, Mask
 from miras.data.language.phrasing import pick
 from miras.data.language.vocabulary import looked_for
 from miras.data.language.words import has_words
+from miras.data.lettering.art import inked, set_type
+from miras.data.lettering.light import PRINTED, lay, spread
+from miras.data.lettering.place import Placement
+from miras.data.lettering.sheet import Colour, Row, Sheet, luminance
 from miras.train.data.copy_paste import hide
 from miras.train.data.sample import Sample, is_written
-
-Colour = tuple[int, int, int]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 SIGNS = (
     "OPEN", "CLOSED", "EXIT", "ENTRANCE", "PUSH", "PULL", "SALE", "HOTEL", "CAFE", "MENU", "PARKING", "TICKETS",
@@ -67,6 +66,8 @@ _INKS: tuple[Colour, ...] = (
 )  # fmt: skip
 _CONTRAST = 95.0
 """Grey levels between bare letters and their ground, at least."""
+_LEGIBLE = 48
+"""Grey levels between the darker and the lighter tenth of a text, at least: else it is not written."""
 _CALM, _CALM_BOARD = 20.0, 55.0
 """Standard deviation in grey levels of what bare letters, or a plate, are put on, at most."""
 LEAST_HEIGHT = 14
@@ -75,7 +76,6 @@ HIDDEN = 0.05
 """A plate hides at most this share of an annotation; bare letters likewise, unless they stand wholly on it."""
 _ON_IT, _ON_IT_HIDDEN = 0.97, 0.4
 _TRIES = 40
-_SHARP = 2
 _SIGN_LIKE = frozenset(
     {"banner", "paper", "cardboard", "traffic sign", "stop sign", "sign", "poster", "label", "billboard"}
 )
@@ -83,15 +83,6 @@ _FACES = (
     "DejaVuSans-Bold", "DejaVuSans", "DejaVuSerif-Bold", "DejaVuSans-BoldOblique", "DejaVuSansMono-Bold",
     "STIXGeneralBol", "DejaVuSerif",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class _Art:
-    """A flat text. picture: (h, w, 4) uint8 RGBA. letters: box (XYXY) around them in it. board: whether it has one."""
-
-    picture: NDArray[np.uint8]
-    letters: tuple[float, float, float, float]
-    board: bool
 
 
 def rendered_text(
@@ -127,27 +118,30 @@ def _with_one(sample: Sample, rng: np.random.Generator, height: tuple[float, flo
     if any(has_words(said, word) for word in text.split()):
         return sample
     boards = not any(set(_names(note)) & _SIGN_LIKE for note in photo.annotations)
-    art_of = _on_plate if boards and rng.random() < _ON_PLATE else _bare
+    on_plate = boards and rng.random() < _ON_PLATE
     lower, upper = (share * min(photo.size) for share in height)
     tall = max(float(LEAST_HEIGHT), float(np.exp(rng.uniform(np.log(lower), np.log(upper)))))
     grey = np.asarray(Image.fromarray(sample.pixels).convert("L"), np.float32)
-    font = _font(pick(rng, range(len(_FACES))), round(tall * 1.35 * _SHARP))
-    art = art_of(text, font, rng)
-    size = (art.picture.shape[1] / _SHARP, art.picture.shape[0] / _SHARP)
+    art = set_type("text", _sheet(text, on_plate, rng))
+    (line,) = art.lines
+    scale = tall / int(line.shape.any(1).sum())
+    size = (art.picture.shape[1] * scale, art.picture.shape[0] * scale)
     masks = [decode_rle(note.rle) for note in photo.annotations]
-    quad = _place(photo, masks, grey, taken, size, art, rng)
+    quad = _place(photo, masks, grey, taken, size, on_plate, rng)
     if quad is None:
         return sample
-    letters = _mapped(quad, art)
-    cover = polygons_to_mask([quad], photo.size)
-    taken |= cover
-    words = polygons_to_mask([letters], photo.size)
-    art = art if art.board else _inked(art, sample.pixels[cover].mean(0), rng)
-    pixels = _print(sample.pixels, art, quad, float(grey[cover].mean()), rng)
-    phrase, mask = _phrase(kind, text, art.board, rng), words
-    if phrase.partition(" that says ")[1]:
-        mask = cover
-    if art.board:
+    around = polygons_to_mask([quad], photo.size)
+    if art.carrier is None:
+        art = inked(art, _ink(sample.pixels[around].mean(0), rng))
+    shapes = [line.shape] if art.carrier is None else [line.shape, art.carrier[1]]
+    pixels, found = lay(sample.pixels, art, Placement(tuple(quad), 0.0, 0.0, scale), PRINTED, shapes, tall, rng)
+    words, cover = found[0], found[-1]
+    if spread(pixels, words) < _LEGIBLE:
+        return sample
+    taken |= around | cover
+    phrase = _phrase(kind, text, on_plate, rng)
+    mask = cover if " that says " in phrase else words
+    if on_plate:
         photo = _below(photo, masks, cover)
     note = Annotation(_label(text), phrase, encode_rle(mask))
     vocabulary = photo.vocabulary - {note.label}
@@ -192,59 +186,27 @@ def _phrase(kind: str, text: str, board: bool, rng: np.random.Generator) -> str:
     return f"{noun} {quoted}"
 
 
-@lru_cache(maxsize=256)
-def _font(face: int, size: int) -> Font:
-    """One of the typefaces that matplotlib brings along; without it, the one that Pillow does."""
-    spec = find_spec("matplotlib")
-    if spec is not None and spec.origin is not None:
-        file = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" / f"{_FACES[face]}.ttf"
-        if file.is_file():
-            return ImageFont.truetype(str(file), size)
-    return ImageFont.load_default(size)
-
-
-def _on_plate(text: str, font: Font, rng: np.random.Generator) -> _Art:
+def _sheet(text: str, on_plate: bool, rng: np.random.Generator) -> Sheet:
+    """One line, on a plate or bare; bare letters get their ink where they come to lie."""
+    row = Row(text, "text", face=pick(rng, _FACES))
+    if not on_plate:
+        return Sheet((row,), (0, 0, 0))
     board, ink = pick(rng, _BOARDS)
-    x0, y0, x1, y1 = font.getbbox(text)
-    tall = y1 - y0
-    side, edge = (int(tall * rng.uniform(*span)) for span in ((0.35, 0.9), (0.3, 0.7)))
-    width, height = int(x1 - x0) + 2 * side, int(tall) + 2 * edge
-    image = Image.new("RGBA", (width, height))
-    draw = ImageDraw.Draw(image)
-    framed = rng.random() < _FRAME
-    draw.rounded_rectangle(
-        (0, 0, width - 1, height - 1), int(rng.uniform(0, 0.25) * tall), (*board, 255),
-        outline=(*ink, 255) if framed else None, width=max(1, int(0.07 * tall)),
-    )  # fmt: skip
-    draw.text((side - x0, edge - y0), text, font=font, fill=(*ink, 255))
-    return _Art(np.asarray(image), (side, edge, side + x1 - x0, edge + y1 - y0), True)
+    pad = (float(rng.uniform(0.25, 0.65)), float(rng.uniform(0.2, 0.5)))
+    frame = 0.05 if rng.random() < _FRAME else 0.0
+    return Sheet((row,), ink, board, "sign", frame=frame, pad=pad, corner=float(rng.uniform(0, 0.2)))
 
 
-def _bare(text: str, font: Font, rng: np.random.Generator) -> _Art:
-    """Letters alone; their ink is chosen where they come to lie."""
-    x0, y0, x1, y1 = font.getbbox(text)
-    image = Image.new("RGBA", (int(x1 - x0) + 2, int(y1 - y0) + 2))
-    ImageDraw.Draw(image).text((1 - x0, 1 - y0), text, font=font, fill=(0, 0, 0, 255))
-    return _Art(np.asarray(image), (0, 0, image.width, image.height), False)
-
-
-def _inked(art: _Art, ground: NDArray[np.float64], rng: np.random.Generator) -> _Art:
-    """Bare letters in an ink that stands out from the mean colour of the ground."""
-    light = _luminance(ground)
-    inks = [ink for ink in _INKS if abs(_luminance(ink) - light) >= _CONTRAST]
-    picture = art.picture.copy()
-    picture[..., :3] = pick(rng, inks) if inks else (250,) * 3 if light < 128 else (15,) * 3
-    return replace(art, picture=picture)
-
-
-def _luminance(colour: tuple[int, ...] | NDArray[np.float64]) -> float:
-    red, green, blue = (float(value) for value in colour)
-    return 0.299 * red + 0.587 * green + 0.114 * blue
+def _ink(ground: NDArray[np.float64], rng: np.random.Generator) -> Colour:
+    """One that stands out from the mean colour of the ground."""
+    light = luminance(ground.tolist())
+    inks = [ink for ink in _INKS if abs(luminance(ink) - light) >= _CONTRAST]
+    return pick(rng, inks) if inks else (250,) * 3 if light < 128 else (15,) * 3
 
 
 def _place(
     photo: AnnotatedPhoto, masks: list[Mask], grey: NDArray[np.float32], taken: Mask, size: tuple[float, float],
-    art: _Art, rng: np.random.Generator,
+    on_plate: bool, rng: np.random.Generator,
 ) -> list[tuple[float, float]] | None:  # fmt: skip
     """Corners (x, y) of the picture in the photo, clockwise from the upper left: the calmest of a few free places."""
     height, width = photo.size
@@ -262,13 +224,13 @@ def _place(
         (x0, y0), (x1, y1) = (centre - reach).astype(int), np.ceil(centre + reach).astype(int)
         window = (slice(y0, y1), slice(x0, x1))
         spread = float(grey[window].std())
-        if spread > (_CALM_BOARD if art.board else _CALM) or (best is not None and spread >= best[0]):
+        if spread > (_CALM_BOARD if on_plate else _CALM) or (best is not None and spread >= best[0]):
             continue
         quad = corners + centre
         cover = polygons_to_mask([(quad - (x0, y0)).tolist()], (int(y1 - y0), int(x1 - x0)))
         if (taken[window] & cover).any():
             continue
-        if _free(photo, areas, [mask[window] for mask in masks], cover, art.board):
+        if _free(photo, areas, [mask[window] for mask in masks], cover, on_plate):
             best = (spread, quad)
     return None if best is None else [(float(x), float(y)) for x, y in best[1]]
 
@@ -293,50 +255,3 @@ def _below(photo: AnnotatedPhoto, masks: list[Mask], cover: Mask) -> AnnotatedPh
     photo = hide(photo, masks, cover)
     present = {note.label for note in photo.annotations}
     return replace(photo, vocabulary=looked_for(photo.vocabulary, present, _SIGN_LIKE - present))
-
-
-def _mapped(quad: list[tuple[float, float]], art: _Art) -> list[tuple[float, float]]:
-    """The corners of the letters in the photo."""
-    height, width = art.picture.shape[:2]
-    x0, y0, x1, y1 = art.letters
-    to_photo = _homography([(0, 0), (width, 0), (width, height), (0, height)], quad)
-    points = np.array([(x0, y0, 1), (x1, y0, 1), (x1, y1, 1), (x0, y1, 1)]) @ to_photo.T
-    return [(float(x / w), float(y / w)) for x, y, w in points]
-
-
-def _homography(source: list[tuple[int, int]], target: list[tuple[float, float]]) -> NDArray[np.float64]:
-    """(3, 3) that takes four points to four others."""
-    rows = [
-        row
-        for (x, y), (u, v) in zip(source, target, strict=True)
-        for row in ((x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y))
-    ]
-    solved = np.linalg.solve(np.array(rows, np.float64), np.array(target, np.float64).ravel())
-    return np.append(solved, 1.0).reshape(3, 3)
-
-
-def _print(
-    pixels: NDArray[np.uint8], art: _Art, quad: list[tuple[float, float]], light: float, rng: np.random.Generator
-) -> NDArray[np.uint8]:
-    """The art in the photo, in perspective, with a little of the photo's light, softness and grain."""
-    height, width = art.picture.shape[:2]
-    (x0, y0), (x1, y1) = np.floor(np.min(quad, 0)).astype(int) - 1, np.ceil(np.max(quad, 0)).astype(int) + 1
-    x0, y0, x1, y1 = max(0, x0), max(0, y0), min(pixels.shape[1], x1), min(pixels.shape[0], y1)
-    local = [((x - x0) * _SHARP, (y - y0) * _SHARP) for x, y in quad]
-    back = np.linalg.inv(_homography([(0, 0), (width, 0), (width, height), (0, height)], local))
-    size = (int(x1 - x0) * _SHARP, int(y1 - y0) * _SHARP)
-    premultiplied = Image.fromarray(art.picture).convert("RGBa")
-    flat = premultiplied.transform(
-        size, Image.Transform.PERSPECTIVE, (back / back[2, 2]).ravel()[:8].tolist(), Image.Resampling.BILINEAR
-    )
-    flat = flat.reduce(_SHARP).filter(ImageFilter.GaussianBlur(float(rng.uniform(0.0, 0.7))))
-    layer = np.asarray(flat, np.float32)
-    alpha = layer[..., 3:] / 255
-    gain = float(np.clip(0.6 + 0.4 * light / 140, 0.7, 1.05)) if art.board else 1.0
-    grain = rng.normal(0, 3.0, (*alpha.shape[:2], 1)).astype(np.float32)
-    out = pixels.copy()
-    window = out[y0:y1, x0:x1]
-    strength = 1.0 if art.board else float(rng.uniform(0.85, 1.0))
-    mixed = strength * (layer[..., :3] * gain + alpha * grain) + (1 - strength * alpha) * window
-    window[:] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-    return out

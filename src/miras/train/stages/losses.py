@@ -1,4 +1,4 @@
-"""The losses on masks, words and pixels, each a pure function with its reduction; `LOSSES` lists every part.
+"""The losses on masks, words and pixels, each a pure function with its reduction.
 
 In: logits and targets of any float type: all is computed in float32 (float64 stays), also under autocast. Out: scalars
 (mean over regions unless said); those of no regions are 0, with a gradient of 0. Knows no model.
@@ -8,7 +8,6 @@ R regions, M candidates, B photos, N visual tokens, E width of the match space, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,50 +17,6 @@ from miras.core.errors import InputError
 
 MOST_SCALE = math.log(100)
 """Largest log-scale of an InfoNCE (that of CLIP, Radford et al. 2021)."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the loss: what it is, its reduction, its default weights (None: not in that stage), its source."""
-
-    name: str
-    what: str
-    reduction: str
-    stage1: float | None
-    stage2: float | None
-    source: str
-
-
-LOSSES = (
-    Part("text", "cross-entropy of the next token of replies",
-         "weighted mean over supervised tokens: `special` for operators, `[OBJ]` and `[SEG]`, `names` in names, else 1",
-         None, 1.0, "paper, stage 2"),
-    Part("mask", "2 BCE + dice of candidate 0, and 0.3 of it for the best other one",
-         "mean over regions", 1.0, 1.0, "paper; candidates: segment-anything (Kirillov et al. 2023)"),
-    Part("iou", "squared error of the predicted IoU",
-         "mean over regions and candidates", 0.5, 0.5, "segment-anything (Kirillov et al. 2023)"),
-    Part("align", "InfoNCE of phrases with what their gold mask covers",
-         "mean over regions, both directions", 0.1, 0.1, "paper, stage 1; CLIP (Radford et al. 2021)"),
-    Part("prior", "2 BCE + dice of the spatial prior",
-         "mean over regions that have words", 0.5, 0.3, "ours, after AnchorSeg"),
-    Part("heat", "2 BCE + dice of where ImageNet's classifier sees it",
-         "mean over regions that have words", 0.0, 0.0, "ours, after CAM (Zhou et al. 2016)"),
-    Part("patch", "BCE of visual tokens with the cover of their patch",
-         "mean over covered, mean over bare, halves", 0.5, None, "ours"),
-    Part("presence", "BCE of \"the photo shows it\"",
-         "mean over present, mean over absent, halves", 0.3, 0.5, "ours; the question is GRES's (Liu et al. 2023)"),
-    Part("boundary", "BCE less its least value, in a band about the target's contour",
-         "mean over the band, then over regions", 0.0, 0.0, "band: Boundary IoU (Cheng et al. 2021)"),
-    Part("consistency", "InfoNCE of phrases with what their predicted mask covers",
-         "mean over regions that have words, both directions", None, 0.0, "ours, after the paper's alignment"),
-    Part("refusal", "BCE of the log odds of `[REJ]` where a reply begins",
-         "mean over present, mean over absent, halves", None, 0.0, "ours; the question is GRES's (Liu et al. 2023)"),
-    Part("pointer", "cross-entropy of which earlier region is meant, where one is meant again",
-         "mean over the places that point", None, 0.5, "pointer networks (Vinyals et al. 2015)"),
-    Part("operators", "cross-entropy of no operator, `[ADD]`, `[CUT]`, `[UNDO]`, `[REJ]`, `[NOT]` where a reply begins",
-         "mean over the replies of each kind, then over the kinds in the batch", None, 0.0, "ours"),
-)  # fmt: skip
-"""Every part of the loss. The weights repeat `stage1.Weights` and `stage2.Weights`; a test holds them equal."""
 
 
 def exact(value: Tensor) -> Tensor:

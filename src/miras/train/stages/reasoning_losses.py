@@ -2,7 +2,7 @@
 
 In: logits where replies begin, or phrases with the masks drawn for them. Out: scalars, computed in float32 (float64
 stays), also under autocast; those of no replies or regions are 0, with a gradient of 0. Knows of the grammar that
-operators stand first in a reply; knows no model and no tokenizer. The table of all parts: `losses.LOSSES`.
+operators stand first in a reply; knows no model and no tokenizer. The table of all parts: docs/training.md.
 C conversations, L tokens, N replies, V vocabulary, R regions, E match width, h w pixels of a map, s side of a mask.
 """
 

@@ -1,9 +1,8 @@
 """Flat artwork: lines of text and emblems as they come from the printer, before they meet a photo.
 
-In: a design's name, the words of `knowledge/written.yaml`, the colour of the surface, a random generator. Out: `Art`,
-an RGBA picture with a silhouette for each line, word and emblem. The typefaces are those that matplotlib
-carries (DejaVu, STIX, Computer Modern), laid out by Pillow's basic engine: equal versions of both packages draw equal
-pixels on every machine. Knows no photo and no mask.
+In: a `Sheet`. Out: `Art`, an RGBA picture with a silhouette for each line, word and emblem. The typefaces are those
+that matplotlib carries (DejaVu, STIX, Computer Modern), laid out by Pillow's basic engine: equal versions of both
+packages draw equal pixels on every machine. Knows no photo and no mask.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from miras.annotate.written.designs import DESIGNS, EMBLEMS, Colour, Row, Sheet, Words
 from miras.core.errors import InputError
 from miras.core.types import Mask
+from miras.data.lettering.sheet import EMBLEMS, Colour, Row, Sheet
 
 LETTER = 120
 """Font size of a line of relative size 1 in the artwork, in pixels."""
@@ -51,26 +50,6 @@ class Art:
     lines: tuple[Line, ...]
     carrier: tuple[str, Mask] | None = None
     letter: int = LETTER
-
-
-def make(design: str, rng: np.random.Generator, ground: Colour, heldout: bool = False) -> Art:
-    """An artwork of that design. ground: mean colour of the surface, against which bare ink must stand out.
-
-    heldout: words of the test split. Raises InputError for an unknown design, and without matplotlib's fonts.
-    """
-    if design not in DESIGNS:
-        raise InputError(f"a design of {', '.join(DESIGNS)}", repr(design))
-    return set_type(design, DESIGNS[design](Words(rng, ground, heldout)))
-
-
-def repaint(art: Art, ground: Colour, rng: np.random.Generator) -> Art:
-    """Bare letters in an ink that stands out from the ground where they came to lie; a carrier stays as it is."""
-    ink = Words(rng, ground, False).ink()
-    if art.carrier or art.design == "road":
-        return art
-    picture = art.picture.copy()
-    picture[:, :, :3] = ink
-    return replace(art, picture=picture)
 
 
 def set_type(design: str, sheet: Sheet) -> Art:
@@ -134,6 +113,13 @@ def _set_row(row: Row) -> tuple[Image.Image, list[tuple[str, int, int]]]:
     return glyphs, [(word, int(a), min(glyphs.width, int(b) + 1)) for word, a, b in words]
 
 
+def inked(art: Art, ink: Colour) -> Art:
+    """All of its letters in another ink."""
+    picture = art.picture.copy()
+    picture[:, :, :3] = ink
+    return replace(art, picture=picture)
+
+
 @lru_cache(maxsize=256)
 def _font(face: str, size: int) -> ImageFont.FreeTypeFont:
     """A face at a size in pixels, with the layout engine that every build of Pillow has."""
@@ -145,7 +131,7 @@ def _folder() -> Path:
     """Where matplotlib keeps its typefaces; it is not imported."""
     found = find_spec("matplotlib")
     if found is None or found.origin is None:
-        raise InputError("the typefaces inside matplotlib", "no matplotlib", "pip install 'miras[annotate]'")
+        raise InputError("the typefaces inside matplotlib", "no matplotlib", "pip install 'miras[data]'")
     return Path(found.origin).parent / "mpl-data" / "fonts" / "ttf"
 
 

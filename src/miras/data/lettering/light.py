@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from miras.annotate.written.art import Art
-from miras.annotate.written.place import Floats, Placement
 from miras.core.types import Mask
+from miras.data.lettering.art import Art
+from miras.data.lettering.place import Floats, Placement
 
 Pixels = NDArray[np.uint8]
 _MARGIN = 10
@@ -33,16 +33,20 @@ _JPEG = 88
 @dataclass(frozen=True, eq=False)
 class Finish:
     """How the surface takes writing. opacity: of the ink. texture: share of the surface's fine detail that shows
-    through. light: share of its shading. follow: pixels that letters shift for each grey level of a fold's slope."""
+    through. light: share of its shading. follow: pixels that letters shift for each grey level of a fold's slope.
+    scene: ink between the scene's black and white, in the colour of its light, a plate with its shadow; False: ink as
+    it was printed, which stands out even in a dull photo."""
 
     opacity: float
     texture: float
     light: float
     follow: float = 0.0
+    scene: bool = True
 
 
 BARE, CARRIED = Finish(0.94, 0.5, 0.9), Finish(1.0, 0.0, 0.75)
 CLOTH, SEWN = Finish(0.93, 0.75, 1.0, 0.25), Finish(1.0, 0.5, 1.0, 0.2)
+PRINTED = Finish(0.94, 0.0, 0.5, scene=False)
 
 
 def lay(
@@ -134,12 +138,13 @@ def _blend(
 ) -> Pixels:  # fmt: skip
     """Ink over the patch: between the scene's black and white, in the surface's shading, with its grain."""
     around = _around(photo, box, 1.0)
-    black, white = _levels(photo, around)
+    black, white = _levels(photo, around) if finish.scene else (0.0, 255.0)
+    tint = _tint(around) if finish.scene else 1.0
     alpha = ink[:, :, 3:].astype(np.float64) / 255
     shade = _shade(grey, alpha[:, :, 0] > 0, finish.light, (box[3] - box[1]) / (3 if carried else 8))
-    colour = (ink[:, :, :3] * ((white - black) / 255) * _tint(around) + black * alpha) * shade[:, :, None]
+    colour = (ink[:, :, :3] * ((white - black) / 255) * tint + black * alpha) * shade[:, :, None]
     ground = below.astype(np.float64)
-    if carried:
+    if carried and finish.scene:
         ground = ground * (1 - 0.35 * _shadow(ink[:, :, 3])[:, :, None])
     detail = np.asarray(grey, np.int32) - np.asarray(grey.filter(ImageFilter.GaussianBlur(2)), np.int32)
     grain = _grain(grey, alpha.shape[:2], rng)
@@ -176,6 +181,14 @@ def quantile(grey: Image.Image, share: float) -> int:
     """The grey level that this share of a picture of mode L does not pass."""
     counts = np.cumsum(grey.histogram())
     return int(np.searchsorted(counts, share * counts[-1]))
+
+
+def spread(pixels: Pixels, mask: Mask) -> int:
+    """Grey levels between the darkest and the lightest tenth."""
+    page, where = Image.fromarray(pixels).convert("L"), Image.fromarray(mask)
+    counts = np.cumsum(page.histogram(where))
+    low, high = (int(np.searchsorted(counts, share * counts[-1])) for share in (0.1, 0.9))
+    return high - low
 
 
 def _tint(around: Pixels) -> Floats:
