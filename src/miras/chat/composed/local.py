@@ -2,8 +2,9 @@
 
 In: a folder or a name on the hub of whatever `AutoModelForImageTextToText` loads; questions with pictures. Out:
 answers, one at a time. The model's own chat template writes the conversation, its processor sees the pictures; where
-the processor wants a video processor that this machine lacks, it is made without one. Nothing constrains the answer but
-the prompt: what does not fit is sent back once by whoever asks. Knows no session.
+the processor wants a video processor that this machine lacks, it is made without one. Answers are held to their schema
+(`held`) where llguidance is installed; else by the prompt alone, and what does not fit is sent back once by whoever
+asks. Knows no session.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from typing import Any
 
 import torch
 from PIL import Image
+from transformers import LogitsProcessorList
 
 from miras.chat.composed.asking import Question
+from miras.chat.composed.held import Holder
 from miras.core.errors import InputError, WeightsError
 from miras.core.llm.answers import Answer, Estimate, NoAnswer, Usage
 from miras.core.llm.completions import schema_in_words
@@ -35,6 +38,7 @@ class Local:
         self._lock = threading.Lock()
         self._model, self._processor = _loaded(repo, dtype)
         self._model.eval().requires_grad_(False)
+        self._holder = _holder(self._model, self._tokenizer)
         try:
             self._model.to(device)
         except torch.cuda.OutOfMemoryError as error:
@@ -62,11 +66,16 @@ class Local:
                 if torch.is_tensor(value) and value.is_floating_point():
                     inputs[name] = value.to(self._model.dtype)
             read = int(inputs["input_ids"].shape[1])
+            held = None if self._holder is None else self._holder.hold(question.schema)
+            processors = LogitsProcessorList([] if held is None else [held])
             try:
-                ids = self._model.generate(**inputs, max_new_tokens=question.most, do_sample=False)[0, read:]
+                ids = self._model.generate(
+                    **inputs, max_new_tokens=question.most, do_sample=False, logits_processor=processors
+                )[0, read:].tolist()
             except torch.cuda.OutOfMemoryError as error:
                 raise _too_large(self._model, f"an answer after {read} tokens", NoAnswer) from error
-            text = self._tokenizer.decode(ids, skip_special_tokens=True).strip()
+            whole = ids if held is None else [*ids, *held.ending(ids)]
+            text = self._tokenizer.decode(whole, skip_special_tokens=True).strip()
         finish = "length" if len(ids) >= question.most else "stop"
         return Answer(text, Usage(read, len(ids)), finish=finish)
 
@@ -84,6 +93,17 @@ class Local:
             told, chat_template=template, add_generation_prompt=True, tokenize=False
         )  # fmt: skip
         return self._processor(text=[text], images=pictures or None, return_tensors="pt")
+
+
+def _holder(model: Any, tokenizer: Any) -> Holder | None:
+    """What holds its answers to a schema; None without llguidance, or for a tokenizer that it cannot read."""
+    ends = model.generation_config.eos_token_id
+    ends = [tokenizer.eos_token_id] if ends is None else ends
+    rows = model.get_output_embeddings().weight.shape[0]
+    try:
+        return Holder(tokenizer, rows, [ends] if isinstance(ends, int) else list(ends))
+    except (ImportError, ValueError):
+        return None
 
 
 def _told(question: Question) -> tuple[list[dict[str, Any]], list[Image.Image]]:

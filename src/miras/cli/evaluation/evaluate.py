@@ -20,7 +20,7 @@ from miras.cli.evaluation.recorded import Asked, Held, Split, hold, write_questi
 from miras.cli.output import ALONE, COMPOSED, HERE, Computing, Pair, emit, table
 from miras.core.errors import InputError
 from miras.data.io.left_out import line as left_out_line
-from miras.eval.systems.specs import current
+from miras.eval.systems.specs import AGENT, current
 
 FAULTY = 1
 """Exit code when some of the data had faults."""
@@ -77,9 +77,14 @@ def evaluate(
         "base_url": base_url, "max_side": max_side, "temperature": temperature, "max_tokens": max_tokens, "rpm": rpm,
         "tpm": tpm, "retries": retries, "timeout": timeout, "price_in": price_in, "price_out": price_out,
     }  # fmt: skip
-    asked = Asked(COMPOSED if pair.preset else current(model), decoder, on, seed, endpoint, ray, jobs, pair)
+    asked = Asked(_meant(current(model), pair), decoder, on, seed, endpoint, ray, jobs, pair)
     held = Held(path, format, split, limit, instruction, history, out, dialogues, heldout, recalls, samples)
     return run(held, asked, questions=questions, as_json=json)
+
+
+def _meant(model: str, pair: Pair) -> str:
+    """The preset of a pair says what is measured, unless an agent of its parts is."""
+    return COMPOSED if pair.preset and not model.startswith(AGENT) else model
 
 
 def run(held: Held, asked: Asked, *, questions: Path | None, as_json: bool) -> int:

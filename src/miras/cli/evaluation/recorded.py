@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from miras.cli.output import ALONE, COMPOSED, Computing, Pair, load, progress, say, write
 from miras.core.errors import InputError
 from miras.data.io.left_out import LeftOut
-from miras.eval.systems.specs import ENDPOINT, FOLDER, PREFIXES
+from miras.eval.systems.specs import AGENT, ENDPOINT, FOLDER, PREFIXES
 
 if TYPE_CHECKING:
     from miras.data.record import Record
@@ -91,7 +91,7 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
     from miras.eval.runs.run import evaluate
     from miras.eval.systems import registry
 
-    if asked.pair.given and asked.model != COMPOSED:
+    if asked.pair.given and asked.model != COMPOSED and not asked.model.startswith(AGENT):
         raise InputError("--model composed beside --talker, --segmenter, --look", f"--model {asked.model}")
     task = held.task(asked)
     if task is None:
@@ -192,7 +192,7 @@ def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
     from miras.eval.runs.scale import over_ray
     from miras.eval.systems.registry import open_system
 
-    if asked.model.startswith((FOLDER, ENDPOINT, COMPOSED)):
+    if asked.model.startswith((FOLDER, ENDPOINT, COMPOSED, AGENT)):
         raise InputError("weights or baseline:NAME behind --model, for --ray", asked.model, "leave --ray out")
     if asked.on.device != "cpu":
         raise InputError("--device cpu, for --ray", asked.on.device, "leave --ray out")

@@ -11,20 +11,24 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from miras.chat.composed.compose import compose, talker_of
+from miras.chat.composed.compose import chosen, compose, talker_of
 from miras.chat.load import DEFAULT, WEIGHTS_FOLDER, Loaded
 from miras.chat.load import load as load_weights
 from miras.core.errors import InputError
 from miras.eval.protocol import Ours, System
-from miras.eval.systems import baselines
+from miras.eval.systems import baselines, plain_agent
 from miras.eval.systems.predictions import Predictions
 from miras.eval.systems.specs import BASELINE, ENDPOINT, FOLDER, PAIR, PREFIXES, current
 from miras.eval.systems.vision import Vision
 from miras.model import presets
 from miras.segmenters.own import MirasSegmenter
+from miras.segmenters.registry import segmenter_of
 
+AGENTS: dict[str, plain_agent.Past] = {"plain-agent": "whole", "plain-agent-words": "words"}
+"""Baselines that take the talker and the segmenter of a pair, and what each sends again of earlier turns."""
+NAMES = (*baselines.NAMES, *AGENTS)
 KNOWN = f"a name or folder of weights, {FOLDER}FOLDER, {ENDPOINT}MODEL, {PAIR}, " + ", ".join(
-    f"{BASELINE}{name}" for name in baselines.NAMES
+    f"{BASELINE}{name}" for name in NAMES
 )
 """Every spec, in words."""
 JOURNAL = "answers.jsonl"
@@ -43,9 +47,9 @@ def open_system(
     decoder: weights behind `openai:` (masks from its boxes), `baseline:gold-box` and `baseline:phrase`. threads: of
     torch. others: ids that the data has beside those asked, see `Predictions`. journal: file of paid answers, its
     folder is made. endpoint: options of `core.llm.endpoint.Settings`, base_url among them; the key comes from
-    OPENAI_API_KEY in environment (None = the process's) alone. loader: loads weights by name. pair: of `composed`, see
-    `chat.composed.compose.compose`: talker, segmenter, preset, look, device, dtype. Raises InputError for an unknown
-    spec, with those that come near, and all that the systems themselves raise.
+    OPENAI_API_KEY in environment (None = the process's) alone. loader: loads weights by name. pair: of `composed` and
+    `baseline:plain-agent`, see `chat.composed.compose.compose`: talker, segmenter, preset, look, device, dtype. Raises
+    InputError for an unknown spec, with those that come near, and all that the systems themselves raise.
     """
     spec = current(spec)
     kind = check(spec)
@@ -54,7 +58,7 @@ def open_system(
         return Ours(loader(spec, threads), seed=seed)
     if kind == FOLDER:
         return Predictions(Path(rest), others=others)
-    if kind == BASELINE:
+    if kind == BASELINE and rest not in AGENTS:
         return baselines.baseline(rest, lambda: loader(decoder, threads), seed=seed)
     if journal is not None:
         try:
@@ -64,6 +68,8 @@ def open_system(
                 f"to write {journal.parent}", error.strerror or str(error), "give another --out"
             ) from error
     asked: dict[str, Any] = {"journal": journal, "endpoint": _given(endpoint), "environment": environment}
+    if kind == BASELINE:
+        return _agent(AGENTS[rest], pair or {}, asked, seed)
     if kind == PAIR:
         composed = compose(**(pair or {}), threads=threads, **asked)
         return Vision(composed, label=f"{PAIR}:{composed.name}", seed=seed)
@@ -71,6 +77,15 @@ def open_system(
     model = loader(decoder, threads)
     drawing = MirasSegmenter(model.name, model.model, model.model.weights)
     return Vision(compose(talker, drawing, look=False), label=spec, seed=seed)
+
+
+def _agent(past: plain_agent.Past, pair: Mapping[str, Any], asked: Mapping[str, Any], seed: int) -> System:
+    """A plain agent with the parts of a pair."""
+    told = chosen(pair.get("talker"), pair.get("segmenter"), preset=pair.get("preset"), dtype=pair.get("dtype"))
+    device = pair.get("device") or "cpu"
+    drawing = segmenter_of(told.segmenter, device=device, dtype=None if device == "cpu" else told.dtype)
+    talker = talker_of(told.talker, device=device, dtype=told.dtype, **asked)
+    return plain_agent.opened(talker, drawing, past=past, seed=seed)
 
 
 def _given(endpoint: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -82,21 +97,21 @@ def check(spec: str) -> str:
     spec = current(spec)
     kind = next((prefix for prefix in PREFIXES if spec.startswith(prefix)), "")
     rest = spec.removeprefix(kind)
-    if kind == BASELINE and rest not in baselines.NAMES:
-        raise _unknown(spec, [BASELINE + name for name in baselines.NAMES])
+    if kind == BASELINE and rest not in NAMES:
+        raise _unknown(spec, [BASELINE + name for name in NAMES])
     if kind == PAIR:
         if rest:
             raise InputError(f"{PAIR}, with --talker and --segmenter or --preset", repr(spec))
     elif kind and not rest.strip():
         raise InputError(f"{kind}{'MODEL' if kind == ENDPOINT else 'FOLDER'}", repr(spec))
     if not kind and not _weights(spec):
-        raise _unknown(spec, [*presets.names(), *(BASELINE + name for name in baselines.NAMES)])
+        raise _unknown(spec, [*presets.names(), *(BASELINE + name for name in NAMES)])
     return kind
 
 
 def close(system: System) -> None:
     """End what a system holds open: connections, a journal. Most hold nothing."""
-    if isinstance(system, Vision):
+    if isinstance(system, Vision | plain_agent.PlainAgent):
         system.close()
 
 

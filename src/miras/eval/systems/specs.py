@@ -9,6 +9,8 @@ from miras.core.former import formerly
 
 FOLDER, ENDPOINT, BASELINE, PAIR = "predictions:", "openai:", "baseline:", "composed"
 PREFIXES = (FOLDER, ENDPOINT, BASELINE, PAIR)
+AGENT = f"{BASELINE}plain-agent"
+"""Takes the talker and the segmenter of a pair; so do names that begin with it."""
 _FORMER = "floor:"
 
 
