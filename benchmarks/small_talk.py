@@ -28,7 +28,9 @@ from miras.eval.tasks.behaviour_questions import TALK
 from miras.eval.tasks.photos import side_of
 
 CLAIM = re.compile(
-    r"\b(marked|narrowed|included|no longer selected|here (is|are|you go)|I (have )?(select|found|cut))", re.I
+    r"\b(marked|narrowed|included|no longer selected|here (is|are|you go)|"
+    r"I (have )?(selected|found|cut)|I select everything)",
+    re.IGNORECASE,
 )
 
 
