@@ -166,7 +166,7 @@ def binned(value: float | None, edges: Sequence[float]) -> float | None:
 
 
 def trend(rows: Sequence[Row], of: Callable[[Row], float | None]) -> dict[str, Any]:
-    """Mean IoU for each value with a 95% interval, and the slope of IoU over it; photos drawn whole."""
+    """Mean IoU for each value with a 95% interval, and the slope of IoU over it, resampled by photo."""
     pairs = [(value, 100 * (row.iou or 0.0), row.cluster) for row in rows if (value := of(row)) is not None]
     if not pairs:
         return {}

@@ -23,7 +23,7 @@ SMALL = (
 
 
 def corpus(folder: Path, count: int = 4) -> Corpus:
-    """Photos with masks; two of them stand for those kept out."""
+    """Photos with masks; two of them stand for those held out."""
     folder.mkdir(parents=True, exist_ok=True)
     photos = []
     for number in range(count):

@@ -1,6 +1,6 @@
 """`miras train`: a recipe run on data.
 
-In: a recipe, data, a folder. Out: trained weights, a summary, and which photos were kept out. Under `torchrun` every
+In: a recipe, data, a folder. Out: trained weights, a summary, and which photos were held out. Under `torchrun` every
 process runs this.
 """
 
@@ -27,7 +27,7 @@ FAULTS = "faults.txt"
 """In the run's folder: everything that is wrong with the data, where that stopped the run."""
 HELD_OUT = "held_out.jsonl"
 """The held-out photos of a run that splits its photos itself, with what is asked about them."""
-"""In the run's folder: the photos kept out of training, as records."""
+"""In the run's folder: the photos held out of training, as records."""
 
 
 def train(

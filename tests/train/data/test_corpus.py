@@ -41,7 +41,7 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def talks(photos: Path) -> Path:
-    """Conversations about two of the photos; chelsea is kept out, coffee is trained on."""
+    """Conversations about two of the photos; chelsea is held out, coffee is trained on."""
     rows = [record for record in read_records(photos, "labelme") if record["focus"] in ("cup", "nose of the cat")]
     write_jsonl([talk(record) for record in rows], photos.parent / "talks.jsonl")
     return photos.parent / "talks.jsonl"

@@ -32,7 +32,7 @@ def compare(
     """Compare runs on the same data: figures with intervals, differences with tests, who wins per sample.
 
     Runs are folders of `miras eval --out` with the same data, split and history; only rows that all of them hold are
-    compared, the others are named. Intervals: BCa bootstrap, photos drawn whole. p: paired permutation test, by itself
+    compared, the others are named. Intervals: BCa bootstrap clustered by photo. p: paired permutation test, by itself
     and corrected after Holm. A difference is the first run's figure minus the second's.
     """
     return run([run_a, run_b, *others], out=out, as_json=json, draws=draws, seed=seed)

@@ -48,7 +48,7 @@ class Estimate:
 def mean(
     values: ArrayLike, clusters: Sequence[Hashable], *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> Estimate:
-    """Mean of (N,) values, each sample weighing the same, photos drawn whole. Raises InputError, see `of_sums`."""
+    """Mean of (N,) values, each sample weighing the same, resampled by photo. Raises InputError, see `of_sums`."""
     values_N = _column("values", values)
     return of_sums(np.stack([values_N, np.ones_like(values_N)], 1), clusters, quotient, draws=draws, seed=seed,
                    level=level)  # fmt: skip

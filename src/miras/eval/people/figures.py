@@ -1,7 +1,7 @@
 """The figures of a study with people: means, wins, agreement, how far each agrees with themself.
 
 In: answers. Out: plain objects; a figure is {"value", "low", "high"}, null where it is not defined. Intervals: 95%,
-percentile bootstrap, photos drawn whole. Knows no file and no fault.
+percentile bootstrap clustered by photo. Knows no file and no fault.
 """
 
 from __future__ import annotations

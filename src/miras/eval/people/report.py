@@ -111,7 +111,7 @@ def markdown(result: Mapping[str, Any]) -> str:
         if found:
             parts.append(f"## {title}\n\n" + "\n".join(found))
     parts.append(
-        "Intervals: 95%, bootstrap, photos drawn whole. Win share: a tie is half a win. p: exact sign test of photos."
+        "Intervals: 95%, bootstrap clustered by photo. Win share: a tie is half a win. p: exact sign test of photos."
     )
     return "\n\n".join(parts) + "\n"
 

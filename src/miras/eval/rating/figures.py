@@ -1,7 +1,7 @@
 """The figures of judges: means, agreement among them and with people, wins, position bias; each with its interval.
 
 In: ratings and verdicts. Out: plain objects; a figure is {"value", "low", "high"}, null where it is not defined.
-Intervals: 95%, percentile bootstrap, photos drawn whole. Knows no model, no prompt and no file.
+Intervals: 95%, percentile bootstrap clustered by photo. Knows no model, no prompt and no file.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _sign(value: int) -> int:
 
 
 def mean_figure(values: Sequence[float], photos: Sequence[str], draws: int, seed: int) -> dict[str, Any]:
-    """A mean and its interval, photos drawn whole; no interval for fewer than two photos."""
+    """A mean and its interval, resampled by photo; no interval for fewer than two photos."""
     if not values:
         return _figure(NAN)
     low, high = statistics.mean(values, list(photos), draws=draws, seed=seed, level=LEVEL).percentile or (NAN, NAN)

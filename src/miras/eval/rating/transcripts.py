@@ -44,7 +44,7 @@ class Transcript:
 
     @property
     def cluster(self) -> str:
-        """The photograph, which is drawn whole when intervals are made."""
+        """The photograph: the unit of resampling when intervals are made."""
         return self.rows[0].cluster
 
     @property

@@ -96,7 +96,7 @@ class Row:
 
     @property
     def cluster(self) -> str:
-        """The photograph, which is drawn whole when intervals are made."""
+        """The photograph: the unit of resampling when intervals are made."""
         return f"{self.source}/{self.photo}"
 
     @property

@@ -2,7 +2,7 @@
 
 In: rows; beside them what made them (versions, commit, command). Out: one plain object; per cent for what `metrics`
 gives, 0 to 1 for rates and calibration. A group without samples is left out; the main figures are None when no turn has
-a target. Intervals: 95%, percentile bootstrap, photos drawn whole (turns of one photo are not independent). Knows no
+a target. Intervals: 95%, percentile bootstrap clustered by photo (turns of one photo are not independent). Knows no
 model and no dataset.
 """
 

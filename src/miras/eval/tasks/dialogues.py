@@ -65,7 +65,7 @@ def figures(records: Sequence[Record], rows: Sequence[Row], seed: int = 0) -> di
 
     `final`: dialogues of two exchanges and more whose last reply names one target. `gap`: gIoU of the
     target asked alone minus gIoU after the dialogue, `gap_interval` its 95% bootstrap interval; `intervals`: the
-    same of gIoU and of the rates, photos drawn whole. `n`: dialogues.
+    same of gIoU and of the rates, clustered by photo. `n`: dialogues.
     """
     turns = [row for row in rows if row.history != "alone" and row.blame != "data"]
     edits = {op: [op in row.marks_got for row in turns if op in row.marks_wanted] for op in EDITS}
@@ -192,7 +192,7 @@ def _intervals(turns: Sequence[Row]) -> dict[str, list[float]]:
 
 
 def _interval(values: Sequence[float], clusters: Sequence[str]) -> list[float]:
-    """95% percentile bootstrap of a mean, photos drawn whole; of one photo the mean itself."""
+    """95% percentile bootstrap of a mean, clustered by photo; of one photo the mean itself."""
     if not values:
         return [0.0, 0.0]
     found = statistics.mean(values, clusters, draws=DRAWS)

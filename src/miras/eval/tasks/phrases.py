@@ -104,7 +104,7 @@ def figures(records: Sequence[Record], rows: Sequence[Row], seed: int = 0) -> di
 
 def told(rows: Sequence[Row], seed: int = 0) -> dict[str, Any]:
     """By sort, form and source: n, photos; of what is there `giou` (per cent) and `refused` (0 to 1, though it is
-    there), of what is not there `refused` alone, each with its 95% interval (BCa bootstrap, photos drawn whole)."""
+    there), of what is not there `refused` alone, each with its 95% interval (BCa bootstrap clustered by photo)."""
     sound = [row for row in rows if row.blame != "data"]
     there = [row for row in sound if _sort(row) in SORTS]
     gone = [row for row in sound if _sort(row) in ABSENT]
