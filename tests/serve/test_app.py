@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,38 @@ import pytest
 from fastapi.testclient import TestClient
 
 from miras import __version__
+from miras.serve.settings import Limits
 from tests.serve.conftest import API, Start, ask, conversation, events_of, stop, upload
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_damaged_requests_are_refused_and_no_fault(
+    start: Start, jpeg: bytes, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos and bodies as `benchmarks/serve_load.py damage` sends them by the thousand."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from serve_load_damage import damaged_body, damaged_photo, photos_of_all_kinds
+
+    client = start(limits=Limits(requests_per_minute=10_000, turns_per_minute=10_000, uploads_per_minute=10_000))
+    rng, kinds = random.Random(seed), photos_of_all_kinds(jpeg)
+    talk = conversation(client, jpeg)
+    names = {"talk": talk, "photo": client.get(f"{API}/conversations/{talk}").json()["photo"]["id"]}
+    ask(client, talk, "Where is the cup?")
+    statuses: Counter[int] = Counter()
+    for _ in range(150):
+        if rng.random() < 0.5:
+            kind, content = damaged_photo(rng, kinds)
+            method, path, mime = "POST", "photos", "image/jpeg"
+        else:
+            kind, method, path, content = damaged_body(rng, names)
+            mime = "application/json"
+        answer = client.request(method, f"{API}/{path}", content=content, headers={"Content-Type": mime})
+        statuses[answer.status_code] += 1
+        assert answer.status_code < 500 and "problem:internal" not in answer.text, (kind, content[:200])
+    assert statuses[201] and statuses[422]
+    assert client.get(f"{API}/ready").json()["ready"]
 
 
 def test_operations(client: TestClient, jpeg: bytes) -> None:

@@ -126,6 +126,24 @@ def _mask(node: Node, known: Mapping[int, Mask]) -> Mask:
     return as_mask(known[node]).copy()
 
 
+def turned(expression: str) -> bool:
+    """Whether a part that takes away stands within a part that is inverted, as in "~(1 - 2)": then the signs of single
+    regions do not say what is selected."""
+
+    def takes(node: Node) -> bool:
+        if isinstance(node, Pair):
+            return node.sign == "-" or takes(node.left) or takes(node.right)
+        return isinstance(node, Not)
+
+    def within(node: Node) -> bool:
+        if isinstance(node, Not):
+            return takes(node.of) or within(node.of)
+        return isinstance(node, Pair) and (within(node.left) or within(node.right))
+
+    tree = parse(expression) if "~" in expression else None
+    return tree is not None and within(tree)
+
+
 def words(expression: str, phrase: Callable[[int], str]) -> str:
     """What is selected, in words: "cup within table + spoon"; what is taken away is left out. phrase: of a region."""
 
@@ -133,7 +151,7 @@ def words(expression: str, phrase: Callable[[int], str]) -> str:
         if isinstance(node, int):
             return phrase(node)
         if isinstance(node, Not):
-            return f"all but {said(node.of)}"
+            return said(node.of.of) if isinstance(node.of, Not) else f"all but {said(node.of)}"
         if node.sign == "-":
             return said(node.left)
         return f"{said(node.left)} {'+' if node.sign == '+' else 'within'} {said(node.right)}"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from miras.core.errors import InputError
-from miras.core.expression import words
+from miras.core.expression import turned, words
 from miras.core.masks import as_mask
 from miras.core.types import Mark, Mask, Name, Operator, Region, Selection, Turn
 
@@ -121,7 +121,7 @@ def is_empty(mask: Mask) -> bool:
 
 def label(expression: str, phrase: Callable[[int], str]) -> str:
     """What an expression selects, in words: its phrases, or all but those; "" for nothing. phrase: of a region."""
-    if "&" in expression:
+    if "&" in expression or turned(expression):
         return words(expression, phrase)
     found = signs(expression)
     added, left = (" + ".join(phrase(n) for n, sign in found.items() if sign == wanted) for wanted in (True, False))

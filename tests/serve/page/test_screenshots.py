@@ -44,7 +44,7 @@ def test_screenshots(browser: Any, tmp_path: Path) -> None:
         here.sample("Falcon")
         for text in ("Where is the sky?", "Now the rocket.", "Everything except the sky."):
             here.say(text)
-        here.page.mouse.move(900, 20)
+        here.page.mouse.move(500, 25)
         here.page.wait_for_timeout(400)
         picture(here.page, "conversation")
         here.page.emulate_media(color_scheme="dark")
