@@ -8,7 +8,7 @@ nothing of what was selected. Ours is `chat.native`; a vision-language model wit
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -115,6 +115,15 @@ class Backend(Protocol):
     def read(self, raw: Mapping[str, Any], user: str, regions: tuple[Region, ...], first_region: int) -> Exchange:
         """What `write` gave, and the regions that its reply draws, checked. first_region: the first free id. Raises
         InputError, and what reading plain values raises."""
+        ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A dialogue that can read what stands before every turn once, for all its forks."""
+
+    def read_opening(self) -> None:
+        """Before the first turn; what is said then is the same but for the order of float sums."""
         ...
 
 

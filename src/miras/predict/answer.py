@@ -1,7 +1,8 @@
 """The answers about one photo, as plain values.
 
 In: a session and conversations. Out: for each conversation, held in a fork of the session, its turns, what is selected
-at its end and how sure that is; a small picture of it. The photo is encoded once. Knows no file but the photo.
+at its end and how sure that is; a small picture of it. The photo is encoded once, and what stands before every turn is
+read once for all conversations. Knows no file but the photo.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from miras.chat.backend import ReadsAhead
 from miras.chat.render import heart, overlay, shown
 from miras.chat.reply import Reply
 from miras.chat.session import ChatSession
@@ -36,6 +38,8 @@ def answers(
     found: list[dict[str, Any]] = []
     failed: list[dict[str, Any]] = []
     pictures: dict[int, bytes] = {}
+    if len(questions) > 1 and isinstance(session.backend, ReadsAhead):
+        session.backend.read_opening()
     for number, messages in enumerate(questions, 1):
         talk = session.fork()
         try:

@@ -106,6 +106,10 @@ class NativeBackend:
         twin.engine = self.engine.fork()
         return twin
 
+    def read_opening(self) -> None:
+        """The photo and what stands beside it: forks go on from there."""
+        self.engine.past.sync(Run(self.context.prefix, self.context.written))
+
     def begin(self) -> NativeBackend:
         """A fork; where everything is to be computed anew, one that has read nothing."""
         if self.options.recompute == "never":
