@@ -23,7 +23,8 @@ from miras.core.types import AnnotatedPhoto
 from miras.model import presets
 from miras.model.config import MirasConfig
 from miras.model.language.precision import fastest_dtype
-from miras.model.miras import PUBLISHED, Miras
+from miras.model.miras import Miras
+from miras.model.saved import PUBLISHED
 from miras.train.data.dialogue_batch import DialogueBatch, History
 from miras.train.recipe.schema import Recipe
 from miras.train.stages import imagenet, stage1, stage2
@@ -74,12 +75,12 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> TrainingModu
         model.config.language_tuned = True
     for name, parameter in model.named_parameters():
         frozen = name.startswith("instruction.language_model.") and "lora_" not in name and recipe.tuning == "lora"
-        frozen |= model.config.has_concepts and name.startswith(PUBLISHED)
+        frozen |= (model.config.has_concepts and name.startswith(PUBLISHED)) or name.startswith(model.still)
         parameter.requires_grad_(not frozen and rate_of(name, recipe) > 0)
     if recipe.gradient_checkpointing:
         language: Any = model.instruction.language_model
         language.activation_checkpointing_enable()
-    model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.image_encoder.to(memory_format=torch.channels_last)
     return TrainingModule(model, recipe)
 
 
@@ -125,7 +126,7 @@ def _begin(recipe: Recipe) -> Miras:
 
 def _check_views(recipe: Recipe, model: Miras) -> None:
     """Each semantic patch owns a whole window of the detail view. Raises InputError with sides that do."""
-    step = 16 * (model.config.semantic_size // 32)
+    step = 16 * model.config.grid
     for key in ("detail", "coarse"):
         side = getattr(recipe.batch, key)
         if side % step:
