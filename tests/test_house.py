@@ -38,6 +38,7 @@ SEVERAL = {
     "serve/test_documents.py": ("client.py", "serve/api.py"),
     "serve/test_page_files.py": ("serve/static/sources.sha256",),
     "train/loop/test_distributed.py": ("train/loop/sharding.py", "train/loop/trainer.py"),
+    "train/loop/test_full_size.py": ("model/encoders/patches.py", "train/loop/sharding.py", "train/loop/trainer.py"),
     "train/stages/test_pointing.py": ("train/data/dialogue_batch.py", "train/stages/stage2.py"),
     "train/stages/test_stages.py": ("train/stages/stage1.py", "train/stages/stage2.py", "train/data/dialogue_batch.py"),
 }

@@ -18,7 +18,7 @@ def test_unknown_keys_are_named_with_the_nearest():
 def test_all_faults_come_at_once():
     with pytest.raises(InputError) as caught:
         MirasConfig(detail_tower="resnet", detail_size=500, heads=7, mask_tokens=0)
-    for word in ("resnet", "multiples of 32", "multiples of heads", "mask_tokens"):
+    for word in ("resnet", "multiple of 32", "multiples of heads", "mask_tokens"):
         assert word in str(caught.value)
 
 

@@ -8,7 +8,7 @@ from miras.model import presets
 
 
 def test_names_are_the_files():
-    assert presets.names() == ["miras-mini", "miras-tiny"]
+    assert presets.names() == ["miras-7b", "miras-mini", "miras-tiny"]
 
 
 def test_unknown_preset_names_the_nearest():

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from transformers import SamModel
 
 from miras.core.errors import InputError, MirasError, WeightsError
-from miras.segmenters import source
+from miras.model.hub import folders
+from miras.model.hub.folders import fetched
 from miras.segmenters.registry import segmenter_of
-from miras.segmenters.source import Place, digest, fetched, model_at
+from miras.segmenters.source import Place, digest, model_at
 from tests.segmenters.conftest import Make
 
 
@@ -113,7 +114,7 @@ def test_what_the_hub_refuses(
     def refuse(*_: Any, **__: Any) -> str:
         raise _error(kind)
 
-    monkeypatch.setattr(source, "snapshot_download", refuse)
+    monkeypatch.setattr(folders, "snapshot_download", refuse)
     with pytest.raises(error) as caught:
         fetched("somebody/something")
     assert says in str(caught.value) and "\n" not in str(caught.value)
@@ -137,7 +138,7 @@ def test_a_repository_of_the_hub_is_read_from_its_cache(
         asked.append((repo, allow_patterns))
         return str(commit)
 
-    monkeypatch.setattr(source, "snapshot_download", give)
+    monkeypatch.setattr(folders, "snapshot_download", give)
     segmenter = segmenter_of("sam2:facebook/sam2.1-hiera-tiny")
     assert asked[0][0] == "facebook/sam2.1-hiera-tiny"
     assert not any("bin" in pattern or pattern in ("*", "*.pt") for pattern in asked[0][1])

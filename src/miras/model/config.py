@@ -14,15 +14,22 @@ from transformers import PreTrainedConfig
 
 from miras.core.errors import InputError
 from miras.core.grammar import TEMPLATES
+from miras.model.decoders.registry import DECODERS
 from miras.model.language.registry import LANGUAGES
 from miras.model.towers.registry import TOWERS
+
+FUSIONS = ("pyramid", "patches")
 
 
 class MirasConfig(PreTrainedConfig):
     """Sizes and switches of the five boxes.
 
-    detail_size, semantic_size: side of the square views in pixels, multiples of 32 with
-    detail_size / 16 a multiple of semantic_size / 32 (each semantic patch owns a window).
+    detail_size, semantic_size: side of the square views in pixels, the first a multiple of 32, the second of
+    semantic_stride, pixels of the semantic view to a visual token; detail_size / 16 a multiple of the visual tokens of
+    a row (each semantic patch owns a window). mask_decoder: "" for our own, which reads the towers; else one of the hub
+    that looks at the photo itself, at decoder_size ("sam:REPO"). fusion: "pyramid", small and trained from nothing;
+    "patches": each patch of the semantic tower attends over its window of all maps of the detail tower, at the tower's
+    own width, and a projector brings it to the language model (`model.encoders`).
     width: decoder width C. prompts: P prompt embeddings per region. candidates: masks per region.
     mask_tokens: K slots after each `[SEG]`. alignment_layers: hidden states (0 = embeddings) that
     the alignment reads. language_tuned: the language model's own weights were trained too and are saved with the
@@ -53,6 +60,10 @@ class MirasConfig(PreTrainedConfig):
         detail_tower: str = "efficientnet-lite2",
         semantic_size: int = 256,
         detail_size: int = 512,
+        semantic_stride: int = 32,
+        fusion: str = "pyramid",
+        mask_decoder: str = "",
+        decoder_size: int = 0,
         width: int = 192,
         heads: int = 8,
         context_layers: int = 2,
@@ -91,6 +102,10 @@ class MirasConfig(PreTrainedConfig):
         self.detail_tower = detail_tower
         self.semantic_size = semantic_size
         self.detail_size = detail_size
+        self.semantic_stride = semantic_stride
+        self.fusion = fusion
+        self.mask_decoder = mask_decoder
+        self.decoder_size = decoder_size
         self.width = width
         self.heads = heads
         self.context_layers = context_layers
@@ -130,7 +145,17 @@ class MirasConfig(PreTrainedConfig):
     @property
     def image_tokens(self) -> int:
         """N, the number of visual tokens: one per semantic patch."""
-        return (self.semantic_size // 32) ** 2
+        return self.grid**2
+
+    @property
+    def grid(self) -> int:
+        """Visual tokens of a row."""
+        return self.semantic_size // self.semantic_stride
+
+    @property
+    def mask_side(self) -> int:
+        """Side of the grid that masks are drawn on."""
+        return (self.decoder_size or self.detail_size) // 4
 
     @property
     def has_concepts(self) -> bool:
@@ -141,14 +166,20 @@ class MirasConfig(PreTrainedConfig):
         """Everything wrong with the values, in words."""
         faults = []
         for name, known in (("semantic_tower", TOWERS), ("detail_tower", TOWERS), ("language", LANGUAGES)):
-            if getattr(self, name) not in known:
+            if getattr(self, name).partition(":")[0] not in known:
                 faults.append(f"{name}={getattr(self, name)!r} is none of {', '.join(known)}")
         if self.template not in TEMPLATES:
             faults.append(f"template={self.template!r} is none of {', '.join(TEMPLATES)}")
-        if self.semantic_size % 32 or self.detail_size % 32:
-            faults.append("semantic_size and detail_size must be multiples of 32")
-        elif (self.detail_size // 16) % (self.semantic_size // 32):
-            faults.append("detail_size / 16 must be a multiple of semantic_size / 32")
+        if self.semantic_size % self.semantic_stride or self.detail_size % 32:
+            faults.append(f"semantic_size must be a multiple of {self.semantic_stride}, detail_size a multiple of 32")
+        elif (self.detail_size // 16) % self.grid:
+            faults.append(f"detail_size / 16 must be a multiple of semantic_size / {self.semantic_stride}")
+        if self.fusion not in FUSIONS:
+            faults.append(f"fusion={self.fusion!r} is none of {', '.join(FUSIONS)}")
+        if self.mask_decoder and self.mask_decoder.partition(":")[0] not in DECODERS:
+            faults.append(f"mask_decoder={self.mask_decoder!r} is none of {', '.join(DECODERS)}")
+        if bool(self.mask_decoder) != bool(self.decoder_size):
+            faults.append("mask_decoder and decoder_size go together")
         if self.width % self.heads or self.alignment_width % self.heads:
             faults.append("width and alignment_width must be multiples of heads")
         if not (self.use_semantic_tower or self.use_detail_tower):

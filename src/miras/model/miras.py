@@ -7,9 +7,9 @@ masks go out on the CPU. B photos, L length, D language width, R regions, M cand
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,22 +26,32 @@ from miras.core.grammar import IMAGE, NOT, REF, SPECIAL_TOKENS, Encoder, TextTok
 from miras.core.types import Box, Mask
 from miras.model.concepts import Concepts
 from miras.model.config import MirasConfig
+from miras.model.decoders import registry as decoders
+from miras.model.encoders import registry as encoders
 from miras.model.instances import InstanceSelector, cleaned
 from miras.model.instruction import GUESSES, Comprehension, InstructionComprehension
 from miras.model.language import registry
-from miras.model.language.base import Language, Tuned, refuse
+from miras.model.language.base import Language, refuse
 from miras.model.language.precision import fastest_dtype
 from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
-from miras.model.saved import CONTINUATIONS, WEIGHTS, half, read_config
-from miras.model.segmentation import MaskDecoder, MaskPrediction, prompt_points
+from miras.model.saved import (
+    LANGUAGE_PREFIX,
+    WEIGHTS,
+    answering,
+    half,
+    own_weights,
+    read_config,
+    read_continuations,
+    still_parts,
+    unlike,
+    write_continuations,
+)  # fmt: skip
+from miras.model.segmentation import MaskDecoder, MaskPrediction, draw, prompt_points
 from miras.model.tagging import Tagger, tags
-from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
-from miras.model.visual_parsing import VisualParsing, mask_to_view
+from miras.model.visual_encoders import ImageFeatures, MaskEncoder
+from miras.model.visual_parsing import Views, VisualParsing, as_trained, mask_to_view
 
-LANGUAGE_PREFIX = "instruction.language_model."
-PUBLISHED = ("image_encoder.semantic_tower.", "image_encoder.semantic_head.")
-"""Parameters that a model with `semantic_head` takes from ImageNet's weights each time."""
 MEANING = {REF: " same", NOT: " except"}
 """Words that later special tokens begin as."""
 
@@ -55,6 +65,8 @@ class Miras(nn.Module):
     they may change. No `PreTrainedModel`, which takes seconds to import: `model.auto` tells `AutoModel` of it.
     """
 
+    image_encoder: Any
+    decoder: Any
     config_class = MirasConfig
     main_input_name = "ids_BL"
 
@@ -68,7 +80,7 @@ class Miras(nn.Module):
             language = registry.source(config.language).load(language_dtype)
             language.add_lora(config.lora_rank, config.lora_alpha)
         self.tokenizer: TextTokenizer = language.tokenizer
-        self.parsing = VisualParsing(config.detail_size, config.semantic_size)
+        self.parsing = VisualParsing(config.detail_size, config.semantic_size, config.decoder_size)
         self.instruction = InstructionComprehension(config, language, blank)
         if self.instruction.vocab_size < self.tokenizer.vocab_size:
             rows, ids = self.instruction.vocab_size, self.tokenizer.vocab_size
@@ -76,10 +88,10 @@ class Miras(nn.Module):
                 f"embeddings of all {ids} ids of the tokenizer", f"{rows}", "use the tokenizer they came with"
             )
         width = self.instruction.width
-        self.image_encoder = ImageEncoder(config, width)
+        self.image_encoder = encoders.build(config, width)
         self.mask_encoder = MaskEncoder(config, width)
         self.alignment = RegionAlignment(config, width)
-        self.decoder = MaskDecoder(config)
+        self.decoder = decoders.build(config.mask_decoder) if config.mask_decoder else MaskDecoder(config)
         self.concepts: Concepts | None = None
         if config.has_concepts:
             layers = len(config.alignment_layers)
@@ -116,8 +128,17 @@ class Miras(nn.Module):
         self.encoded_photos += len(photos)
         views, device = self.parsing(photos).to(self.device), self.device.type
         with torch.autocast(device, self.image_dtype, enabled=self.image_dtype is not torch.float32):
-            features = self.image_encoder(views)
+            features = self.look(views)
         return features.float32()
+
+    def look(self, views: Views) -> ImageFeatures:
+        """Features of photos from their views, in whatever they are computed in."""
+        features: ImageFeatures = self.image_encoder(views)
+        if views.decoder_B3SS is None:
+            return features
+        with torch.no_grad():
+            seen = self.decoder.see(as_trained(views.decoder_B3SS, self.decoder.mean, self.decoder.std))
+        return replace(features, drawn_from=seen)
 
     def learn_tags(self, names: Sequence[str]) -> Tagger:
         """A tagger for these names from now on; its weights are to be filled."""
@@ -151,7 +172,7 @@ class Miras(nn.Module):
         CPU a 768-pixel view takes a third of the time and half the memory
         (docs/decisions/0004-number-formats-on-the-cpu.md)."""
         self.image_dtype = fastest_dtype(self.device) if dtype is None else dtype
-        self.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.image_encoder.to(memory_format=torch.channels_last)
 
     def embed(self, ids_BL: Tensor, visual_BND: Tensor | None = None, mask_slots_MD: Tensor | None = None) -> Tensor:
         """Embeddings (B, L, D), slots filled in reading order; counts are checked."""
@@ -170,7 +191,7 @@ class Miras(nn.Module):
 
     def mask_tokens(self, features: ImageFeatures, index: int, masks_RHW: NDArray[np.bool_]) -> Tensor:
         """(R, K, D) tokens of masks of photo `index`."""
-        masks = mask_to_view(masks_RHW, self.config.detail_size // 4).to(features.pixels_BChw.device)
+        masks = mask_to_view(masks_RHW, self.config.mask_side).to(features.pixels_BChw.device)
         pixels = features.pixels_BChw[index : index + 1].expand(len(masks_RHW), -1, -1, -1)
         return self.mask_encoder.tokens(pixels, masks)
 
@@ -223,6 +244,10 @@ class Miras(nn.Module):
         weights = self.alignment.verdict.cpu().double()
         return float((weights @ weights.new_tensor([1.0, presence, refusal])).sigmoid())
 
+    def draw(self, prompts_RPC: Tensor, chosen: ImageFeatures, *given: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mask logits (R, M, h, w) and IoU logits (R, M) of regions; the rest is as `segmentation.draw` takes it."""
+        return draw(self.decoder, self.mask_encoder, prompts_RPC, chosen, *given)
+
     def segment(
         self,
         features: ImageFeatures,
@@ -251,20 +276,12 @@ class Miras(nn.Module):
         prompts, match = self.alignment(span[None], words, memory, present)
         chosen = features.select(torch.tensor([index], device=device))
         prior = self.alignment.prior(match, chosen.pixels_BChw, words.any(1))
-        side = self.config.detail_size // 4
+        side = self.config.mask_side
         shown = torch.zeros(1, 1, side, side) if previous is None else mask_to_view(previous[None], side)
         has_mask = torch.tensor([previous is not None and bool(previous.any())], device=device)
-        dense = self.mask_encoder.dense(shown.to(device), has_mask)
-        logits, iou = self.decoder(
-            prompts,
-            chosen.pixels_BChw,
-            chosen.fine8_BChw,
-            chosen.fine4_BChw,
-            dense,
-            prior,
-            prompt_points(points, box, size, device),
-            self.heat(chosen, span[None], words),
-        )
+        given = prompt_points(points, box, size, device)
+        heat = self.heat(chosen, span[None], words)
+        logits, iou = self.draw(prompts, chosen, shown.to(device), has_mask, prior, given, heat)
         slope, shift, weight = self.config.score_calibration
         scores = (slope * iou[0].float() + shift + weight * naming).sigmoid().cpu()
         best, candidates = int(scores.argmax()) if points is not None else 0, logits[0].float().cpu()
@@ -276,14 +293,13 @@ class Miras(nn.Module):
         """Everything but published weights that stay as they are: ImageNet's semantic tower with its classifier, and
         the language model; its own too when they were tuned (a head that is the embeddings once more is left out)."""
         head = getattr(self.instruction.language_model, "lm_head", None)
-        twin = head is not None and head.weight is self.instruction.table.weight
-        still = PUBLISHED if self.config.has_concepts and self.image_encoder.semantic_tower.published else ()
-        return {
-            name: value for name, value in self.state_dict().items()
-            if not name.startswith((LANGUAGE_PREFIX, *still)) or "lora_" in name
-            or (self.config.language_tuned and name.startswith(LANGUAGE_PREFIX)
-                and not (twin and name.endswith("lm_head.weight")))
-        }  # fmt: skip
+        is_twin = head is not None and head.weight is self.instruction.table.weight
+        return own_weights(self.state_dict(), self.still, self.config.language_tuned, is_twin)
+
+    @property
+    def still(self) -> tuple[str, ...]:
+        """How the names of weights begin that are neither trained nor saved, the language model apart."""
+        return still_parts(self.config, self.image_encoder)
 
     def saved_state(self) -> dict[str, Tensor]:
         """What `save_pretrained` writes: `own_state_dict` in half precision."""
@@ -295,8 +311,7 @@ class Miras(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
-        table = sorted([list(context), following] for context, following in self.continuations.items())
-        (folder / CONTINUATIONS).write_text(json.dumps(table, separators=(",", ":")))
+        write_continuations(folder, self.continuations)
         staging = folder / (WEIGHTS + ".part")
         save_file(self.saved_state(), staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
         staging.replace(folder / WEIGHTS)
@@ -316,25 +331,13 @@ class Miras(nn.Module):
             raise WeightsError(f"weights in {folder / WEIGHTS}", str(error), "train or copy them there") from error
         dtype, language = kwargs.get("language_dtype", torch.float32), None
         if kwargs.get("answers", False):
-            language = _answering(config, state, dtype)
+            language = answering(config, state, config.max_tokens + GUESSES, dtype)
             state = {name: value for name, value in state.items() if not name.startswith(LANGUAGE_PREFIX)}
         model = cls(config, dtype, language=language, blank=True)
         own = model.own_state_dict()
         if language is not None:
             own = {name: value for name, value in own.items() if not name.startswith(LANGUAGE_PREFIX)}
-        refuse(
-            sorted(name for name in own.keys() ^ state.keys())
-            + sorted(name for name in own.keys() & state.keys() if own[name].shape != state[name].shape)
-        )
+        refuse(unlike(own, state))
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
-        if (folder / CONTINUATIONS).exists():
-            rows = json.loads((folder / CONTINUATIONS).read_text())
-            model.continuations = {tuple(context): tuple(map(tuple, following)) for context, following in rows}
+        model.continuations = read_continuations(folder)
         return model.eval()
-
-
-def _answering(config: MirasConfig, state: dict[str, Tensor], dtype: torch.dtype) -> Language:
-    """The language model of a saved model, for inference."""
-    tuned = {k.removeprefix(LANGUAGE_PREFIX): v for k, v in state.items() if k.startswith(LANGUAGE_PREFIX)}
-    source = registry.source(config.language)
-    return source.answering(config.max_tokens + GUESSES, dtype, Tuned(tuned, config.lora_rank, config.lora_alpha))

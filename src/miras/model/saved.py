@@ -6,15 +6,24 @@ In: a folder, or tensors. Out: a configuration, or tensors as they are written. 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from miras.core.errors import InputError, WeightsError
 from miras.model.config import MirasConfig
+from miras.model.decoders.base import STILL
+from miras.model.language import registry
+from miras.model.language.base import Language, Tuned
 
 WEIGHTS = "model.safetensors"
 CONTINUATIONS = "continuations.json"
+LANGUAGE_PREFIX = "instruction.language_model."
+PUBLISHED = ("image_encoder.semantic_tower.", "image_encoder.semantic_head.")
+"""Parameters that a model with `semantic_head` takes from ImageNet's weights each time."""
 
 
 def read_config(folder: Path) -> MirasConfig:
@@ -40,3 +49,52 @@ def half(name: str, value: Tensor) -> Tensor:
     """Half precision where it is enough: batch-norm statistics stay as they are."""
     keep = not value.is_floating_point() or "running_" in name
     return value.detach().contiguous() if keep else value.detach().half().contiguous()
+
+
+def still_parts(config: MirasConfig, image_encoder: Any) -> tuple[str, ...]:
+    """How the names of weights begin that come with a tower or a decoder and stay as they were published."""
+    found: tuple[str, ...] = PUBLISHED if config.has_concepts and image_encoder.semantic_tower.published else ()
+    for name in ("semantic_tower", "detail_tower"):
+        if getattr(getattr(image_encoder, name, None), "is_still", False):
+            found += (f"image_encoder.{name}.",)
+    return found + tuple(f"decoder.{part}" for part in STILL if config.mask_decoder)
+
+
+def own_weights(
+    state: Mapping[str, Tensor], still: tuple[str, ...], is_tuned: bool, is_twin: bool
+) -> dict[str, Tensor]:
+    """Of the weights of a model those that are its own. is_tuned: the language model's are. is_twin: its head is its
+    embeddings once more."""
+    return {
+        name: value for name, value in state.items()
+        if not name.startswith((LANGUAGE_PREFIX, *still)) or "lora_" in name
+        or (is_tuned and name.startswith(LANGUAGE_PREFIX) and not (is_twin and name.endswith("lm_head.weight")))
+    }  # fmt: skip
+
+
+def answering(config: MirasConfig, state: dict[str, Tensor], length: int, dtype: torch.dtype) -> Language:
+    """The language model of a saved model, for inference, of at most `length` tokens."""
+    tuned = {k.removeprefix(LANGUAGE_PREFIX): v for k, v in state.items() if k.startswith(LANGUAGE_PREFIX)}
+    source = registry.source(config.language)
+    return source.answering(length, dtype, Tuned(tuned, config.lora_rank, config.lora_alpha))
+
+
+def unlike(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
+    """Names of weights that one of two has alone, then of those of other shapes."""
+    return sorted(own.keys() ^ state.keys()) + sorted(
+        name for name in own.keys() & state.keys() if own[name].shape != state[name].shape
+    )
+
+
+def write_continuations(folder: Path, table: Mapping[tuple[int, ...], tuple[tuple[int, float], ...]]) -> None:
+    """What follows what in a model's replies, beside its weights."""
+    rows = sorted([list(context), following] for context, following in table.items())
+    (folder / CONTINUATIONS).write_text(json.dumps(rows, separators=(",", ":")))
+
+
+def read_continuations(folder: Path) -> dict[tuple[int, ...], tuple[tuple[int, float], ...]]:
+    """What `write_continuations` wrote; nothing where it did not."""
+    if not (folder / CONTINUATIONS).exists():
+        return {}
+    rows = json.loads((folder / CONTINUATIONS).read_text())
+    return {tuple(context): tuple(map(tuple, following)) for context, following in rows}

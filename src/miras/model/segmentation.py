@@ -9,6 +9,7 @@ R regions, P prompts, Q points, M candidates, C width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -165,3 +166,18 @@ class MaskDecoder(nn.Module):
         logits = torch.einsum("rmc,rchw->rmhw", weights, maps)
         wide = nn.functional.interpolate(prior.float(), logits.shape[-2:], mode="bilinear", align_corners=False)
         return logits + self.prior_gate[:, None, None] * wide, self.iou(tokens[:, 0])
+
+
+def draw(
+    decoder: Any, mask_encoder: Any, prompts_RPC: Tensor, chosen: Any, shown_R1ss: Any, present_R: Any, prior_Rhw: Any,
+    points_RQ3: Tensor | None, heat_Rhw: Tensor | None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Mask logits (R, M, h, w) and IoU logits (R, M). chosen: features of the photo of each region. shown: the mask
+    that is there, where present_R. See `MaskDecoder.forward` for the rest; a decoder of the hub takes no prior."""
+    made: tuple[Tensor, Tensor]
+    if chosen.drawn_from:
+        made = decoder(chosen.drawn_from, prompts_RPC, shown_R1ss, present_R, points_RQ3)
+    else:
+        dense, maps = mask_encoder.dense(shown_R1ss, present_R), (chosen.pixels_BChw, chosen.fine8_BChw)
+        made = decoder(prompts_RPC, *maps, chosen.fine4_BChw, dense, prior_Rhw, points_RQ3, heat_Rhw)
+    return made

@@ -49,7 +49,8 @@ class ImageFeatures:
 
     visual_BND: tokens for the language model. pixels_BChw: decoder width, stride 16 of the detail
     view. fine8_BChw, fine4_BChw: thin maps at strides 8 and 4. pooled_BF: what the towers see, over the whole photo.
-    seen: what the ImageNet classifier sees. sizes: the photos' (H, W).
+    seen: what the ImageNet classifier sees. sizes: the photos' (H, W). drawn_from: what a mask decoder that looks at
+    the photos itself sees there (`model.decoders`).
     """
 
     visual_BND: Tensor
@@ -59,12 +60,14 @@ class ImageFeatures:
     pooled_BF: Tensor
     seen: Seen
     sizes: tuple[tuple[int, int], ...]
+    drawn_from: tuple[Tensor, ...] = ()
 
     def select(self, index: Tensor) -> ImageFeatures:
         """Features of these photos, in this order (an index may repeat)."""
         return ImageFeatures(
             self.visual_BND[index], self.pixels_BChw[index], self.fine8_BChw[index], self.fine4_BChw[index],
             self.pooled_BF[index], self.seen.select(index), tuple(self.sizes[i] for i in index.tolist()),
+            tuple(each[index] for each in self.drawn_from),
         )  # fmt: skip
 
     def float32(self) -> ImageFeatures:
@@ -77,6 +80,7 @@ class ImageFeatures:
             self.pooled_BF.float(),
             self.seen,
             self.sizes,
+            tuple(each.float() for each in self.drawn_from),
         )
 
 
@@ -139,7 +143,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, views: Views) -> ImageFeatures:
         """Views of B photos to their features."""
-        grid = self.config.semantic_size // 32
+        grid = self.config.grid
         stride16 = views.detail_B3SS.shape[-1] // 16
         semantic_maps, detail_maps = self.towers(views)
         seen = self.classify(semantic_maps, len(views.sizes))
@@ -147,18 +151,18 @@ class ImageEncoder(nn.Module):
         fused = None
         if semantic_maps:
             semantic = self.semantic_in(semantic_maps[3])
-            middle = middle + _resize(self.semantic_mid(semantic_maps[2]), stride16)
+            middle = middle + resized(self.semantic_mid(semantic_maps[2]), stride16)
             fused = semantic.flatten(2).transpose(1, 2)
             if self.config.use_detail_tower:
                 fused = self.fusion(semantic, middle)
                 if self.config.zero_fusion:
                     semantic, fused = self.coarse_gate(semantic), self.fused_gate(fused)
-            coarse = coarse + _resize(semantic, coarse.shape[-1])
+            coarse = coarse + resized(semantic, coarse.shape[-1])
         coarse = self._mix(coarse)
-        middle = middle + _resize(coarse, stride16)
+        middle = middle + resized(coarse, stride16)
         if fused is not None:
             fused_map = fused.transpose(1, 2).unflatten(2, (grid, grid))
-            middle = middle + _resize(fused_map, stride16)
+            middle = middle + resized(fused_map, stride16)
         middle = middle + self.smooth(middle)
         pooled = F.adaptive_avg_pool2d(middle, grid).flatten(2).transpose(1, 2)
         tokens = pooled if fused is None else fused + pooled
@@ -175,7 +179,7 @@ class ImageEncoder(nn.Module):
 
     def towers(self, views: Views) -> tuple[list[Tensor], list[Tensor]]:
         """The four maps of the semantic tower, then of the detail tower; none of a tower that is not used."""
-        detail = _maps(self.detail_tower, views.detail_B3SS) if self.config.use_detail_tower else []
+        detail = tower_maps(self.detail_tower, views.detail_B3SS) if self.config.use_detail_tower else []
         return self._semantic(views), detail
 
     def _semantic(self, views: Views) -> list[Tensor]:
@@ -183,7 +187,7 @@ class ImageEncoder(nn.Module):
         if not self.config.use_semantic_tower:
             return []
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.has_head):
-            return _maps(self.semantic_tower, views.semantic_B3ss)
+            return tower_maps(self.semantic_tower, views.semantic_B3ss)
 
     @property
     def has_head(self) -> bool:
@@ -235,11 +239,11 @@ class ImageEncoder(nn.Module):
         return tokens.transpose(1, 2).unflatten(2, (height, width))
 
 
-def _maps(tower: Tower, pixels_B3SS: Tensor) -> list[Tensor]:
+def tower_maps(tower: Tower, pixels_B3SS: Tensor) -> list[Tensor]:
     """What a tower sees in a view, its maps at the strides of `SCALES`."""
     maps = tower(as_trained(pixels_B3SS, tower.mean, tower.std))
     side = pixels_B3SS.shape[-1]
-    return [_resize(each, side // scale) for each, scale in zip(maps, SCALES, strict=True)]
+    return [resized(each, side // scale) for each, scale in zip(maps, SCALES, strict=True)]
 
 
 def pool_maps(semantic_maps: list[Tensor], detail_maps: list[Tensor], seen: Seen) -> Tensor:
@@ -258,7 +262,8 @@ def _zero(part: nn.Conv2d | nn.Linear) -> None:
         nn.init.zeros_(part.bias)
 
 
-def _resize(x_BChw: Tensor, side: int) -> Tensor:
+def resized(x_BChw: Tensor, side: int) -> Tensor:
+    """(B, C, side, side), bilinear."""
     if x_BChw.shape[-1] == side:
         return x_BChw
     return F.interpolate(x_BChw, (side, side), mode="bilinear", align_corners=False)

@@ -25,28 +25,39 @@ MEAN, STD = 127.0, 128.0
 
 @dataclass(frozen=True)
 class Views:
-    """Normalised pixels for both towers and the photos' own sizes (H, W)."""
+    """Normalised pixels for both towers and the photos' own sizes (H, W). decoder_B3SS: for a mask decoder that looks
+    at the photo itself; None for one that reads the towers."""
 
     detail_B3SS: Tensor
     semantic_B3ss: Tensor
     sizes: tuple[tuple[int, int], ...]
+    decoder_B3SS: Tensor | None = None
 
     def to(self, device: torch.device) -> Views:
         """The same pixels on a device."""
-        return Views(self.detail_B3SS.to(device), self.semantic_B3ss.to(device), self.sizes)
+        decoder = None if self.decoder_B3SS is None else self.decoder_B3SS.to(device)
+        return Views(self.detail_B3SS.to(device), self.semantic_B3ss.to(device), self.sizes, decoder)
 
 
 class VisualParsing:
-    """detail_size, semantic_size: sides of the views in pixels."""
+    """detail_size, semantic_size, decoder_size: sides of the views in pixels; 0 for no view."""
 
-    def __init__(self, detail_size: int, semantic_size: int) -> None:
-        self.detail_size, self.semantic_size = detail_size, semantic_size
+    def __init__(self, detail_size: int, semantic_size: int, decoder_size: int = 0) -> None:
+        self.detail_size, self.semantic_size, self.decoder_size = detail_size, semantic_size, decoder_size
+
+    @property
+    def mask_side(self) -> int:
+        """Side of the grid that masks are drawn on: a quarter of the view that the decoder looks at."""
+        return (self.decoder_size or self.detail_size) // 4
 
     def __call__(self, photos: Sequence[NDArray[np.uint8]]) -> Views:
         """photos: uint8 (H, W, 3) RGB, each of its own size."""
         detail = torch.stack([self._view(photo, self.detail_size) for photo in photos])
         semantic = torch.stack([self._view(photo, self.semantic_size) for photo in photos])
-        return Views(detail, semantic, tuple((photo.shape[0], photo.shape[1]) for photo in photos))
+        sizes = tuple((photo.shape[0], photo.shape[1]) for photo in photos)
+        if not self.decoder_size:
+            return Views(detail, semantic, sizes)
+        return Views(detail, semantic, sizes, torch.stack([self._view(photo, self.decoder_size) for photo in photos]))
 
     def _view(self, photo_HW3: NDArray[np.uint8], side: int) -> Tensor:
         image = Image.fromarray(photo_HW3).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0)

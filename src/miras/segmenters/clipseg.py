@@ -22,10 +22,11 @@ from transformers import CLIPSegForImageSegmentation, ViTImageProcessorPil
 from miras.core.errors import InputError
 from miras.core.masks import Size
 from miras.core.segmenter import Candidates, Prompt
+from miras.model.hub.folders import fetched
 from miras.segmenters import clicks
 from miras.segmenters.pixels import as_photo
 from miras.segmenters.remembered import remember
-from miras.segmenters.source import Place, digest, fetched, kind_of, model_at, processor_of, tokenizer_of
+from miras.segmenters.source import Place, digest, kind_of, model_at, processor_of, tokenizer_of
 
 KINDS = {"clipseg": "a checkpoint of CLIPSeg"}
 THRESHOLD = 0.5

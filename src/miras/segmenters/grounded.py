@@ -23,10 +23,11 @@ from miras.core.errors import InputError
 from miras.core.masks import Size
 from miras.core.segmenter import Candidates, Prompt, Segmenter
 from miras.core.types import Box
+from miras.model.hub.folders import fetched
 from miras.segmenters.pixels import as_photo
 from miras.segmenters.registry import segmenter_at
 from miras.segmenters.remembered import remember
-from miras.segmenters.source import Place, digest, fetched, kind_of, model_at, processor_of, tokenizer_of
+from miras.segmenters.source import Place, digest, kind_of, model_at, processor_of, tokenizer_of
 
 KINDS = {"grounding-dino": "a checkpoint of Grounding DINO"}
 THRESHOLD = 0.35

@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.image_processing_base import ImageProcessingMixin
 
 from miras.core.errors import InputError, WeightsError
-from miras.segmenters.source import first_line
+from miras.model.hub.folders import first_line
 
 BILINEAR = 2
 """`resample` of the only filter that the families use."""

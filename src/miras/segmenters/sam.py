@@ -19,9 +19,10 @@ from torch import Tensor
 from transformers import SamImageProcessorPil, SamModel, SamProcessor
 
 from miras.core.segmenter import Candidates, Prompt
+from miras.model.hub.folders import fetched
 from miras.segmenters import clicks
 from miras.segmenters.pixels import as_photo
-from miras.segmenters.source import Place, digest, fetched, kind_of, model_at, processor_of
+from miras.segmenters.source import Place, digest, kind_of, model_at, processor_of
 
 KINDS = {"sam": "a checkpoint of SAM"}
 WORDS = "for words take sam3:REPO, gdino:REPO+sam2:REPO, clipseg:REPO or miras-mini"

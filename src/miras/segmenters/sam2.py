@@ -19,10 +19,11 @@ from torch import Tensor
 from transformers import Sam2Model
 
 from miras.core.segmenter import Candidates, Prompt
+from miras.model.hub.folders import fetched
 from miras.segmenters import clicks
 from miras.segmenters.pixels import Square, square_of
 from miras.segmenters.sam import WORDS
-from miras.segmenters.source import Place, digest, fetched, kind_of, model_at
+from miras.segmenters.source import Place, digest, kind_of, model_at
 
 KINDS = {"sam2": "a checkpoint of SAM 2", "sam2_video": "one that holds its video model too"}
 USUAL = Square((1024, 1024), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -19,10 +19,11 @@ from transformers import Sam3Model, Sam3TrackerModel
 
 from miras.core.errors import InputError
 from miras.core.segmenter import Candidates, Prompt
+from miras.model.hub.folders import fetched
 from miras.segmenters import clicks, sam2
 from miras.segmenters.pixels import Square, square_of
 from miras.segmenters.remembered import remember
-from miras.segmenters.source import Place, digest, fetched, kind_of, model_at, tokenizer_of
+from miras.segmenters.source import Place, digest, kind_of, model_at, tokenizer_of
 
 KINDS = {
     "sam3_video": "a checkpoint of SAM 3", "sam3": "one of its model for phrases",

@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoTokenizer
-from transformers.utils import logging
 
 from miras.core.errors import InputError, WeightsError
+from miras.model.hub.folders import first_line, silent
 
-WANTED = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""What is fetched of a repository: never pickles, nor the same weights for other libraries."""
 VOCABULARIES = ("tokenizer.json", "vocab.json", "vocab.txt")
 """Files of which every tokenizer has one."""
 _BROKEN = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, ImportError, SafetensorError)
@@ -40,31 +35,6 @@ class Place:
     def encoding(self) -> torch.autocast:
         """The context in which a photo is encoded."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
-
-
-def fetched(repo: str) -> Path:
-    """The folder of a repository: itself where it is one, else its files from the hub, or from the hub's cache.
-
-    Raises InputError for a name that is none and WeightsError for what cannot be fetched.
-    """
-    if not repo.strip():
-        raise InputError("a repository: a local folder or a name on the hub", "nothing", "give it behind the colon")
-    if (folder := Path(repo).expanduser()).is_dir():
-        return folder
-    told = f"{repo}: a folder, or a repository on the hub"
-    try:
-        return Path(snapshot_download(repo, allow_patterns=list(WANTED)))
-    except HFValidationError:
-        cure = "give a folder that is there, or OWNER/NAME"
-        raise InputError("a local folder or a name on the hub", repr(repo), cure) from None
-    except GatedRepoError as error:
-        cure = "accept its licence on its page, then log in: hf auth login"
-        raise WeightsError(told, "a repository that needs permission", cure) from error
-    except RepositoryNotFoundError as error:
-        raise WeightsError(told, "neither", "check the name; a private one needs: hf auth login") from error
-    except (OSError, RuntimeError, ValueError) as error:
-        cure = "give a folder, or connect once: its files stay in the hub's cache"
-        raise WeightsError(told, f"no such folder, and the hub is not reached ({first_line(error)})", cure) from error
 
 
 def kind_of(folder: Path, repo: str, known: Mapping[str, str], form: str) -> str:
@@ -94,7 +64,7 @@ def model_at(cls: Any, folder: Path, repo: str, place: Place) -> Any:
         cure = "load it once by transformers and save it: save_pretrained writes safetensors"
         raise WeightsError(f"weights of {what} in {repo} as safetensors", "none", cure)
     try:
-        with _silent():
+        with silent():
             model, info = cls.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
@@ -132,21 +102,6 @@ def processor_of(cls: Any, folder: Path, repo: str) -> Any:
         ) from error
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """`transformers` keeps to itself what it thinks of a checkpoint that holds more than is loaded: faults are told
-    here."""
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
-
-
 def digest(folder: Path) -> str:
     """What tells weights from others: the commit of a hub's snapshot, else the hash of the files."""
     if folder.parent.name == "snapshots":
@@ -163,8 +118,3 @@ def _meant(kind: str) -> str:
     specs = {"sam": "sam:", "sam2": "sam2:", "sam2_video": "sam2:", "sam3": "sam3:", "sam3_video": "sam3:",
              "sam3_tracker": "sam3:", "grounding-dino": "gdino:", "clipseg": "clipseg:", "miras": "miras:"}  # fmt: skip
     return f"it is read by {specs[kind]}" if kind in specs else "give a checkpoint of that architecture"
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]

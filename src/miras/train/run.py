@@ -213,7 +213,7 @@ class Collate:
         side = batch.detail or self.config.detail_size
         if batch.coarse and step < batch.coarse_until * self.recipe.steps:
             side = batch.coarse
-        return VisualParsing(side, self.config.semantic_size)
+        return VisualParsing(side, self.config.semantic_size, self.config.decoder_size)
 
 
 def spread(photos: Sequence[AnnotatedPhoto], count: int) -> list[AnnotatedPhoto]:

@@ -69,7 +69,7 @@ def test_a_new_tower_talks(patches: str, kind: str, photo: NDArray[np.uint8]) ->
 
 
 def test_every_tower_of_the_registry_keeps_the_promise() -> None:
-    for name in registry.TOWERS:
+    for name in registry.TOWERS.keys() - {"clip", "convnext"}:  # of checkpoints: test_clip, test_convnext
         tower = registry.build(name).eval()
         with torch.no_grad():
             maps = tower(torch.zeros(1, 3, 64, 64))

@@ -101,6 +101,11 @@ class Source:
         """Whether it lies where it is loaded from, and nothing has to be made first."""
         return True
 
+    def projector(self) -> Mapping[str, Tensor] | None:
+        """Weights, published with it, that bring a vision tower's features to its width ("0.weight", "0.bias",
+        "2.weight", "2.bias" of two linear layers); None for none."""
+        return None
+
     def load(self, dtype: torch.dtype = torch.float32) -> Language:
         """The language model on the CPU, to be trained. Raises WeightsError with the cure."""
         raise NotImplementedError

@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from miras.model.language.base import Source
 
 LANGUAGES: dict[str, str | Callable[[str], Source]] = {
+    "llava": "miras.model.language.llava:Llava",
     "smollm2-135m-instruct": "miras.model.language.smollm2:SmolLM2",
     "tiny": "miras.model.language.tiny:Tiny",
 }
-"""Name -> its source: "module:class", or the class itself."""
+"""Name -> its source: "module:class", or the class itself. What stands behind a colon in a configuration
+("llava:REPO") is for the source, which gets the whole name."""
 
 
 def source(name: str) -> Source:
     """Where the language model of a name comes from. Raises KeyError for an unknown name: configurations are checked
     before."""
-    maker = LANGUAGES[name]
+    maker = LANGUAGES[name.partition(":")[0]]
     if isinstance(maker, str):
         module, _, attribute = maker.partition(":")
         maker = cast("Callable[[str], Source]", getattr(import_module(module), attribute))

@@ -40,7 +40,7 @@ class HubTokenizer:
 class ByteTokenizer:
     """UTF-8 bytes and two control tokens: for `miras-tiny`."""
 
-    CONTROLS = ("<|im_start|>", "<|im_end|>")
+    CONTROLS: tuple[str, ...] = ("<|im_start|>", "<|im_end|>")
     vocab_size = 256 + len(CONTROLS)
     reserved = frozenset(range(256, vocab_size))
 
@@ -56,3 +56,11 @@ class ByteTokenizer:
         """Bytes to text; broken sequences become replacement characters, control tokens their names."""
         text = b"".join(bytes([i]) if i < 256 else self.CONTROLS[i - 256].encode() for i in ids)
         return text.decode("utf-8", "replace")
+
+
+class StandInTokenizer(ByteTokenizer):
+    """Bytes and the control tokens of every template: for a model with random weights, its own tokenizer not here."""
+
+    CONTROLS = ("<|im_start|>", "<|im_end|>", "<s>", "</s>")
+    vocab_size = 256 + len(CONTROLS)
+    reserved = frozenset(range(256, vocab_size))

@@ -71,8 +71,14 @@ def find(name: str) -> Path | None:
             return folder
     if "/" in name or os.sep in name:
         raise WeightsError("a folder of saved weights", f"no folder {name}", "give the folder that training wrote")
-    if not registry.source(presets.configuration(name).language).published:
+    config = presets.configuration(name)
+    if not registry.source(config.language).published:
         return None
+    if config.mask_decoder:
+        raise WeightsError(
+            f"a folder of weights that {name} was trained to", "the name alone",
+            "train it (docs/full_size.md), then give --model the folder that training wrote",
+        )  # fmt: skip
     raise WeightsError(
         f"weights of {name} in {WEIGHTS_FOLDER / name}", "none",
         "install miras again, they ship with it; or make them: miras train --help",

@@ -49,7 +49,8 @@ class Tower(nn.Module):
 
     channels: of the four maps. strides: pixels to a cell of each; where one is not that of `SCALES`, the encoder
     resizes the map. mean, std: of the pixels, 0..255, that it was trained on, one number or one for each of R, G, B: it
-    gets (x - mean) / std. published: whether `load_published` can fill it.
+    gets (x - mean) / std. published: whether `load_published` can fill it. is_still: it came with its weights, which
+    stay as they are: they are neither trained nor saved.
     """
 
     channels: list[int]
@@ -57,6 +58,7 @@ class Tower(nn.Module):
     mean: float | Sequence[float] = 127.0
     std: float | Sequence[float] = 128.0
     published: bool = False
+    is_still: bool = False
 
     def forward(self, pixels_B3HW: Tensor) -> list[Tensor]:
         """Four maps (B, channels[i], H / strides[i], W / strides[i])."""

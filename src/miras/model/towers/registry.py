@@ -13,16 +13,19 @@ if TYPE_CHECKING:
     from miras.model.towers.base import Tower
 
 TOWERS: dict[str, str | Callable[[str], Tower]] = {
+    "clip": "miras.model.towers.clip:ClipTower",
+    "convnext": "miras.model.towers.convnext:ConvNextTower",
     "efficientnet-lite0": "miras.model.towers.efficientnet:EfficientNetLite",
     "efficientnet-lite2": "miras.model.towers.efficientnet:EfficientNetLite",
     "tiny": "miras.model.towers.efficientnet:EfficientNetLite",
 }
-"""Name -> what makes a tower of that name: "module:class", or the class itself."""
+"""Name -> what makes a tower of that name: "module:class", or the class itself. What stands behind a colon in a
+configuration ("clip:REPO") is for the maker, which gets the whole name."""
 
 
 def build(name: str) -> Tower:
     """A tower with fresh weights. Raises KeyError for an unknown name: configurations are checked before."""
-    maker = TOWERS[name]
+    maker = TOWERS[name.partition(":")[0]]
     if isinstance(maker, str):
         module, _, attribute = maker.partition(":")
         maker = cast("Callable[[str], Tower]", getattr(import_module(module), attribute))

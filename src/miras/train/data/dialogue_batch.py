@@ -137,7 +137,7 @@ def dialogue_batch(
     read, tag: find the lines of text and the tags that stand in the openings; None: nothing stands there. probes: of a
     photo, on average; they have bare openings.
     """
-    side = parsing.detail_size // 4
+    side = parsing.mask_side
     rows = _Rows()
     missing = [Scene(item.photo, knowledge.load()).absent if item.photo else ([], []) for item in items]
     absent = [{*hard, *easy} for hard, easy in missing]

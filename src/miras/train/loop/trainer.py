@@ -9,6 +9,8 @@ one each have the same loss.
 from __future__ import annotations
 
 import errno
+import importlib
+import importlib.util
 import json
 import math
 import shutil
@@ -50,7 +52,8 @@ class NotFinite(MirasError):
 
 
 def arguments(recipe: Recipe, out: Path) -> TrainingArguments:
-    """What the recipe means to `Trainer`. Raises InputError when a GPU was asked for and there is none."""
+    """What the recipe means to `Trainer`. Raises InputError when a GPU or a package was asked for and there is none."""
+    optimiser(recipe)
     if recipe.device == "cuda" and not torch.cuda.is_available():
         raise InputError("a GPU (device: cuda)", "none that torch can use", "--set device=cpu, or another machine")
     on_cpu = recipe.device == "cpu" or not torch.cuda.is_available()
@@ -68,6 +71,16 @@ def arguments(recipe: Recipe, out: Path) -> TrainingArguments:
     )  # fmt: skip
     arguments._n_gpu = min(1, arguments.n_gpu)  # several GPUs under torchrun, never DataParallel
     return arguments
+
+
+def optimiser(recipe: Recipe) -> Any:
+    """The class of the recipe's optimiser. Raises InputError where its package is not installed."""
+    if recipe.optimiser.kind == "adamw":
+        return torch.optim.AdamW
+    if importlib.util.find_spec("bitsandbytes") is None:
+        cure = "pip install bitsandbytes, or --set optimiser.kind=adamw"
+        raise InputError("bitsandbytes, for AdamW in 8 bits", "no such package", cure)
+    return importlib.import_module("bitsandbytes").optim.AdamW8bit
 
 
 class MirasTrainer(Trainer):
@@ -106,7 +119,7 @@ class MirasTrainer(Trainer):
         """AdamW with the rates of the recipe."""
         if self.optimizer is None:
             members = list(sharding.apart(groups(self.module, self.recipe)))
-            self.optimizer = torch.optim.AdamW(members, betas=self.recipe.optimiser.betas)
+            self.optimizer = optimiser(self.recipe)(members, betas=self.recipe.optimiser.betas)
         return self.optimizer
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -94,10 +94,12 @@ class Batch:
 class Optimiser:
     """AdamW under a cosine to zero after a warm-up (a share of the steps). lr: rate of all parameters that
     `rates` does not name. rates: regular expression -> rate; the first that is found in a parameter's name counts,
-    0 freezes. factor: of all rates. ema: decay of the moving average of the weights,
+    0 freezes. factor: of all rates. kind: "adamw8bit" holds the
+    state of AdamW in 8 bits, through bitsandbytes. ema: decay of the moving average of the weights,
     which is what is saved; 0 = none."""
 
     lr: Rate = 6e-4
+    kind: Literal["adamw", "adamw8bit"] = "adamw"
     rates: dict[str, Rate] = field(default_factory=dict)
     factor: float = 1.0
     weight_decay: float = 0.02
@@ -123,7 +125,10 @@ class Check:
 class Recipe:
     """One training run. stage 1: phrases; 2: conversations. tuning: "lora", or "full" for the language model's own
     weights as well. precision: of the products ("auto": bf16 where the processor multiplies it, float32
-    elsewhere); weights stay float32. parallel: how several processes under `torchrun` share the work. checkpoints:
+    elsewhere); weights that learn stay float32. frozen: how those are held that do not: float32, bf16, or a language
+    model's in 8 or 4 bits through bitsandbytes (the rest in bf16 then), as QLoRA does. memory: gigabytes of each device
+    that it is made for, 0 = not said (`miras train RECIPE --dry-run`).
+    parallel: how several processes under `torchrun` share the work. checkpoints:
     steps between, and how many are kept. log: steps between lines."""
 
     name: str
@@ -140,6 +145,8 @@ class Recipe:
     check: Check = field(default_factory=Check)
     tuning: Literal["lora", "full"] = "lora"
     precision: Literal["auto", "bf16", "float32"] = "auto"
+    frozen: Literal["float32", "bf16", "int8", "nf4"] = "float32"
+    memory: float = 0
     gradient_checkpointing: bool = False
     parallel: Literal["ddp", "fsdp2"] = "ddp"
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -120,7 +120,7 @@ def phrase_batch(
     are surely not there. referring: share of the targets that are one of several ("the second cup from the left"),
     where the photo has such.
     """
-    side = parsing.detail_size // 4
+    side = parsing.mask_side
     index, targets, prompts, phrases, labels = [], [], [], [], []
     named: list[str] = []
     names: list[str] = []
@@ -216,18 +216,16 @@ def step(model: Miras, batch: PhraseBatch, states: PhraseStates, weights: Weight
     """The loss parts of one batch, and their weighted sum under "loss"."""
     regions = batch.regions
     span, words = states(batch.phrases)
-    features = model.image_encoder(batch.views)
+    features = model.look(batch.views)
     seen, there = _presence(model, batch, features, states)
     words = words & regions.words_R[:, None]
     prompts, match_words = model.alignment(span, words)
     chosen = features.select(regions.photo_R)
-    dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
     real = words.any(1)
     prior = model.alignment.prior(match_words, chosen.pixels_BChw, real)
     heat = model.heat(chosen, span, words)
-    logits, iou = model.decoder(
-        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3, heat
-    )
+    shown, present = regions.shown_R1ss, regions.present_R
+    logits, iou = model.draw(prompts, chosen, shown, present, prior, regions.points_RQ3, heat)
     mask_loss, iou_loss = losses.candidates(logits.float(), iou, regions.target_Rss)
     parts = {"mask": mask_loss, "iou": iou_loss, "prior": losses.prior(prior, regions.target_Rss, real)}
     parts["presence"] = losses.presence(seen, there)

@@ -57,7 +57,7 @@ class Weights:
 
 def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tensor]:
     """The loss parts of one batch, their weighted sum under "loss"."""
-    features = model.image_encoder(batch.views)
+    features = model.look(batch.views)
     if batch.own_C.any() and len(batch.row_R):
         batch = own_history(model, batch, features)
     if not weights.draw:
@@ -147,11 +147,9 @@ def _draw(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Drawn
     memory, present = _memory(batch.earlier_RM, reading.tokens_RKD)
     prompts, match = model.alignment(span, words, memory, present)
     prior = model.alignment.prior(match, chosen.pixels_BChw, words.any(1))
-    dense = model.mask_encoder.dense(regions.shown_R1ss, regions.present_R)
     heat = model.heat(chosen, span, words)
-    logits, iou = model.decoder(
-        prompts, chosen.pixels_BChw, chosen.fine8_BChw, chosen.fine4_BChw, dense, prior, regions.points_RQ3, heat
-    )
+    shown, present = regions.shown_R1ss, regions.present_R
+    logits, iou = model.draw(prompts, chosen, shown, present, prior, regions.points_RQ3, heat)
     return _Drawn(reading, span, spoken, words, match, prior, heat, logits, iou)
 
 

@@ -46,7 +46,7 @@ class Look:
 
     def __init__(self, model: Miras, is_half: bool = False) -> None:
         self.encoder = copy.deepcopy(model.image_encoder).requires_grad_(False).eval()
-        self.parsing = VisualParsing(model.config.detail_size, model.config.semantic_size)
+        self.parsing = VisualParsing(model.config.detail_size, model.config.semantic_size, model.config.decoder_size)
         self.is_half = is_half
 
     @torch.no_grad()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ from miras.core.grammar import ADD, CUT, REJ, UNDO
 from miras.core.types import AnnotatedPhoto
 from miras.model import presets
 from miras.model.config import MirasConfig
+from miras.model.hub import checkpoint
 from miras.model.language.precision import fastest_dtype
-from miras.model.miras import PUBLISHED, Miras
+from miras.model.miras import Miras
+from miras.model.saved import PUBLISHED
 from miras.train.data.dialogue_batch import DialogueBatch, History
 from miras.train.recipe.schema import Recipe
 from miras.train.stages import imagenet, stage1, stage2
@@ -74,13 +77,26 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> TrainingModu
         model.config.language_tuned = True
     for name, parameter in model.named_parameters():
         frozen = name.startswith("instruction.language_model.") and "lora_" not in name and recipe.tuning == "lora"
-        frozen |= model.config.has_concepts and name.startswith(PUBLISHED)
+        frozen |= (model.config.has_concepts and name.startswith(PUBLISHED)) or name.startswith(model.still)
         parameter.requires_grad_(not frozen and rate_of(name, recipe) > 0)
+        if parameter.requires_grad and parameter.dtype is not torch.float32:
+            parameter.data = parameter.data.float()  # LoRA begins in the precision of what it is put on
     if recipe.gradient_checkpointing:
         language: Any = model.instruction.language_model
         language.activation_checkpointing_enable()
-    model.image_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.image_encoder.to(memory_format=torch.channels_last)
     return TrainingModule(model, recipe)
+
+
+def held_dtype(recipe: Recipe) -> torch.dtype:
+    """What weights that do not learn are held in, where they are not quantised."""
+    return torch.float32 if recipe.frozen == "float32" else torch.bfloat16
+
+
+def _held(recipe: Recipe) -> AbstractContextManager[None]:
+    """Inside, parts of the hub are loaded as the recipe wants them held."""
+    bits = {"int8": 8, "nf4": 4}.get(recipe.frozen, 16)
+    return checkpoint.origin(dtype=held_dtype(recipe), bits=bits)
 
 
 def check(recipe: Recipe) -> None:
@@ -110,9 +126,14 @@ def _begin(recipe: Recipe) -> Miras:
     start = recipe.start
     if start.weights:
         folder = find(start.weights)
-        return (presets.build(start.weights, recipe.seed) if folder is None else Miras.from_pretrained(folder)).train()
+        with _held(recipe):
+            built = presets.build(start.weights, recipe.seed) if folder is None else Miras.from_pretrained(
+                folder, language_dtype=held_dtype(recipe)
+            )  # fmt: skip
+        return built.train()
     config = MirasConfig(**{**presets.configuration(start.preset).to_diff_dict(), **start.config})
-    model = Miras(config)
+    with _held(recipe):
+        model = Miras(config, held_dtype(recipe))
     encoder = model.image_encoder
     for name in ("detail_tower", "semantic_tower"):
         tower = getattr(encoder, name, None)
@@ -125,7 +146,7 @@ def _begin(recipe: Recipe) -> Miras:
 
 def _check_views(recipe: Recipe, model: Miras) -> None:
     """Each semantic patch owns a whole window of the detail view. Raises InputError with sides that do."""
-    step = 16 * (model.config.semantic_size // 32)
+    step = 16 * model.config.grid
     for key in ("detail", "coarse"):
         side = getattr(recipe.batch, key)
         if side % step:

@@ -1,0 +1,28 @@
+"""The mask decoders by name: a new one is a module beside this one, and a line here.
+
+In: a name of a configuration ("sam:REPO"). Out: a decoder. Imports its module when it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from miras.model.decoders.base import HubDecoder
+
+DECODERS: dict[str, str | Callable[[str], HubDecoder]] = {
+    "sam": "miras.model.decoders.sam:SamDecoder",
+    "sam2": "miras.model.decoders.sam2:Sam2Decoder",
+}
+"""Name -> what makes a decoder of that name: "module:class", or the class itself. It gets the whole name."""
+
+
+def build(name: str) -> HubDecoder:
+    """A decoder with its weights. Raises KeyError for an unknown name: configurations are checked before."""
+    maker = DECODERS[name.partition(":")[0]]
+    if isinstance(maker, str):
+        module, _, attribute = maker.partition(":")
+        maker = cast("Callable[[str], HubDecoder]", getattr(import_module(module), attribute))
+    return maker(name)

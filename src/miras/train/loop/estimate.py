@@ -1,0 +1,155 @@
+"""What a recipe takes, before it is run: `miras train RECIPE --dry-run`.
+
+In: a recipe, the number of devices. Out: parameters, memory of one device by kind, tokens and floating-point operations
+of a step. Large models are counted on the meta device: nothing is downloaded and nothing takes memory. Every assumption
+is a constant here; nothing was measured on a GPU.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from miras.model import presets
+from miras.model.hub import checkpoint
+from miras.train.recipe.schema import Recipe
+from miras.train.stages.training_module import TrainingModule, build
+
+GB = 1e9
+EXCHANGE = 60
+"""Tokens of a question with its answer, the mask slots apart."""
+PHRASE = 8
+"""Tokens of a phrase of stage 1 with what stands around it."""
+DEVICES_A_MACHINE = 8
+CONTEXT = 1.5e9
+"""Bytes of libraries and of memory that lies between tensors."""
+REGION = 160e6
+"""Bytes that a region's mask keeps until the backward in SAM's decoder: 64 x 64 pixels of 256 channels through two
+layers, then maps of 128 and 256 pixels; float32."""
+BITS = {"float32": 32.0, "bf16": 16.0, "int8": 8.1, "nf4": 4.5}
+"""Of a frozen weight of the language model's layers, scales counted."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one step of a recipe on one device. Bytes where not said otherwise. tokens, operations: of all devices."""
+
+    parameters: int
+    trained: int
+    weights: float
+    gradients: float
+    optimiser: float
+    average: float
+    activations: float
+    tokens: int
+    operations: float
+    devices: int
+    steps: int
+
+    @property
+    def memory(self) -> float:
+        """All of it."""
+        return self.weights + self.gradients + self.optimiser + self.average + self.activations + CONTEXT
+
+    def hours(self, teraflops: float) -> float:
+        """Of the whole recipe, when every device does so many 10^12 operations a second."""
+        return self.steps * self.operations / (teraflops * 1e12 * self.devices) / 3600
+
+
+def counted(recipe: Recipe) -> TrainingModule:
+    """The recipe's model, to be counted: one from the hub without storage."""
+    config = presets.configuration(recipe.start.preset)
+    with ExitStack() as stack:
+        if (recipe.start.config.get("mask_decoder") or config.mask_decoder) and not recipe.start.weights:
+            stack.enter_context(checkpoint.origin("shapes"))
+            stack.enter_context(torch.device("meta"))
+        return build(recipe)
+
+
+def estimate(recipe: Recipe, devices: int = 1) -> Estimate:
+    """The estimate of a recipe on so many devices, at most DEVICES_A_MACHINE of a machine."""
+    module = counted(recipe)
+    shards = min(devices, DEVICES_A_MACHINE) if recipe.parallel == "fsdp2" else 1
+    weights, trained, learnt = 0.0, 0.0, 0
+    for name, parameter in module.model.named_parameters():
+        share = shards if ".layers." in name and "language_model" in name else 1
+        count = parameter.numel() / share
+        if parameter.requires_grad:
+            trained, learnt, weights = trained + count, learnt + parameter.numel(), weights + 4 * count
+        else:
+            weights += count * _bits(name, parameter, recipe) / 8
+    state = 2.03 if recipe.optimiser.kind == "adamw8bit" else 8.0
+    rows, length = _rows(recipe, module)
+    return Estimate(
+        sum(p.numel() for p in module.model.parameters()), learnt, weights, 4 * trained, state * trained, 4 * trained,
+        activations(recipe, module, rows, length), int(rows * length * recipe.batch.accumulate * devices),
+        operations(recipe, module, rows * length) * recipe.batch.accumulate * devices, devices, recipe.steps,
+    )  # fmt: skip
+
+
+def _bits(name: str, parameter: torch.nn.Parameter, recipe: Recipe) -> float:
+    """Of a weight that does not learn."""
+    if "language_model" in name and ".layers." in name and parameter.ndim > 1:
+        return BITS[recipe.frozen]
+    return 32.0 if recipe.frozen == "float32" or name.startswith("decoder.model.prompt") else 16.0
+
+
+def _rows(recipe: Recipe, module: TrainingModule) -> tuple[int, int]:
+    """Conversations (phrases in stage 1) of a micro-batch on one device, and the tokens of each."""
+    batch, config = recipe.batch, module.model.config
+    if recipe.stage == 1:
+        return batch.photos * (batch.regions + batch.asked), PHRASE
+    turns = sum(recipe.data.turns) / 2
+    return batch.photos * batch.conversations, int(config.image_tokens + turns * (EXCHANGE + config.mask_tokens))
+
+
+def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) -> float:
+    """Bytes that lie there at the top of a step: what the backward needs, and the largest passing tensors."""
+    batch, model, encoder = recipe.batch, module.model, module.model.image_encoder
+    size, tokens = 2 if module.is_half else 4, rows * length
+    shape: Any = model.instruction.language_model.config
+    layer = tokens * size * (8 * shape.hidden_size + 4 * shape.intermediate_size)
+    logits = tokens * shape.vocab_size * (size + 4 + 4)
+    kept = tokens * shape.hidden_size * size
+    if recipe.stage == 1:  # phrases are read without gradients
+        language = layer + kept * shape.num_hidden_layers
+    elif recipe.gradient_checkpointing:
+        language = layer + 2 * kept * shape.num_hidden_layers + logits
+    else:
+        language = (layer + kept) * shape.num_hidden_layers + logits
+    fusion = 0.0
+    if hasattr(encoder, "mining"):
+        width, cells = sum(encoder.detail_tower.channels), (model.config.detail_size // 4) ** 2
+        fusion = batch.photos * cells * (width * (4 + 2 * 4 + 2 * size) + 2 * encoder.semantic_tower.channels[3] * size)
+    drawn = batch.photos * (batch.regions if recipe.stage == 1 else batch.conversations * sum(recipe.data.turns) / 2)
+    masks = drawn * REGION * (1.0 if model.config.mask_decoder else 0.25)
+    seen = 0.0
+    if model.config.mask_decoder:  # the attention of a global layer of the image encoder, with its bias, in passing
+        cells = (model.config.decoder_size // 16) ** 2
+        seen = batch.photos * 16 * cells**2 * (size + 4)
+    return language + fusion + masks + seen
+
+
+def operations(recipe: Recipe, module: TrainingModule, tokens: int) -> float:
+    """Floating-point operations of a micro-batch: two for each weight and token forward, as many backward where weights
+    are frozen and states are not, and forward once more with checkpoints."""
+    model, photos = module.model, recipe.batch.photos
+    language = sum(p.numel() for n, p in model.named_parameters() if "language_model" in n and "embed_tokens" not in n)
+    passes = 2 if recipe.stage == 1 else 6 if recipe.gradient_checkpointing else 4
+    total = float(passes * language * tokens)
+    cells = {
+        "semantic_tower": model.config.image_tokens, "vision_encoder": (model.config.decoder_size // 16) ** 2,
+        "mask_decoder": 3 * (model.config.decoder_size // 16) ** 2, "mining": 3 * (model.config.detail_size // 4) ** 2,
+        "projector": 3 * model.config.image_tokens,
+    }  # fmt: skip
+    for name, parameter in model.named_parameters():
+        for part, count in cells.items():
+            if part in name:
+                total += 2 * photos * parameter.numel() * count
+        if "detail_tower.model.encoder.stages." in name:
+            side = model.config.detail_size // (4 << int(name.split("stages.")[1].split(".")[0]))
+            total += 2 * photos * parameter.numel() * side**2
+    return total

@@ -1,0 +1,60 @@
+"""What a recipe takes: counted parts equal those that are built, and what cannot fit is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from miras.cli.main import call
+from miras.train.loop.estimate import estimate
+from miras.train.recipe import recipe as recipes
+from miras.train.stages.training_module import build
+from tests.train.tiny import recipe
+
+
+def test_what_is_counted_is_what_is_built():
+    tiny = recipe("stage2")
+    found, module = estimate(tiny), build(tiny)
+    learnt = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    assert (found.parameters, found.trained) == (sum(p.numel() for p in module.model.parameters()), learnt)
+    assert (found.gradients, found.optimiser, found.average) == (4 * learnt, 8 * learnt, 4 * learnt)
+    assert found.weights == 4 * found.parameters
+
+
+@pytest.fixture(scope="module")
+def large():
+    first, second = recipes.load("full-80gb").recipes
+    return replace(second, start=first.start)
+
+
+def test_each_saving_saves_what_it_says(large):
+    whole = estimate(large)
+    assert whole.parameters == 7_943_501_474
+    packed = estimate(replace(large, frozen="nf4"))
+    layers = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)  # matrices of Vicuna's layers
+    assert whole.weights - packed.weights == pytest.approx(layers * (16 - 4.5) / 8)
+    small = estimate(replace(large, optimiser=replace(large.optimiser, kind="adamw8bit")))
+    assert small.optimiser < whole.optimiser / 3.9 and small.weights == whole.weights
+    assert estimate(replace(large, gradient_checkpointing=False)).activations > 2 * whole.activations
+    shared = estimate(replace(large, parallel="fsdp2"), 16)  # eight shards: each machine holds all
+    assert whole.weights - shared.weights == pytest.approx(layers * 2 * 7 / 8, rel=0.01)
+    assert shared.tokens == 16 * whole.tokens and shared.hours(100) == pytest.approx(whole.hours(100), rel=0.01)
+    assert whole.hours(100) == pytest.approx(2 * whole.hours(200))
+
+
+@pytest.mark.parametrize("name", ["full-24gb", "full-80gb", "full-8x80gb", "full-2nodes"])
+def test_the_recipes_fit_what_they_are_made_for(name):
+    first, *others = recipes.load(name).recipes
+    for one in (first, *(replace(other, start=first.start) for other in others)):
+        assert 0 < estimate(one).memory < one.memory * 1e9 * 0.85
+
+
+def test_the_command_refuses_what_cannot_fit(capsys):
+    line = ["train", "full-80gb", "--dry-run", "--memory", "24GB"]
+    assert call(line) == 2
+    said = capsys.readouterr()
+    assert "expected 24 GB to be enough, got" in said.err and "full-24gb" in said.err
+    assert "7,943,501,474" in said.out and "hours:" in said.out
+    assert call(["train", "full-80gb", "--dry-run", "--memory", "much"]) == 2
+    assert "--memory as 24GB" in capsys.readouterr().err
