@@ -1,4 +1,4 @@
-"""The wheel has all that an answer needs and nothing else; the bill of materials is whole; a release keeps no secret."""
+"""The wheel has all that an answer needs, nothing else; the bill of materials is whole; a release keeps no secret."""
 
 from __future__ import annotations
 
