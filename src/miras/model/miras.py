@@ -33,7 +33,7 @@ from miras.model.language.base import Language, Tuned, refuse
 from miras.model.language.precision import fastest_dtype
 from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
-from miras.model.saved import CONTINUATIONS, WEIGHTS, half, read_config
+from miras.model.saved import CONTINUATIONS, WEIGHTS, half, located, read_config
 from miras.model.segmentation import MaskDecoder, MaskPrediction, prompt_points
 from miras.model.tagging import Tagger, tags
 from miras.model.visual_encoders import ImageEncoder, ImageFeatures, MaskEncoder
@@ -303,12 +303,12 @@ class Miras(nn.Module):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """A model from a folder written by `save_pretrained`. Raises WeightsError with the cure.
+        """A model from a folder of `save_pretrained`, or OWNER/NAME of the hub. Raises WeightsError with a cure.
 
         language_dtype: keyword; of the language model's published weights (default float32). answers: keyword; it is to
         answer alone, as after `answer_fast` in that precision: it is loaded the shortest way.
         """
-        folder = Path(pretrained_model_name_or_path)
+        folder = located(pretrained_model_name_or_path, kwargs.get("revision"))
         config = kwargs.get("config") or read_config(folder)
         try:
             state = load_file(folder / WEIGHTS)
