@@ -1,4 +1,4 @@
-"""The wheel has all that an answer needs, nothing else; the bill of materials is whole; a release keeps no secret."""
+"""The wheel has what an answer needs and nothing else; the bill of materials is whole; a release keeps no secret."""
 
 from __future__ import annotations
 
@@ -96,3 +96,29 @@ def test_the_bill_of_materials_names_what_is_bundled_and_what_is_needed():
     assert all(set(link["dependsOn"]) <= {*refs} for link in bill["dependencies"])
     without = [part["name"] for part in bill["components"] if not part.get("licenses")]
     assert len(without) < len(names) / 10, without
+
+
+def test_the_space_is_a_space():
+    from huggingface_hub import SpaceCard
+
+    folder = ROOT / "deploy" / "space"
+    about = SpaceCard.load(folder / "README.md").data.to_dict()
+    assert (about["sdk"], about["license"]) == ("docker", "apache-2.0")
+    assert f'PORT = "{about["app_port"]}"' in (folder / "app.py").read_text()
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    needed = {line for line in (folder / "requirements.txt").read_text().splitlines() if not line.startswith("--")}
+    assert needed == set(extras["serve"])
+
+
+@pytest.mark.parametrize("token", ["", "secret"])
+def test_the_space_needs_a_token(token: str):
+    import runpy
+
+    command = runpy.run_path(str(ROOT / "deploy" / "space" / "app.py"))["command"]
+    if not token:
+        with pytest.raises(SystemExit, match="MIRAS_TOKEN"):
+            command({"SPACE_HOST": "me-miras.hf.space"})
+        return
+    begun = command({"MIRAS_TOKEN": token, "SPACE_HOST": "me-miras.hf.space"})
+    assert begun[begun.index("--allow-host") + 1] == "me-miras.hf.space"
+    assert token not in begun

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import platform
 import resource
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -18,29 +17,17 @@ from typing import Any
 
 import cyclopts
 
+from miras.cli.benches.everything import everything
+from miras.cli.benches.script import OPENING, PHOTO, SCRIPT, Times, equal_length, timed, typical
 from miras.cli.evaluation.bench_metrics import metrics
 from miras.cli.options import Json, Model
 from miras.cli.output import HERE, Computing, emit, load, say, table
 from miras.core.errors import InputError
-from miras.core.grammar import ADD, CUT, OBJ, SEG, SPECIAL_TOKENS
 
-PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
 LOOPS = ("turn", "token")
-Exchange = tuple[str, tuple[str, ...]]
-Times = list[tuple[str, float]]
-OPENING: Exchange = ("Where is the cup in this photo?", ("I have selected the", OBJ, " cup", SEG, "."))
-SCRIPT: tuple[Exchange, ...] = (
-    ("And what would I stir the coffee with?", ("I would say the", OBJ, " spoon", SEG, ".")),
-    ("Also select the cup again, please.", (ADD, " I added the", OBJ, " cup", SEG, ".")),
-    ("Now take the spoon away from that.", (CUT, " Without the", OBJ, " spoon", SEG, " now", ".")),
-    ("What does the cup stand on here?", ("I would say the", OBJ, " table", SEG, ".")),
-    ("And the coffee in the cup, where is it?", ("I have selected the", OBJ, " coffee", SEG, ".")),
-)
-"""What follows the opening. Each round starts one further on, so that each turn meets each exchange."""
-
-
 bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
 bench_app.command(metrics)
+bench_app.command(everything, name="all")
 
 
 @bench_app.command
@@ -64,7 +51,7 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
     started = time.perf_counter()
     loaded = load(model, on)
     first_token = _first_token(loaded, image or PHOTO, started)
-    opening, *others = _equal_length(loaded.model, (OPENING, *SCRIPT))
+    opening, *others = equal_length(loaded.model, (OPENING, *SCRIPT))
     ours: list[Times] = [[] for _ in range(count)]
     anew: dict[str, list[Times]] = {how: [[] for _ in range(count)] for how in LOOPS}
     tokens: list[tuple[int, int]] = []
@@ -78,12 +65,12 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
         at = round_ % len(others)
         for turn, (text, ids) in enumerate([opening, *others[at:], *others[:at]][:count]):
             counted = loaded.model.encoded_photos
-            ours_reply, seconds = _timed(session, text, ids)
+            ours_reply, seconds = timed(session, text, ids)
             encodings += loaded.model.encoded_photos - counted
             ours[turn].append((text, seconds))
             replies = {}
             for how, loop in loops.items():
-                replies[how], seconds = _timed(loop, text, ids)
+                replies[how], seconds = timed(loop, text, ids)
                 anew[how][turn].append((text, seconds))
             tokens.append((ours_reply.new_tokens, replies["turn"].new_tokens))
         del session, loops  # three sessions at a time: those of the next round come first otherwise
@@ -106,38 +93,12 @@ def run(image: Path | None, *, count: int, repeats: int, as_json: bool, model: s
 
 
 def _turn(ours: Times, anew: Times, token: Times, tokens: tuple[int, int]) -> dict[str, Any]:
-    seconds, recomputed, each_token = (_typical(times) for times in (ours, anew, token))
+    seconds, recomputed, each_token = (typical(times) for times in (ours, anew, token))
     return {
         "seconds": round(seconds, 4), "recompute_seconds": round(recomputed, 4),
         "ratio": round(recomputed / seconds, 2), "token_recompute_seconds": round(each_token, 4),
         "token_ratio": round(each_token / seconds, 2), "new_tokens": tokens[0], "recompute_tokens": tokens[1],
     }  # fmt: skip
-
-
-def _typical(times: Times) -> float:
-    """Seconds of each exchange where it was fastest (the rest is what else the machine did), averaged."""
-    fastest: dict[str, float] = {}
-    for text, seconds in times:
-        fastest[text] = min(seconds, fastest.get(text, seconds))
-    return statistics.mean(fastest.values())
-
-
-def _timed(session: Any, text: str, ids: tuple[int, ...]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    reply = session.ask(text, forced=ids)
-    return reply, time.perf_counter() - start
-
-
-def _equal_length(model: Any, script: tuple[Exchange, ...]) -> list[tuple[str, tuple[int, ...]]]:
-    """The replies as ids, all as long as the longest: full stops fill the rest."""
-    written = []
-    for text, pieces in script:
-        ids: list[int] = []
-        for piece in pieces:
-            ids += [model.grammar.id(piece)] if piece in SPECIAL_TOKENS else model.tokenizer.encode(piece)
-        written.append((text, ids))
-    longest = max(len(ids) for _, ids in written)
-    return [(text, (*ids, *(ids[-1:] * (longest - len(ids))))) for text, ids in written]
 
 
 def _first_token(loaded: Any, photo: Path, started: float) -> float:

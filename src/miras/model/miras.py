@@ -40,6 +40,7 @@ from miras.model.saved import (
     WEIGHTS,
     answering,
     half,
+    located,
     own_weights,
     read_config,
     read_continuations,
@@ -318,12 +319,12 @@ class Miras(nn.Module):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
-        """A model from a folder written by `save_pretrained`. Raises WeightsError with the cure.
+        """A model from a folder of `save_pretrained`, or OWNER/NAME of the hub. Raises WeightsError with a cure.
 
         language_dtype: keyword; of the language model's published weights (default float32). answers: keyword; it is to
         answer alone, as after `answer_fast` in that precision: it is loaded the shortest way.
         """
-        folder = Path(pretrained_model_name_or_path)
+        folder = located(pretrained_model_name_or_path, kwargs.get("revision"))
         config = kwargs.get("config") or read_config(folder)
         try:
             state = load_file(folder / WEIGHTS)

@@ -15,6 +15,7 @@ from miras.model import presets
 from miras.model.language import registry
 from miras.model.language.precision import fastest_dtype
 from miras.model.miras import Miras
+from miras.model.saved import located
 
 WEIGHTS_FOLDER = Path(__file__).parents[2] / "weights"
 """Where the weights that ship with the package lie, one folder a name."""
@@ -65,10 +66,13 @@ def dtype_of(name: str | torch.dtype | None) -> torch.dtype | None:
 
 
 def find(name: str) -> Path | None:
-    """The folder of the weights; None for a preset that needs none (`miras-tiny` is random)."""
+    """The folder of the weights, fetched where it is OWNER/NAME on the hub; None for a preset that needs none
+    (`miras-tiny` is random)."""
     for folder in (WEIGHTS_FOLDER / name, Path(name)):
         if folder.is_dir():
             return folder
+    if (fetched := located(name)).is_dir():
+        return fetched
     if "/" in name or os.sep in name:
         raise WeightsError("a folder of saved weights", f"no folder {name}", "give the folder that training wrote")
     config = presets.configuration(name)

@@ -1,0 +1,82 @@
+"""Bad input is one line; the page of the figures is what the script makes of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from miras.cli import main
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["--repeats", "0"], "--repeats"), (["--photos", "0"], "--photos"), (["--jobs", "0"], "--jobs"),
+     (["--data", "nowhere"], "nowhere")],
+)  # fmt: skip
+def test_bad_input_is_one_line(arguments, says, capsys):
+    assert main.call(["bench", "all", "--model", "miras-tiny", *arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert says in error
+    assert "\n" not in error
+
+
+def made() -> dict:
+    """As `miras bench all --json` prints it, small."""
+    limit = {"seconds": 0.2, "megabytes": 0.0, "giga_operations": 9.0, "limit_seconds": 0.1, "times_the_limit": 2.0}
+    hardware = {
+        "cpu": "A processor", "instructions": ["avx2"], "machine": "x86_64", "system": "Linux 6", "cores": 2,
+        "memory_gb": 8.0, "threads": 1, "load_before": 0.1, "load_after": 3.0, "seconds_are": "processor time",
+        "python": "3.11", "packages": {"torch": "2"},
+        "measured": {"read_gb_per_second": 10.0, "float32_giga_operations_per_second": 50.0,
+                     "bfloat16_giga_operations_per_second": 90.0},
+    }  # fmt: skip
+    return {
+        "repeats": 3, "hardware": hardware, "encoding": [{"batch": 1, **limit}], "language": [{"tokens": 8, **limit}],
+        "decoder": [{"masks": 4, **limit}], "reading": {"seconds": 0.21},
+        "turns": [{"turn": 1, "seconds": 0.3, "new_tokens": 95}],
+        "predict": [{"jobs": 2, "questions": 1, "photos": 8, "photos_per_second": 2.5, "processor_seconds": None}],
+        "held": [{"photos": 4, "resident_mb": 900}],
+        "cold_start": {"seconds": 3.5, "processor_seconds": 3.0, "load_seconds": 1.0, "encode_seconds": 0.2},
+        "training": None,
+    }  # fmt: skip
+
+
+def script():
+    spec = importlib.util.spec_from_file_location("performance", ROOT / "benchmarks" / "performance.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("load", "line", "there"),
+    [
+        (0.1, "| 1 | 9.0 | 200 | 100 | 2.0 |", True),
+        (0.1, "| 4 | 9.0 | 200 | 100 | 2.0 |", True),
+        (0.1, "| 8 | 0.0 | 9.0 | 200 | 100 | 2.0 |", True),
+        (0.1, "| 2 | 1 | 8 | 2.50 | - |", True),
+        (0.1, "Other programs took part of this machine", False),
+        (5.0, "Other programs took part of this machine", True),
+        (0.1, "## Training", False),
+    ],
+)
+def test_the_page_says_the_figures_beside_their_limits(load, line, there):
+    found = made()
+    found["hardware"]["load_before"] = load
+    assert (line in script().page(found)) is there
+
+
+def test_the_page_is_made_from_the_figures():
+    figures = ROOT / "benchmarks" / "performance.json"
+    if not figures.exists():
+        pytest.skip("miras bench all has not been run for it")
+    done = subprocess.run([sys.executable, str(ROOT / "benchmarks" / "performance.py"), "--check"], check=False)
+    assert done.returncode == 0
