@@ -18,7 +18,7 @@ from miras.chat.native.record import digest
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.model.language.precision import fastest_dtype
-from miras.model.loading.place import WEIGHTS_FOLDER, built, device_of, dtype_of, find, placed
+from miras.model.loading.place import WEIGHTS_FOLDER, built, device_of, drawn, dtype_of, find, placed
 from miras.model.miras import Miras
 from miras.model.saved import WEIGHTS
 
@@ -71,3 +71,17 @@ def load(
     model = built(name, folder, precision)
     model.weights = digest(model.saved_state() if folder is None else load_file(folder / WEIGHTS))
     return Loaded(placed(model, place, precision), name, time.perf_counter() - start)
+
+
+def load_random(
+    preset: str, layers: int | None = None, threads: int | None = None, *, device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+) -> Loaded:  # fmt: skip
+    """A preset of the hub's parts with random weights, to measure its speed (`model.loading.place.drawn`)."""
+    start = time.perf_counter()
+    place, precision = device_of(device), dtype_of(dtype)
+    precision = fastest_dtype(place) if precision is None else precision
+    if threads is not None:
+        torch.set_num_threads(threads)
+    model = drawn(preset, place, precision, layers)
+    return Loaded(placed(model, place, precision), f"{preset}, random weights", time.perf_counter() - start)

@@ -34,12 +34,14 @@ Weights = Literal["published", "random", "shapes"]
 @dataclass(frozen=True)
 class Origin:
     """Where weights come from, and how they are held. dtype: of frozen towers; a language model is told its own.
-    device: where they are put as they are read. bits: 16; 8 or 4 for a language model through bitsandbytes."""
+    device: where they are put as they are read. bits: 16; 8 or 4 for a language model through bitsandbytes. layers: of
+    random transformers; None for all."""
 
     weights: Weights = "published"
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     bits: int = 16
+    layers: int | None = None
 
 
 _NOW: ContextVar[Origin] = ContextVar("origin")
@@ -87,6 +89,21 @@ def kind(repo: str, wanted: Mapping[str, str], form: str) -> dict[str, Any]:
         expected = " or ".join(f"{what} (model_type {name})" for name, what in wanted.items())
         got = f"model_type {found.get('model_type')} in {repo}"
         raise InputError(f"{expected} behind {form}", got, f"give a checkpoint of that family behind {form}")
+    return found if now().layers is None else _cut(found, now().layers or 1)
+
+
+def _cut(values: Mapping[str, Any], layers: int) -> dict[str, Any]:
+    """A configuration with fewer layers, of the same width."""
+    found = dict(values)
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found[key] = _cut(value, layers)
+        elif key == "num_hidden_layers":
+            found[key] = min(layers, value)
+        elif key == "depths":
+            found[key] = [min(layers, depth) for depth in value]
+        elif key == "global_attn_indexes":
+            found[key] = [layers - 1]
     return found
 
 
@@ -97,11 +114,13 @@ def made(cls: Any, config: Any, repo: str, dtype: torch.dtype | None = None, *, 
     dtype = here.dtype if dtype is None else dtype
     if here.weights == "published":
         module = _read(cls, config, fetched(repo), repo, dtype, whole)
+    elif here.weights == "shapes":
+        with torch.device("meta"):
+            module = cls(config)
     else:
         with _without_storage():
             module = cls(config)
-        if here.weights == "random":
-            _draw(module, dtype, here.device)
+        _draw(module, dtype, here.device)
     return module.eval().requires_grad_(False)
 
 

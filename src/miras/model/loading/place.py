@@ -12,6 +12,7 @@ import torch
 
 from miras.core.errors import InputError, WeightsError
 from miras.model import presets
+from miras.model.hub import checkpoint
 from miras.model.language import registry
 from miras.model.language.precision import fastest_dtype
 from miras.model.miras import Miras
@@ -26,6 +27,28 @@ def built(name: str, folder: Path | None, precision: torch.dtype | None = None) 
     if folder is None:
         return presets.build(name)
     return Miras.from_pretrained(folder, language_dtype=precision, answers=True)
+
+
+def drawn(preset: str, place: torch.device, precision: torch.dtype, layers: int | None = None) -> Miras:
+    """A preset of the hub's parts with random weights, nothing fetched: for its speed. layers: of its
+    transformers, None for all. Raises InputError for a preset that is not of the hub's parts."""
+    config = presets.configuration(preset)
+    if not config.mask_decoder:
+        raise InputError(
+            "a preset of the hub's parts for random weights (miras-7b)", preset, "leave --random-weights out"
+        )
+    if layers is not None:
+        if layers < 1:
+            raise InputError("at least 1 layer", str(layers))
+        config.alignment_layers = sorted({min(number, layers) for number in config.alignment_layers})
+    with (
+        checkpoint.origin("random", dtype=precision, device=str(place), layers=layers),
+        torch.random.fork_rng(devices=[]),
+    ):
+        torch.manual_seed(0)
+        model = Miras(config, precision)
+    model.weights = "random"
+    return model
 
 
 def placed(model: Miras, place: torch.device, precision: torch.dtype | None = None) -> Miras:
