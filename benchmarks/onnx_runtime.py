@@ -2,10 +2,10 @@
 
     python benchmarks/onnx_runtime.py DATASET --engines torch-float32 onnx=DIR int8=DIR8 --first 3 --out out.json
 
-DATASET: records in Parquet; the first conversations of its test split with photos, each of its own photo. Every engine
-runs in a process of its own, one after the other. The first engine is what the others are compared with: replies with
-the same ids, IoU of the selections after each turn. gIoU: mean IoU of the last selection with the record's last mask.
-`--first`: seconds from the shell to the first answer of `miras ask`, too, the median of so many starts.
+DATASET: records in Parquet, or one of its files; the first conversations of its test split, each of its own photo.
+Every engine runs in a process of its own, one after the other. The first engine is what the others are compared with:
+replies with the same ids, IoU of the selections after each turn. giou: mean IoU of the last selection with the record's
+last mask. --first: seconds from the shell to the first answer of `miras ask`, too, the median of so many starts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def held(options: argparse.Namespace) -> dict[str, Any]:
     turns: list[dict[str, Any]] = []
     encoding, scores = list[float](), list[float]()
     for record in chosen(options.dataset, options.conversations):
-        session = loaded.chat(record["image"])
+        session = loaded.chat(record.get("image_bytes") or record["image"])
         encoding.append(session.encode_seconds)
         for turn in record["turns"]:
             if turn["role"] == "user":
@@ -98,8 +99,7 @@ def held(options: argparse.Namespace) -> dict[str, Any]:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }  # fmt: skip
     if options.first:
-        photo = next(chosen(options.dataset, 1))["image"]
-        found["first_answer_seconds"] = round(first_answer(photo, name, options_of, options), 2)
+        found["first_answer_seconds"] = round(first_answer(name, options_of, options), 2)
     return {**found, "turns": turns}
 
 
@@ -109,7 +109,8 @@ def engine(spec: str, model: str) -> tuple[str, dict[str, str]]:
     return (folder, {}) if folder else (model, {"dtype": kind.removeprefix("torch-")})
 
 
-def first_answer(photo: str, name: str, how: dict[str, str], options: argparse.Namespace) -> float:
+def first_answer(name: str, how: dict[str, str], options: argparse.Namespace) -> float:
+    photo = str(files("miras") / "assets" / "astronaut.jpg")
     command = [sys.executable, "-m", "miras", "ask", photo, "Where is the person?", "--model", name, "--json"]
     command += ["--threads", str(options.threads), *(f"--{key}={value}" for key, value in how.items())]
     seconds = []
@@ -123,8 +124,9 @@ def first_answer(photo: str, name: str, how: dict[str, str], options: argparse.N
 def chosen(dataset: str, count: int) -> Any:
     """Conversations of the test split, one a photo."""
     photos: set[str] = set()
-    for record in read_records(dataset, "parquet"):
-        if record["split"] == "test" and record["image_id"] not in photos and Path(record["image"]).is_file():
+    for record in read_records(dataset, "miras"):
+        there = "image_bytes" in record or Path(record["image"]).is_file()
+        if record["split"] == "test" and record["image_id"] not in photos and there:
             photos.add(record["image_id"])
             yield record
             if len(photos) == count:
