@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 
-from miras.chat.load import find
 from miras.core.masks import decode_rle
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto
 from miras.data.formats.annotated import read
+from miras.model.loading.place import find
 from miras.model.miras import Miras
 from miras.model.presets import configuration
 from miras.train.stages import imagenet, stage1

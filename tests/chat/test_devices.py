@@ -11,14 +11,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from miras.chat import load as loading
-from miras.chat.load import device_of, dtype_of, load
+from miras.chat.load import load
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, NOT, OBJ, REF, SEG, SPECIAL_TOKENS
 from miras.model import presets
 from miras.model.config import MirasConfig
 from miras.model.language import llama
+from miras.model.loading import place
+from miras.model.loading.place import device_of, dtype_of
 from miras.model.miras import Miras
 from miras.model.visual_parsing import Views
 from tests.elsewhere import MIXED, elsewhere
@@ -65,7 +66,7 @@ def talk(model: Miras, photo: NDArray[np.uint8], **options: Any) -> list[dict[st
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Miras]:
     """A random model on a device that need not be there: fast as `load` makes it, or as it is while it is trained."""
-    monkeypatch.setattr(loading, "device_of", torch.device)
+    monkeypatch.setattr(place, "device_of", torch.device)
 
     def build(device: str, changes: dict[str, Any], fast: bool = True) -> Miras:
         monkeypatch.setattr(presets, "configuration", lambda name: MirasConfig(**{**TINY, **changes}))

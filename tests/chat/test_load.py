@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miras.chat import load as loading
 from miras.chat.load import load
 from miras.core.errors import InputError, WeightsError
 from miras.core.grammar import OBJ, SEG
@@ -33,8 +32,8 @@ def test_a_folder_and_a_packaged_name(
 ) -> None:
     model.save_pretrained(tmp_path / "miras-mine")
     monkeypatch.setattr(place, "WEIGHTS_FOLDER", tmp_path)
-    assert loading.find("miras-mine") == tmp_path / "miras-mine"
-    assert loading.find(str(tmp_path / "miras-mine")) == tmp_path / "miras-mine"
+    assert place.find("miras-mine") == tmp_path / "miras-mine"
+    assert place.find(str(tmp_path / "miras-mine")) == tmp_path / "miras-mine"
     assert load("miras-mine").chat(photo).ask("x", forced=says("Yes.")).text == "Yes."
 
 

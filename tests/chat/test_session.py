@@ -25,7 +25,7 @@ def facts(session: ChatSession) -> tuple[Any, ...]:
     """Everything that must stay when nothing has happened."""
     selection, past = session.selection, session.backend.engine.past
     return (
-        past.ids.copy(), past.cache.get_seq_length(), len(session.history),
+        past.ids.copy(), len(past.cache), len(session.history),
         [(r.id, r.phrase, r.mask.tobytes(), r.score) for r in session.regions],
         [turn.text for turn in session.turns], selection.expression, selection.mask.tobytes(),
     )  # fmt: skip

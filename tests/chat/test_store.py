@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from miras.chat.load import load
-from miras.chat.native import record
+from miras.chat.native.backend import Native
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, OBJ, SEG
@@ -133,7 +133,7 @@ def test_other_weights_are_refused(talked: ChatSession, model: Miras, photo: NDA
     other = copy.deepcopy(model)
     with torch.no_grad():
         other.state_dict()[name].view(-1)[0] += 1
-    text, own, theirs = talked.to_json(), record.facts(other)["weights"], record.facts(model)["weights"]
+    text, own, theirs = talked.to_json(), Native(other).facts()["weights"], Native(model).facts()["weights"]
     assert own != theirs
     line = restored_by(other, text, photo)
     assert own[:12] in line and theirs[:12] in line and "load the weights" in line
@@ -154,7 +154,7 @@ def test_weights_are_known_by_what_is_saved(model: Miras, photo: NDArray[np.uint
         assert loaded.chat(photo).to_json() == text
     assert ChatSession.from_json(Miras.from_pretrained(tmp_path / "tuned"), text, photo).history == ()
     before = (load("miras-tiny").model.weights, presets.build("miras-tiny"))
-    assert before[0] == record.facts(before[1])["weights"] != record.facts(tuned)["weights"]
+    assert before[0] == Native(before[1]).facts()["weights"] != Native(tuned).facts()["weights"]
 
 
 def test_a_text_of_before_has_no_digests(talked: ChatSession, model: Miras, photo: NDArray[np.uint8]) -> None:

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from miras.chat.session import ChatSession
-from miras.model.concepts import FACTS, Concepts, classes
+from miras.model.concepts import FACTS, Concepts
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
+from miras.model.numeric.tags import CLASS_LEAST, CLASS_MOST, classes
 from miras.model.presets import configuration
 from miras.model.saved import PUBLISHED
-from miras.model.tagging import CLASS_LEAST, CLASS_MOST, tags
+from miras.model.tagging import tags
 from miras.model.towers.efficientnet import EfficientNetLite, LiteHead
 from miras.model.visual_encoders import CELL_TRUST
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
-from miras.model.instances import FACTS, MOST, RANKS, InstanceSelector, cleaned, facts_of, pieces_of
+from miras.model.instances import InstanceSelector
+from miras.model.numeric.pieces import FACTS, MOST, RANKS, chosen, cleaned, facts_of, pieces_of
 
 WIDTH = 8
 
@@ -39,6 +42,10 @@ def test_facts_know_order_and_size() -> None:
     assert ranks[:, 6].tolist() == [2, 2, 2]  # three pieces
 
 
+def logits_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    return np.where(drawn(*boxes), np.float32(3.0), np.float32(-2.0))
+
+
 class LeftWhenNegative(InstanceSelector):
     """Takes the left ones where the words' first value is negative, else all."""
 
@@ -53,23 +60,23 @@ def span(value: float) -> torch.Tensor:
 
 def test_pieces_that_are_not_meant_are_turned_to_outside() -> None:
     selector = LeftWhenNegative(torch.zeros(WIDTH))
-    logits = torch.where(torch.from_numpy(drawn((2, 4, 12, 20), (40, 4, 52, 20))), 3.0, -2.0)
-    left = selector.choose(logits, span(-1.0)) > 0
-    assert np.array_equal(left.numpy(), drawn((2, 4, 12, 20)))
-    assert torch.equal(selector.choose(logits, span(1.0)), logits)
-    assert torch.equal(selector.choose(logits, span(-1.0)[:2]), logits)  # no words
+    logits = logits_of((2, 4, 12, 20), (40, 4, 52, 20))
+    left = chosen(logits, partial(selector.meant, span_SE=span(-1.0))) > 0
+    assert np.array_equal(left, drawn((2, 4, 12, 20)))
+    assert np.array_equal(chosen(logits, partial(selector.meant, span_SE=span(1.0))), logits)
+    assert np.array_equal(chosen(logits, partial(selector.meant, span_SE=span(-1.0)[:2])), logits)  # no words
 
 
 def test_one_piece_stays_whatever_is_said() -> None:
     selector = LeftWhenNegative(torch.zeros(WIDTH))
-    logits = torch.where(torch.from_numpy(drawn((40, 4, 44, 20), (50, 4, 60, 20))), 3.0, -2.0)
-    kept = selector.choose(logits, span(-1.0)) > 0  # both lie to the right: the likelier one
-    assert np.array_equal(kept.numpy(), drawn((40, 4, 44, 20)))
-    alone = torch.where(torch.from_numpy(drawn((40, 4, 44, 20))), 3.0, -2.0)
-    assert torch.equal(selector.choose(alone, span(-1.0)), alone)
+    logits = logits_of((40, 4, 44, 20), (50, 4, 60, 20))
+    kept = chosen(logits, partial(selector.meant, span_SE=span(-1.0))) > 0  # both lie to the right: the likelier one
+    assert np.array_equal(kept, drawn((40, 4, 44, 20)))
+    alone = logits_of((40, 4, 44, 20))
+    assert np.array_equal(chosen(alone, partial(selector.meant, span_SE=span(-1.0))), alone)
 
 
 def test_without_words_specks_alone_are_removed() -> None:
-    logits = torch.where(torch.from_numpy(drawn((2, 4, 12, 20), (40, 4, 52, 20), (30, 30, 31, 31))), 3.0, -2.0)[None]
-    clean = cleaned(logits, LeftWhenNegative(torch.zeros(WIDTH)), None) > 0
-    assert np.array_equal(clean[0].numpy(), drawn((2, 4, 12, 20), (40, 4, 52, 20)))
+    logits = logits_of((2, 4, 12, 20), (40, 4, 52, 20), (30, 30, 31, 31))[None]
+    clean = cleaned(logits, None) > 0
+    assert np.array_equal(clean[0], drawn((2, 4, 12, 20), (40, 4, 52, 20)))

@@ -8,8 +8,9 @@ import torch
 
 from miras.chat.session import ChatSession
 from miras.model.miras import Miras
+from miras.model.numeric.tags import LEAST, MOST
 from miras.model.presets import build
-from miras.model.tagging import LEAST, MOST, Tagger
+from miras.model.tagging import Tagger
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)
 

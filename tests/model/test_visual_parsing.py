@@ -3,14 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from miras.model.visual_parsing import (
-    VisualParsing,
-    box_to_view,
-    logits_to_photo,
-    mask_to_view,
-    normalise,
-    points_to_view,
-)
+from miras.model.numeric.views import box_to_view, logits_to_photo, points_to_view
+from miras.model.visual_parsing import VisualParsing, mask_to_view, normalise
 
 
 def test_views_have_their_own_sizes():
@@ -30,7 +24,7 @@ def test_mask_goes_to_the_view_and_back():
     mask = np.zeros((120, 200), bool)
     mask[30:90, 50:150] = True
     grid = mask_to_view(mask[None], 40)
-    back = logits_to_photo(grid[0, 0] - 0.5, (120, 200))
+    back = logits_to_photo(grid[0, 0].numpy() - 0.5, (120, 200))
     union = (mask | back).sum()
     assert (mask & back).sum() / union > 0.97
 

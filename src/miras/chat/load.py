@@ -8,30 +8,27 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import load_file
-
-from miras.chat import forks
-from miras.chat.native.record import digest
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
-from miras.model.language.precision import fastest_dtype
-from miras.model.loading.place import WEIGHTS_FOLDER, built, device_of, drawn, dtype_of, find, placed
-from miras.model.miras import Miras
-from miras.model.saved import WEIGHTS
+from miras.model.runtime.manifest import Manifest, find_exported, is_exported
 
-__all__ = ["DEFAULT", "WEIGHTS_FOLDER", "Loaded", "device_of", "dtype_of", "find", "load"]
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT = "miras-mini"
+RUNTIMES = ("torch", "onnx")
+"""What can compute our model."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model ready to talk. name: as it was asked for. seconds: what loading took."""
+    """A model ready to talk: a `Miras`, or what else computes one (`model.runtime`). name: as it was asked for.
+    seconds: what loading took."""
 
-    model: Miras
+    model: Any
     name: str
     seconds: float
 
@@ -49,28 +46,70 @@ class Loaded:
 
 def load(
     name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = None, *,
-    device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None,
+    device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None, runtime: str | None = None,
 ) -> Loaded:  # fmt: skip
     """A model by name ("miras-mini") or by the folder it was saved in.
 
     threads: of torch, for the whole process; None leaves them. device: "cpu", "cuda", "cuda:1", "mps"; "auto" is a GPU
     where there is one. dtype: what photos are encoded and replies are written in, "float32" or "bfloat16"; None for
-    what the device is fastest in. Photos, points and masks are numpy on every device. Raises InputError for an unknown
+    what the device is fastest in. runtime: "torch"; "onnx" for what `miras export onnx` wrote, which needs no torch;
+    None for what the folder holds. Photos, points and masks are numpy on every device. Raises InputError for an unknown
     name or device and WeightsError, with the command that brings them, when weights are missing or of another version.
     """
     start = time.perf_counter()
+    if threads is not None and threads < 1:
+        raise InputError("at least 1 thread", str(threads))
+    name = os.fspath(name_or_path)
+    if is_onnx(name, runtime):
+        model = _exported(name, threads, device, dtype)
+    else:
+        model = _of_torch(name, threads, device, dtype)
+    return Loaded(model, name, time.perf_counter() - start)
+
+
+def is_onnx(name: str, runtime: str | None = None) -> bool:
+    """Whether onnxruntime computes a model of this name or folder. Raises InputError for another runtime."""
+    if runtime not in (None, *RUNTIMES):
+        raise InputError(f"runtime: {' or '.join(RUNTIMES)}", repr(runtime))
+    return runtime == "onnx" or (runtime is None and is_exported(Path(name)))
+
+
+def written_onnx(name: str, folder: Path, int8: bool = False) -> Manifest:
+    """A model of torch, exported to a folder (`model.export`). Raises InputError, WeightsError."""
+    from miras.model.export.folder import export
+
+    return export(_of_torch(name, None, "cpu", "float32"), folder, int8)
+
+
+def _exported(name: str, threads: int | None, device: object, dtype: object) -> Any:
+    """What `miras export onnx` wrote, in onnxruntime."""
+    if (str(device), dtype) not in (("cpu", None), ("auto", None), ("cpu", "float32"), ("auto", "float32")):
+        got = f"device {device}" + ("" if dtype is None else f", dtype {dtype}")
+        raise InputError("the cpu in its own precision for an exported model", got, "leave them out, or use torch")
+    from miras.model.runtime.onnx import OnnxRuntime
+
+    return OnnxRuntime(find_exported(name), threads)
+
+
+def _of_torch(name: str, threads: int | None, device: Any, dtype: Any) -> Any:
+    """A `Miras`, in torch."""
+    import torch
+    from safetensors.torch import load_file
+
+    from miras.chat import forks
+    from miras.model.language.precision import fastest_dtype
+    from miras.model.loading.place import built, device_of, dtype_of, find, placed
+    from miras.model.saved import WEIGHTS, digest
+
     place, precision = device_of(device), dtype_of(dtype)
     forks.survive()
     if threads is not None:
-        if threads < 1:
-            raise InputError("at least 1 thread", str(threads))
         torch.set_num_threads(threads)
-    name = os.fspath(name_or_path)
     folder = find(name)
     precision = fastest_dtype(place) if precision is None else precision
     model = built(name, folder, precision)
     model.weights = digest(model.saved_state() if folder is None else load_file(folder / WEIGHTS))
-    return Loaded(placed(model, place, precision), name, time.perf_counter() - start)
+    return placed(model, place, precision)
 
 
 def load_random(
@@ -78,6 +117,11 @@ def load_random(
     dtype: str | torch.dtype | None = None,
 ) -> Loaded:  # fmt: skip
     """A preset of the hub's parts with random weights, to measure its speed (`model.loading.place.drawn`)."""
+    import torch
+
+    from miras.model.language.precision import fastest_dtype
+    from miras.model.loading.place import device_of, drawn, dtype_of, placed
+
     start = time.perf_counter()
     place, precision = device_of(device), dtype_of(dtype)
     precision = fastest_dtype(place) if precision is None else precision

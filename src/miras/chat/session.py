@@ -31,7 +31,6 @@ from miras.core.former import former_names
 from miras.core.photo import read_photo
 from miras.core.text_regions import TextRegion
 from miras.core.types import Name, Region, Selection, Turn
-from miras.model.miras import Miras
 
 POINTING = "Select what I point at."
 POINTED = "what you point at"
@@ -47,7 +46,7 @@ class ChatSession:
 
     def __init__(
         self,
-        model: Miras | Opener,
+        model: Any,
         photo: Any,
         *,
         seed: int = 0,
@@ -228,7 +227,7 @@ class ChatSession:
         return store.dump(self._events[since:], self.photo, self.path, facts, options, self.backend)
 
     @classmethod
-    def from_json(cls, model: Miras | Opener, text: str, photo: Any = None) -> ChatSession:
+    def from_json(cls, model: Any, text: str, photo: Any = None) -> ChatSession:
         """A session written by `to_json`, ready for its next turn; nothing is generated.
 
         photo: where the image is now, if not where it was. Raises InputError when the text is no
@@ -302,5 +301,7 @@ class ChatSession:
         return self._commit(backend, backend.append(self._state, user, reply, pointed))
 
 
-def _opener(model: Miras | Opener) -> Opener:
-    return Native(model) if isinstance(model, Miras) else model
+def _opener(model: Any) -> Opener:
+    """Whatever opens dialogues; else our own model, or what computes it."""
+    opener: Opener = model if hasattr(model, "open") else Native(model)
+    return opener

@@ -112,8 +112,8 @@ def _devices() -> dict[str, Any]:
 
 
 def _weights(preset: str, language: str) -> dict[str, Any]:
-    from miras.chat.load import WEIGHTS_FOLDER
     from miras.model.language import registry
+    from miras.model.loading.place import WEIGHTS_FOLDER
 
     folder = WEIGHTS_FOLDER / preset
     file = folder / "model.safetensors"

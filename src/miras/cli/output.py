@@ -37,6 +37,10 @@ class Computing:
         None
     )
 
+    runtime: Annotated[
+        str | None, Parameter(help="torch, or onnx for what miras export onnx wrote; by default what --model holds.")
+    ] = None
+
 
 HERE = Computing()
 COMPOSED = "composed"
@@ -110,11 +114,11 @@ def load_quietly(spec: str, on: Computing) -> Any:
     from miras.segmenters.registry import known, segmenter_of
 
     known(spec)
-    _hush(on.threads)
+    hush(on.threads)
     return segmenter_of(spec, device=on.device, dtype=on.dtype)
 
 
-def _hush(threads: int | None = None) -> None:
+def hush(threads: int | None = None) -> None:
     """The libraries say nothing; torch has so many threads."""
     from transformers.utils import logging as transformers_logging
 
@@ -134,13 +138,16 @@ def load(name: str, on: Computing, pair: Pair = ALONE, **options: Any) -> Any:
 
     if pair.given and pair.preset is None and name != COMPOSED:
         raise InputError("--model composed beside --talker, --segmenter, --look", f"--model {name}")
-    _hush()
+    from miras.chat.load import is_onnx
+
+    if not is_onnx(name, on.runtime):
+        hush()
     if name == COMPOSED or pair.preset is not None:
         return miras.compose(
             pair.talker, pair.segmenter, preset=pair.preset, look=pair.look, threads=on.threads, device=on.device,
             dtype=on.dtype, **options,
         )  # fmt: skip
-    return miras.load(name, threads=on.threads, device=on.device, dtype=on.dtype)
+    return miras.load(name, threads=on.threads, device=on.device, dtype=on.dtype, runtime=on.runtime)
 
 
 def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:

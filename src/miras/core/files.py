@@ -14,6 +14,11 @@ from pathlib import Path
 from miras.core.errors import InputError
 
 
+def cache_folder() -> Path:
+    """Where converted and exported models lie: `MIRAS_CACHE`, or `~/.cache/miras`."""
+    return Path(os.environ.get("MIRAS_CACHE") or Path.home() / ".cache" / "miras")
+
+
 @contextlib.contextmanager
 def staged(path: Path) -> Iterator[Path]:
     """Where to write what shall lie at `path`: a hidden neighbour, put in place at the end of the block, or taken away.

@@ -17,12 +17,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import yaml
 
-from miras.chat.load import Loaded, find
+from miras.chat.load import Loaded
 from miras.chat.reply import Reply
 from miras.chat.session import ChatSession
 from miras.core.former import formerly
 from miras.core.photo import read_photo
 from miras.core.types import Mark, Mask, Operator, Region, Turn
+from miras.model.loading.place import find
 
 History = Literal["own", "gold", "alone"]
 """Where the earlier answers come from: the system, the data; "alone": there are none, the target is asked at once."""

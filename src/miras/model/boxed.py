@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from miras.core.types import Box, Mask
-from miras.model.visual_parsing import logits_to_photo
+from miras.model.numeric.views import Floats, logits_to_photo
 
 LEVELS = (0.0, -0.5, 0.5, -1.0, 1.0, -1.5, 1.5, -2.0, 2.0, -3.0)
 """Logits that can be the border, the plainest first: of equal fits the first counts."""
@@ -24,7 +22,7 @@ EQUAL = 1e-3
 
 
 def boxed(
-    logits_Mhw: Tensor, box: Box, size: tuple[int, int], points: NDArray[np.float32] | None, best: int = 0
+    logits_Mhw: Floats, box: Box, size: tuple[int, int], points: NDArray[np.float32] | None, best: int = 0
 ) -> tuple[Mask, int]:
     """Mask (H, W) within the box, and its candidate.
 
@@ -36,7 +34,7 @@ def boxed(
         return logits_to_photo(logits_Mhw[best], size), best
     side = logits_Mhw.shape[-1]
     frame = (box[0] * side / size[1], box[1] * side / size[0], box[2] * side / size[1], box[3] * side / size[0])
-    inside = torch.zeros(side, side, dtype=torch.bool)
+    inside = np.zeros((side, side), np.bool_)
     inside[_span(frame[1], frame[3], side), _span(frame[0], frame[2], side)] = True
     found: tuple[tuple[float, float], int, float] | None = None
     for index, level in _tries(len(logits_Mhw), best):
@@ -47,7 +45,7 @@ def boxed(
     assert found is not None
     mask = np.zeros(size, np.bool_)
     rows, columns = _span(box[1], box[3], size[0]), _span(box[0], box[2], size[1])
-    mask[rows, columns] = logits_to_photo(logits_Mhw[found[1]] - found[2], size)[rows, columns]
+    mask[rows, columns] = logits_to_photo(logits_Mhw[found[1]] - np.float32(found[2]), size)[rows, columns]
     return mask, found[1]
 
 
@@ -66,9 +64,9 @@ def _span(low: float, high: float, side: int) -> slice:
     return slice(first, max(first + 1, min(round(high), side)))
 
 
-def _fit(mask_hw: Tensor, frame: Box) -> float:
+def _fit(mask_hw: Mask, frame: Box) -> float:
     """IoU of the mask's own box with the frame, in cells; 0 for no mask."""
-    rows, columns = mask_hw.any(1).nonzero()[:, 0], mask_hw.any(0).nonzero()[:, 0]
+    rows, columns = np.flatnonzero(mask_hw.any(1)), np.flatnonzero(mask_hw.any(0))
     if not len(rows):
         return 0.0
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
@@ -79,7 +77,7 @@ def _fit(mask_hw: Tensor, frame: Box) -> float:
     return both / (area - both)
 
 
-def _broken(mask_hw: Tensor, points: NDArray[np.float32] | None, size: tuple[int, int]) -> int:
+def _broken(mask_hw: Mask, points: NDArray[np.float32] | None, size: tuple[int, int]) -> int:
     """How many points lie on the wrong side."""
     if points is None:
         return 0

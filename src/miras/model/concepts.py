@@ -9,11 +9,6 @@ R phrases, S span tokens, E = layers * D, F features of the classifier, h w cell
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from functools import lru_cache
-from importlib.resources import files
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -75,19 +70,3 @@ class Concepts(nn.Module):
             best = heat.topk(min(STRONGEST, heat.shape[1]), -1).values.mean(-1)
             mean = heat.mean(-1)
             return torch.stack([best, mean, mean - rivals_BN[photo_R, -1].float()], 1) / 8
-
-
-@dataclass(frozen=True)
-class Classes:
-    """The thousand classes. names: what a person calls each. words: a word or phrase, the classes it covers: names and
-    synonyms of one class, and words above several."""
-
-    names: tuple[str, ...]
-    words: tuple[tuple[str, tuple[int, ...]], ...]
-
-
-@lru_cache(maxsize=1)
-def classes() -> Classes:
-    """From WordNet 3.0, see `benchmarks/imagenet_names.py`."""
-    table = json.loads((files("miras.model") / "imagenet.json").read_text(encoding="utf-8"))
-    return Classes(tuple(table["names"]), tuple((word, tuple(covered)) for word, covered in table["words"]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,11 +29,14 @@ from miras.model.concepts import Concepts
 from miras.model.config import MirasConfig
 from miras.model.decoders import registry as decoders
 from miras.model.encoders import registry as encoders
-from miras.model.instances import InstanceSelector, cleaned
+from miras.model.instances import InstanceSelector
 from miras.model.instruction import GUESSES, Comprehension, InstructionComprehension
 from miras.model.language import registry
 from miras.model.language.base import Language, refuse
 from miras.model.language.precision import fastest_dtype
+from miras.model.numeric.chances import verdict
+from miras.model.numeric.drawn import drawn
+from miras.model.numeric.prediction import MaskPrediction, prompt_points
 from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
 from miras.model.saved import (
@@ -48,7 +52,7 @@ from miras.model.saved import (
     unlike,
     write_continuations,
 )  # fmt: skip
-from miras.model.segmentation import MaskDecoder, MaskPrediction, draw, prompt_points
+from miras.model.segmentation import MaskDecoder, draw
 from miras.model.tagging import Tagger, tags
 from miras.model.visual_encoders import ImageFeatures, MaskEncoder
 from miras.model.visual_parsing import Views, VisualParsing, as_trained, mask_to_view
@@ -215,11 +219,15 @@ class Miras(nn.Module):
 
     def presence(self, features: ImageFeatures, index: int, span_SE: Tensor) -> float:
         """Logit that photo `index` shows what a span names, seen by the words and pixels alone."""
-        words = torch.ones(1, span_SE.shape[0], dtype=torch.bool, device=span_SE.device)
-        prompts, match = self.alignment(span_SE[None], words)
-        photo = torch.tensor([index], device=match.device)
-        known = self.known(features, photo, span_SE[None], words)
-        return float(self.alignment.presence(prompts, match, features.pixels_BChw, photo, known))
+        photo = torch.tensor([index], device=span_SE.device)
+        return float(self.presence_logits(features, photo, span_SE[None]))
+
+    def presence_logits(self, features: ImageFeatures, photo_R: Tensor, span_RSE: Tensor) -> Tensor:
+        """Logits (R,) that photo photo_R shows what span r names; spans of one length."""
+        words = torch.ones(span_RSE.shape[:2], dtype=torch.bool, device=span_RSE.device)
+        prompts, match = self.alignment(span_RSE, words)
+        known = self.known(features, photo_R, span_RSE, words)
+        return self.alignment.presence(prompts, match, features.pixels_BChw, photo_R, known)
 
     def heat(self, chosen: ImageFeatures, span_RSE: Tensor, words_RS: Tensor) -> Tensor | None:
         """Logits (R, h, w) of where ImageNet's classifier sees what phrase r names on photo r of `chosen`, zero where
@@ -242,8 +250,7 @@ class Miras(nn.Module):
 
         presence: its logit. refusal: log odds of `[REJ]` where the reply begins, by the language model.
         """
-        weights = self.alignment.verdict.cpu().double()
-        return float((weights @ weights.new_tensor([1.0, presence, refusal])).sigmoid())
+        return verdict(self.alignment.verdict.tolist(), presence, refusal)
 
     def draw(self, prompts_RPC: Tensor, chosen: ImageFeatures, *given: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mask logits (R, M, h, w) and IoU logits (R, M) of regions; the rest is as `segmentation.draw` takes it."""
@@ -268,27 +275,36 @@ class Miras(nn.Module):
         naming: log probability that its name is the right one; it counts for the score alone. Where nothing is
         pointed at, specks are taken out of the masks.
         """
-        size, device = features.sizes[index], features.pixels_BChw.device
+        device, side = features.pixels_BChw.device, self.config.detail_size // 4
         width = self.instruction.width * len(self.config.alignment_layers)
         span = torch.zeros(1, width, device=device) if span_SE is None else span_SE
         words = torch.full((1, span.shape[0]), span_SE is not None, device=device)
         memory = None if memory_MD is None or not len(memory_MD) else memory_MD[None]
-        present = None if memory is None else torch.ones(memory.shape[:2], dtype=torch.bool, device=device)
-        prompts, match = self.alignment(span[None], words, memory, present)
-        chosen = features.select(torch.tensor([index], device=device))
-        prior = self.alignment.prior(match, chosen.pixels_BChw, words.any(1))
-        side = self.config.mask_side
         shown = torch.zeros(1, 1, side, side) if previous is None else mask_to_view(previous[None], side)
         has_mask = torch.tensor([previous is not None and bool(previous.any())], device=device)
-        given = prompt_points(points, box, size, device)
-        heat = self.heat(chosen, span[None], words)
-        logits, iou = self.draw(prompts, chosen, shown.to(device), has_mask, prior, given, heat)
-        slope, shift, weight = self.config.score_calibration
-        scores = (slope * iou[0].float() + shift + weight * naming).sigmoid().cpu()
-        best, candidates = int(scores.argmax()) if points is not None else 0, logits[0].float().cpu()
-        if points is None and box is None:
-            candidates = cleaned(candidates, self.instances, span_SE)
-        return MaskPrediction(candidates, scores, best)
+        pointed = torch.from_numpy(prompt_points(points, box, features.sizes[index]))[None].to(device)
+        logits, iou = self.region(
+            features.select(torch.tensor([index], device=device)), span[None], words, memory, shown.to(device),
+            has_mask, pointed,
+        )  # fmt: skip
+        selector = None if span_SE is None else self.instances
+        meant = None if selector is None else partial(selector.meant, span_SE=span)
+        return drawn(
+            logits[0].float().cpu().numpy(), iou[0].float().cpu().numpy(), self.config.score_calibration, naming,
+            points, box, meant,
+        )  # fmt: skip
+
+    def region(
+        self, chosen: ImageFeatures, span_RSE: Tensor, words_RS: Tensor, memory_RMD: Tensor | None,
+        shown_R1ss: Tensor, has_mask_R: Tensor, points_RQ3: Tensor,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Mask logits (R, M, s, s) and IoU logits (R, M) of region r on photo r of `chosen`. shown: what is selected
+        now, by the share of each cell, where has_mask says so."""
+        present = None if memory_RMD is None else torch.ones_like(memory_RMD[..., 0], dtype=torch.bool)
+        prompts, match = self.alignment(span_RSE, words_RS, memory_RMD, present)
+        prior = self.alignment.prior(match, chosen.pixels_BChw, words_RS.any(1))
+        heat = self.heat(chosen, span_RSE, words_RS)
+        return self.draw(prompts, chosen, shown_R1ss, has_mask_R, prior, points_RQ3, heat)
 
     def own_state_dict(self) -> dict[str, Tensor]:
         """Everything but published weights that stay as they are: ImageNet's semantic tower with its classifier, and

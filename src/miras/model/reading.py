@@ -7,13 +7,14 @@ through the package `rapidocr`, whose models come with it; nothing is downloaded
 from __future__ import annotations
 
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from miras.core.text_regions import TextRegion
@@ -95,7 +96,11 @@ def _reader() -> Any:
         warnings.warn(f"written text is not read: {error}; pip install rapidocr onnxruntime", stacklevel=2)
         return None
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)
-    threads = {
-        f"EngineConfig.onnxruntime.{kind}_op_num_threads": torch.get_num_threads() for kind in ("intra", "inter")
-    }
+    threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": _threads() for kind in ("intra", "inter")}
     return RapidOCR(params={"Global.log_level": "error", "Global.max_side_len": LONGEST, **threads})
+
+
+def _threads() -> int:
+    """As many as torch has, where it computes; else one for each core."""
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch else os.cpu_count() or 1

@@ -1,72 +1,21 @@
 """Segmentation Output: prompts and image features become masks with a predicted IoU.
 
 In: prompt embeddings, features of the photo (computed once), optional points, box and dense prompt.
-Out: mask logits at stride 4 of the detail view and predicted IoU, per candidate; masks of the photo. Source: the
+Out: mask logits at stride 4 of the detail view and IoU logits, per candidate. Source: the
 two-way decoder of segment-anything (Kirillov et al. 2023), small, with skip connections as in SAM 2.
 R regions, P prompts, Q points, M candidates, C width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from miras.core.pieces import pieces
-from miras.core.types import Box, Mask
 from miras.model.config import MirasConfig
 from miras.model.layers import Attention, LayerNorm2d, Mlp, sine_grid, sine_points
-from miras.model.visual_parsing import box_to_view, logits_to_photo, points_to_view
-
-OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING = range(5)
-"""Labels of points; a box is two of them; padding is ignored."""
-SPECK = 0.15
-"""Share of the strongest piece's evidence below which a piece of a mask is a speck
-(docs/decisions/0021-specks-are-removed.md)."""
-
-
-def without_specks(logits_hw: Tensor) -> Tensor:
-    """Mask logits (h, w), > 0 = inside, with the sign of weak pieces turned: those whose logits sum up to less than
-    SPECK of those of the strongest piece. Pieces are 4-connected."""
-    values = logits_hw.float().numpy()
-    found, count = pieces(values > 0)
-    if count < 2:
-        return logits_hw
-    evidence = np.bincount(found.ravel(), values.ravel())[1:]
-    weak = np.isin(found, np.flatnonzero(evidence < SPECK * evidence.max()) + 1)
-    return torch.where(torch.from_numpy(weak), -logits_hw, logits_hw)
-
-
-def prompt_points(
-    points: NDArray[np.float32] | None, box: Box | None, size: tuple[int, int], device: torch.device
-) -> Tensor | None:
-    """Points (P, 3) and the corners of a box, in photo pixels of a photo (H, W), as the decoder takes them: (1, Q, 3)
-    with x, y in 0..1 and what each is; None for neither."""
-    rows = []
-    if points is not None and len(points):
-        rows.append(points_to_view(points, size))
-        rows[-1][:, 2] = torch.where(rows[-1][:, 2] > 0.5, float(INSIDE), float(OUTSIDE))
-    if box is not None:
-        corners = box_to_view(box, size)
-        rows.append(torch.tensor([[*corners[:2], TOP_LEFT], [*corners[2:], BOTTOM_RIGHT]]))
-    return torch.cat(rows)[None].to(device) if rows else None
-
-
-@dataclass(frozen=True)
-class MaskPrediction:
-    """logits_Mhw: at stride 4 of the detail view, > 0 = inside. iou_M: predicted IoU, 0..1. Both on the CPU."""
-
-    logits_Mhw: Tensor
-    iou_M: Tensor
-    best: int
-
-    def mask(self, size: tuple[int, int], index: int | None = None) -> Mask:
-        """Candidate `index` (default: the best) as (H, W) bool of the photo."""
-        return logits_to_photo(self.logits_Mhw[self.best if index is None else index], size)
+from miras.model.numeric.prediction import PADDING
 
 
 class TwoWayBlock(nn.Module):
@@ -131,7 +80,7 @@ class MaskDecoder(nn.Module):
 
         prior: logits of where the words match (zero: nothing known). heat: the same by what ImageNet's classifier
         knows, at its own size (`model.concepts`). points: x, y in 0..1 and a label
-        (OUTSIDE, INSIDE, TOP_LEFT, BOTTOM_RIGHT, PADDING).
+        (`numeric.prediction`).
         """
         regions, width, height, breadth = pixels_RChw.shape
         output = self.output_tokens.to(prompts_RPC.dtype).expand(regions, -1, -1)

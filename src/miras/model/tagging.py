@@ -9,17 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from miras.model.concepts import classes
-
-MOST = 12
-"""Tags of a photo."""
-LEAST = 0.1
-"""Probability below which a name is no tag."""
-CLASS_MOST, CLASS_LEAST = 4, 0.15
-"""The same for the classes of ImageNet."""
+from miras.model.numeric.tags import named
 
 
 class Tagger(nn.Module):
@@ -39,26 +34,17 @@ class Tagger(nn.Module):
         with torch.autocast(pooled_BF.device.type, enabled=False):
             return pooled_BF.float() @ self.weight_TF.float().T + self.bias_T.float()
 
+    def chances(self, pooled_F: Tensor) -> NDArray[np.float32]:
+        """Of each name, for one photo, (T,) in 0..1."""
+        found: NDArray[np.float32] = self(pooled_F[None])[0].sigmoid().cpu().numpy()
+        return found
+
     def tags(self, pooled_F: Tensor) -> tuple[str, ...]:
-        """The names of a photo that have a probability of LEAST or more, the likeliest first, at most MOST."""
-        chances = self(pooled_F[None])[0].sigmoid()
-        best = chances.topk(min(MOST, len(self.names)))
-        return tuple(
-            self.names[index]
-            for chance, index in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-            if chance >= LEAST
-        )
+        """The names of a photo that are likely, the likeliest first."""
+        return named(self.chances(pooled_F), self.names, np.zeros(0, np.float32))
 
 
 def tags(pooled_F: Tensor, chance_K: Tensor, tagger: Tagger | None) -> tuple[str, ...]:
     """Names by a tagger, then those of ImageNet's classes that are likely. chance_K: 0..1 for each; may be empty."""
-    fitted = () if tagger is None else tagger.tags(pooled_F)
-    known = classes().names
-    likely = _likely(chance_K, known) if len(chance_K) == len(known) else ()
-    return (*fitted, *(name for name in likely if name not in fitted))
-
-
-def _likely(chance_K: Tensor, names: Sequence[str]) -> tuple[str, ...]:
-    best = chance_K.topk(CLASS_MOST)
-    pairs = zip(best.values.tolist(), best.indices.tolist(), strict=True)
-    return tuple(dict.fromkeys(names[index] for chance, index in pairs if chance >= CLASS_LEAST))
+    fitted = np.zeros(0, np.float32) if tagger is None else tagger.chances(pooled_F)
+    return named(fitted, () if tagger is None else tagger.names, chance_K.float().cpu().numpy())

@@ -1,8 +1,7 @@
 """Visual Parsing Module: a photo becomes the views the encoders need, with the exact way back.
 
-In: RGB photos as `core.photo.read_photo` gives them (EXIF applied). Out: square views and sizes.
-The photo is stretched to each square: every pixel of a view carries picture, none is padding, and
-the way back is one scale per axis. Knows no weights.
+In: RGB photos as `core.photo.read_photo` gives them (EXIF applied). Out: square views and sizes, as tensors; what is
+done to the pixels, and the way back, is `model.numeric.views`. Knows no weights.
 """
 
 from __future__ import annotations
@@ -12,15 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from miras.core.types import Box, Mask
-
-MEAN, STD = 127.0, 128.0
-"""Of the pixels of every view, 0..255."""
+from miras.model.numeric.views import MEAN, STD, cells, view
 
 
 @dataclass(frozen=True)
@@ -52,56 +46,32 @@ class VisualParsing:
 
     def __call__(self, photos: Sequence[NDArray[np.uint8]]) -> Views:
         """photos: uint8 (H, W, 3) RGB, each of its own size."""
-        detail = torch.stack([self._view(photo, self.detail_size) for photo in photos])
-        semantic = torch.stack([self._view(photo, self.semantic_size) for photo in photos])
+        detail = _views(photos, self.detail_size)
+        semantic = _views(photos, self.semantic_size)
         sizes = tuple((photo.shape[0], photo.shape[1]) for photo in photos)
         if not self.decoder_size:
             return Views(detail, semantic, sizes)
-        return Views(detail, semantic, sizes, torch.stack([self._view(photo, self.decoder_size) for photo in photos]))
+        return Views(detail, semantic, sizes, _views(photos, self.decoder_size))
 
-    def _view(self, photo_HW3: NDArray[np.uint8], side: int) -> Tensor:
-        image = Image.fromarray(photo_HW3).resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0)
-        pixels = torch.from_numpy(np.asarray(image, dtype=np.float32))
-        return normalise(pixels.permute(2, 0, 1))
+
+def _views(photos: Sequence[NDArray[np.uint8]], side: int) -> Tensor:
+    return torch.from_numpy(np.stack([view(photo, side) for photo in photos]))
 
 
 def normalise(pixels: Tensor) -> Tensor:
-    """0..255 to the values of every view: (x - 127) / 128, which EfficientNet-Lite was trained on."""
-    return (pixels - MEAN) / STD
+    """0..255 to the values of every view."""
+    return (pixels - float(MEAN)) / float(STD)
 
 
 def as_trained(view_B3SS: Tensor, mean: float | Sequence[float], std: float | Sequence[float]) -> Tensor:
     """A view as another tower was trained on it: (x - mean) / std of pixels x in 0..255; one number, or one for each of
     R, G, B."""
-    if (mean, std) == (MEAN, STD):
+    if (mean, std) == (float(MEAN), float(STD)):
         return view_B3SS
     centre, spread = (view_B3SS.new_tensor(value).reshape(1, -1, 1, 1) for value in (mean, std))
-    return (view_B3SS * STD + MEAN - centre) / spread
+    return (view_B3SS * float(STD) + float(MEAN) - centre) / spread
 
 
 def mask_to_view(masks_RHW: NDArray[np.bool_], side: int) -> Tensor:
     """Masks of one photo to (R, 1, side, side) float in 0..1: the covered share of each cell."""
-    masks = torch.from_numpy(np.ascontiguousarray(masks_RHW)).float()[:, None]
-    return F.interpolate(masks, (side, side), mode="area") if min(masks.shape[-2:]) >= side else F.interpolate(
-        masks, (side, side), mode="bilinear", align_corners=False
-    )  # fmt: skip
-
-
-def logits_to_photo(logits_hw: Tensor, size: tuple[int, int]) -> Mask:
-    """Mask logits of a view to a bool mask (H, W) of the photo: bilinear, then > 0."""
-    full = F.interpolate(logits_hw[None, None].float(), size, mode="bilinear", align_corners=False)[0, 0]
-    return (full > 0).cpu().numpy()
-
-
-def points_to_view(points_P3: NDArray[np.float32], size: tuple[int, int]) -> Tensor:
-    """Points (x, y, label) in photo pixels to (P, 3) with x, y in 0..1."""
-    points = torch.as_tensor(np.asarray(points_P3, dtype=np.float32)).clone()
-    points[:, 0] /= size[1]
-    points[:, 1] /= size[0]
-    return points
-
-
-def box_to_view(box: Box, size: tuple[int, int]) -> Tensor:
-    """Box XYXY in photo pixels to (4,) in 0..1."""
-    height, width = size
-    return torch.tensor([box[0] / width, box[1] / height, box[2] / width, box[3] / height], dtype=torch.float32)
+    return torch.from_numpy(cells(masks_RHW, side))

@@ -117,11 +117,16 @@ def free_memory() -> int:
 
 def _job(sources: Sequence[str], questions: Sequence[Messages], settings: Settings) -> Job:
     """Raises what loading would raise for a model, device or precision that is not there."""
-    from miras.chat import load
+    from miras.chat.load import is_onnx
 
-    load.device_of(settings.device)
-    load.dtype_of(settings.dtype)
-    weights = Job.weights_of(load.find(settings.model))
+    folder: Path | None = Path(settings.model)
+    if not is_onnx(settings.model):
+        from miras.model.loading.place import device_of, dtype_of, find
+
+        device_of(settings.device)
+        dtype_of(settings.dtype)
+        folder = find(settings.model)
+    weights = Job.weights_of(folder)
     return Job(tuple(sources), tuple(questions), settings.model, weights, settings.seed, settings.device,
                settings.dtype or "")  # fmt: skip
 

@@ -94,12 +94,13 @@ class Work:
 
 @lru_cache(maxsize=1)
 def _loaded(model: str, threads: int | None, device: str, dtype: str | None) -> Any:
-    from transformers.utils import logging as transformers_logging
+    from miras.chat.load import is_onnx, load
 
-    from miras.chat.load import load
+    if not is_onnx(model):
+        from transformers.utils import logging as transformers_logging
 
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
     return load(model, threads, device=device, dtype=dtype)
 
 

@@ -81,7 +81,7 @@ class MirasSegmenter:
         else:
             chosen = [made.best] if prompt.points is None else list(range(len(made.iou_M)))
             masks = [made.mask(encoding.size, index) for index in chosen]
-        scores = made.iou_M[chosen].float().clamp(0, 1).numpy()
+        scores = made.iou_M[chosen]
         return Candidates(np.stack(masks), scores, presence)
 
     @torch.inference_mode()

@@ -6,15 +6,16 @@ weighs, and nothing of what it says.
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from miras.chat.session import ChatSession
+from miras.model.runtime.base import Runtime
 
 
 class Sessions:
@@ -64,12 +65,15 @@ def weigh(session: ChatSession) -> int:
     seen: set[int] = set()
     total = 0
     rest: list[Any] = [vars(session)]
+    torch = sys.modules.get("torch")
     while rest:
         thing = rest.pop()
-        if id(thing) in seen or isinstance(thing, torch.nn.Module | str | bytes | int | float | type(None)):
+        if id(thing) in seen or isinstance(thing, Runtime | str | bytes | int | float | type(None)):
+            continue
+        if torch is not None and isinstance(thing, torch.nn.Module):
             continue
         seen.add(id(thing))
-        if isinstance(thing, torch.Tensor):
+        if torch is not None and isinstance(thing, torch.Tensor):
             storage = thing.untyped_storage()
             if storage.data_ptr() not in seen:
                 seen.add(storage.data_ptr())

@@ -30,9 +30,9 @@ TOLERANCE = 1e-4
 """Of mask logits, float32: one pass over the whole sums in another order than many passes."""
 
 
-def talk(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+def talk(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.float32]]:
     """Run the script. Returns the mask logits of every region."""
-    seen: list[torch.Tensor] = []
+    seen: list[NDArray[np.float32]] = []
     segment = Miras.segment
 
     def spy(self: Miras, *args: object, **kwargs: object) -> object:
@@ -55,7 +55,7 @@ def test_same_replies_with_and_without_cache(
     logits, logits_anew = talk(kept, says, monkeypatch), talk(anew, says, monkeypatch)
     assert len(logits) == len(logits_anew) == 4
     for ours, theirs in zip(logits, logits_anew, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=TOLERANCE, rtol=TOLERANCE)
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE, rtol=TOLERANCE)
     for reply, other in zip(kept.history, anew.history, strict=True):
         assert (reply.text, reply.ids, reply.operators) == (other.text, other.ids, other.operators)
         assert reply.selection.expression == other.selection.expression
@@ -105,7 +105,7 @@ def test_the_cache_holds_what_is_written_down(
     talk(session, says, monkeypatch)
     engine = session.backend.engine
     assert tuple(engine.past.ids) == session.backend.context.run(session._state).ids
-    assert engine.past.cache.get_seq_length() == len(engine.past.ids)
+    assert len(engine.past.cache) == len(engine.past.ids)
 
 
 def test_the_selection_follows_the_operators(session: ChatSession, says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_what_is_not_seen_is_refused(
     twin.ask("the dragon", forced=reply.ids)
     assert twin.backend.engine.past.ids == session.backend.engine.past.ids
     for ours, theirs in zip(
-        session.backend.engine.past.cache.layers, twin.backend.engine.past.cache.layers, strict=True
+        session.backend.engine.past.cache.tensors.layers, twin.backend.engine.past.cache.tensors.layers, strict=True
     ):
         torch.testing.assert_close(ours.keys, theirs.keys, atol=1e-5, rtol=1e-4)
 
@@ -262,7 +262,7 @@ def test_with_the_faults_of_the_official_code_no_word_reaches_the_mask(
             session = ChatSession(model, photo)
             (region,) = session.ask("Which?", forced=says(OBJ, phrase, SEG)).regions
             spans[name, phrase] = session.backend.engine.past.span(region.id)
-    torch.testing.assert_close(spans["faulty", " cup"], spans["faulty", " lid of it"], atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(spans["faulty", " cup"], spans["faulty", " lid of it"], atol=1e-5, rtol=1e-5)
     assert spans["fixed", " cup"].shape != spans["fixed", " lid of it"].shape
 
 

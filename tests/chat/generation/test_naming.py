@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch import Tensor
 
 from miras.chat.generation import naming
 from miras.chat.generation.decoding import ReplyRules
@@ -28,11 +26,11 @@ Language = dict[tuple[int, ...], dict[int, float]]
 """What was said of a name -> chances of what comes next."""
 
 
-def logits(chances: dict[int, float]) -> Tensor:
-    values = torch.full((VOCABULARY,), 1e-9)
+def logits(chances: dict[int, float]) -> NDArray[np.float64]:
+    values = np.full(VOCABULARY, 1e-9)
     for token, chance in chances.items():
         values[token] = chance
-    return values.log()
+    return np.log(values)
 
 
 def opened() -> ReplyRules:
@@ -44,11 +42,11 @@ def opened() -> ReplyRules:
 def read(language: Language) -> list[tuple[str, float]]:
     """Names and their chances, by a language of a few words."""
 
-    def verify(tree: Sequence[DraftToken]) -> Tensor:
+    def verify(tree: Sequence[DraftToken]) -> NDArray[np.float64]:
         paths: list[tuple[int, ...]] = []
         for draft in tree:
             paths.append((*(paths[draft.parent] if draft.parent >= 0 else ()), draft.token_id))
-        return torch.stack([logits(language.get(path, {CLOSE: 1.0})) for path in paths])
+        return np.stack([logits(language.get(path, {CLOSE: 1.0})) for path in paths])
 
     state = opened()
     found = names(state.restrict(logits(language[()])), state, verify)
@@ -96,8 +94,8 @@ def test_a_name_ends_where_no_more_is_allowed() -> None:
     state = ReplyRules(GRAMMAR, CHATML, max_new_tokens=3, room=500)
     state.push(GRAMMAR.id(OBJ))
 
-    def verify(tree: Sequence[DraftToken]) -> Tensor:
-        return logits({A: 0.5, B: 0.5}).expand(len(tree), -1)
+    def verify(tree: Sequence[DraftToken]) -> NDArray[np.float64]:
+        return logits({A: 0.5, B: 0.5})[None].repeat(len(tree), 0)
 
     found = names(state.restrict(logits({A: 0.5, B: 0.5})), state, verify)
     assert found and all(len(name.ids) == 3 and name.ids[-1] == CLOSE for name in found)
@@ -130,10 +128,7 @@ def test_the_cache_holds_what_was_said(
             assert 0 <= sum(other.chance for other in region.alternatives) < 1
             assert region.phrase not in [other.phrase for other in region.alternatives]
         past = kept.backend.engine.past
-        assert (
-            past.cache.get_seq_length() == len(past.ids)
-            and tuple(past.ids) == kept.backend.context.run(kept._state).ids
-        )
+        assert len(past.cache) == len(past.ids) and tuple(past.ids) == kept.backend.context.run(kept._state).ids
     again = ChatSession.from_json(model, kept.to_json(), photo)
     assert [r.alternatives for r in again.regions] == [r.alternatives for r in kept.regions]
     assert len(looks) > 3 and any(len(found) > 1 for found in looks)

@@ -18,7 +18,6 @@ from miras.model.language.base import Tuned
 from miras.model.language.causal import CausalLanguage
 from miras.model.language.llama import AnsweringLlama, of_file
 from miras.model.language.tokenizers import ByteTokenizer
-from miras.model.language.tree import tree_attention
 from miras.model.miras import Miras
 from miras.model.presets import build
 
@@ -81,12 +80,6 @@ def test_a_tree_of_guesses_is_what_each_of_its_paths_would_be_alone(fast):
             _, wanted = model.instruction(torch.cat([past, new, tree[:, path]], 1), DynamicCache())
             rows = got[:, [0, 1, *(2 + n for n in path)]]
             torch.testing.assert_close(rows, wanted[:, 6:], atol=1e-5, rtol=1e-4)
-
-
-def test_a_tree_right_after_the_past():
-    positions, visible = tree_attention(3, 3, [-1, 0, -1])
-    assert positions.tolist() == [3, 4, 3]
-    assert visible.int().tolist() == [[1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 1]]
 
 
 # Straight from a file

@@ -9,13 +9,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, IMAGE, MASK, NOT, OBJ, REF, REJ, SEG, Encoder, Template
 from miras.core.text_regions import plain
 from miras.core.types import Operator
+from miras.model.numeric.chances import logsumexp, softmax
+from miras.model.numeric.views import Floats
 
 MAX_PHRASE = 16
 """Tokens of a phrase after which its end is forced."""
@@ -91,7 +92,7 @@ class ReplyRules:
             return self.ending(self.phrase) if full or len(self._phrase) >= MAX_PHRASE else None
         return self.end if full else None
 
-    def restrict(self, logits_V: Tensor) -> Tensor:
+    def restrict(self, logits_V: Floats) -> Floats:
         """A copy with -inf at every id that may not come next."""
         forbidden = list(self.never)
         if self._phrase is not None:
@@ -114,15 +115,15 @@ class ReplyRules:
                 forbidden.append(self.end)
         if self.refuse is False:
             forbidden.append(self.rej)
-        restricted = logits_V.clone()
-        restricted[forbidden] = -torch.inf
+        restricted = logits_V.copy()
+        restricted[forbidden] = -np.inf
         return restricted
 
-    def _closed(self, logits_V: Tensor, forbidden: list[int]) -> Tensor:
+    def _closed(self, logits_V: Floats, forbidden: list[int]) -> Floats:
         """The same, in an open name that may end in two ways: the end that the name asks for has both chances."""
-        ending, restricted = self.ending(self.phrase), logits_V.clone()
-        restricted[ending] = logits_V[self._closing].logsumexp(0)
-        restricted[[*forbidden, *(end for end in self._closing if end != ending)]] = -torch.inf
+        ending, restricted = self.ending(self.phrase), logits_V.copy()
+        restricted[ending] = logsumexp(logits_V[self._closing])
+        restricted[[*forbidden, *(end for end in self._closing if end != ending)]] = -np.inf
         return restricted
 
     def push(self, token_id: int) -> None:
@@ -140,27 +141,27 @@ class ReplyRules:
         elif self._phrase is not None:
             self._phrase.append(token_id)
 
-    def refusal(self, logits_V: Tensor) -> float:
+    def refusal(self, logits_V: Floats) -> float:
         """Log odds that the weights begin the reply with `[REJ]`."""
-        allowed = self.restrict(logits_V).float()
-        rest = allowed.clone()
-        rest[self.rej] = -torch.inf
-        return float(allowed[self.rej] - rest.logsumexp(0))
+        allowed = self.restrict(logits_V)
+        rest = allowed.copy()
+        rest[self.rej] = -np.inf
+        return float(allowed[self.rej]) - logsumexp(rest)
 
-    def certainty(self, restricted_V: Tensor, token_id: int) -> float:
+    def certainty(self, restricted_V: Floats, token_id: int) -> float:
         """Probability of what kind of reply a first id opens: one of the operators, or none of them."""
-        probability = restricted_V.float().softmax(0)
+        probability = softmax(restricted_V)
         if token_id in self.operators:
             return float(probability[token_id])
-        return float(1 - probability[list(self.operators)].sum().clamp(max=1))
+        return 1 - min(1.0, float(probability[list(self.operators)].sum()))
 
 
-def choose(restricted_V: Tensor, temperature: float, generator: torch.Generator) -> int:
+def choose(restricted_V: Floats, temperature: float, generator: np.random.Generator) -> int:
     """The likeliest id, or a draw when temperature > 0."""
     if temperature <= 0:
         return int(restricted_V.argmax())
-    probability = (restricted_V.float() / temperature).softmax(0).cpu()  # with the generator: the same draws anywhere
-    return int(torch.multinomial(probability, 1, generator=generator))
+    chances = np.cumsum(softmax(restricted_V.astype(np.float64) / temperature))
+    return int(min(np.searchsorted(chances, generator.random() * chances[-1], side="right"), len(chances) - 1))
 
 
 def check_reply(ids: Sequence[int], grammar: Encoder) -> tuple[int, ...]:

@@ -10,11 +10,10 @@ import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from miras.chat.generation.decoding import ReplyRules, TextStream
 from miras.chat.generation.naming import Doubt
 from miras.core.types import Region
+from miras.model.numeric.views import Floats
 
 UNSEEN_TOO = ", but I do not see {the}."
 """How a reply goes on that has named something, where the next thing is nowhere to be seen."""
@@ -36,10 +35,10 @@ class Draft:
     drawn: how many of them are new. held: text that is not told yet. retried: the open name is not the first choice."""
 
     rules: ReplyRules
-    logits_V: Tensor
+    logits_V: Floats
     stream: TextStream
     rest: list[int] = field(default_factory=list)
-    span: list[Tensor] = field(default_factory=list)
+    span: list[Floats] = field(default_factory=list)
     doubt: Doubt = field(default_factory=Doubt)
     named: list[Region] = field(default_factory=list)
     drawn: int = 0

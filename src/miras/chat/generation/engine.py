@@ -15,9 +15,7 @@ from dataclasses import dataclass, field, replace
 from math import exp, log
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from miras.chat.generation.decoding import ReplyRules, TextStream, choose
 from miras.chat.generation.draft import UNSEEN_TOO, Draft, Sighting
@@ -30,9 +28,10 @@ from miras.core.text_regions import is_about_writing, plain
 from miras.core.types import Alternative, Mask, Region, Timings
 from miras.data.language.words import definite
 from miras.model.boxed import boxed
-from miras.model.miras import Miras
+from miras.model.numeric.chances import log_softmax, sigmoid
+from miras.model.numeric.views import Floats
 from miras.model.reading import Page
-from miras.model.segmentation import MaskPrediction
+from miras.model.runtime.base import Runtime
 
 
 @dataclass(frozen=True)
@@ -103,17 +102,16 @@ class Engine:
     """One photo and the conversation about it: `past` is what the language model has read of it, `page` what is
     written in the photo.
 
-    `fork` shares all tensors and the page.
+    `fork` shares what was computed, and the page.
     """
 
-    def __init__(self, model: Miras, photo: NDArray[np.uint8], page: Page | None = None) -> None:
+    def __init__(self, model: Runtime, photo: NDArray[np.uint8], page: Page | None = None) -> None:
         self.model = model
         self.page = page or Page(photo)
         self.grammar = model.grammar
         start = time.perf_counter()
-        with torch.inference_mode():
-            self.features = model.encode_image([photo])
-            self.tags = model.tags(self.features, 0)
+        self.features = model.encode(photo)
+        self.tags = model.tags(self.features)
         self.encode_seconds = time.perf_counter() - start
         self.size: tuple[int, int] = (photo.shape[0], photo.shape[1])
         self.past = KVCache(model, self.features)
@@ -128,7 +126,7 @@ class Engine:
 
     # Writing a reply
 
-    def write(self, logits_V: Tensor, job: Job) -> Generator[str | Region, None, Written]:
+    def write(self, logits_V: Floats, job: Job) -> Generator[str | Region, None, Written]:
         """Generate a reply after `logits_V`: text deltas and regions as they come.
 
         The model looks before it refuses, and before it does not: it answers as if what was asked for were
@@ -159,7 +157,7 @@ class Engine:
             passed = 0.0
         else:  # words alone: nothing to look for
             self.evidence = Evidence(None, refusal)
-            passed = float(torch.tensor(-refusal).sigmoid())
+            passed = sigmoid(-refusal)
         if passed < (REFUSE_BELOW if first is None else job.refuse_below):
             attempt.close()
             self.past.rewind(start)
@@ -171,13 +169,13 @@ class Engine:
             written = yield from _told(attempt)
         return replace(written, certainty=passed * written.certainty)
 
-    def _compose(self, logits_V: Tensor, job: Job) -> Generator[str | Sighting, None, Written]:
+    def _compose(self, logits_V: Floats, job: Job) -> Generator[str | Sighting, None, Written]:
         """A reply, its parts as they come. Where a region has to be an answer (`Job.least_score`), what is said is held
         back until its region is one; one that is none is tried by the other names that were weighed, and left out."""
         draft = Draft(job.rules, logits_V, TextStream(self.grammar.tokenizer.decode))
         start = len(self.past.ids)
         safe, at, others = draft.copy(), start, list[Alternative]()
-        generator = torch.Generator().manual_seed(job.seed)
+        generator = np.random.default_rng(job.seed)
         forced = None if job.forced is None else iter((*job.forced, job.rules.end))
         careful = forced is None and job.least_score is not None
         while True:
@@ -200,7 +198,7 @@ class Engine:
                 draft.span.append(hidden_LE)
             if token_id not in rules.ends:
                 continue
-            words, draft.span = torch.cat(draft.span), []
+            words, draft.span = np.concatenate(draft.span), []
             if token_id == rules.ref:
                 slot = self._recalled(words, job, phrase)
                 region, tokens_KD, span_SE = slot.region, slot.tokens_KD, None
@@ -229,7 +227,7 @@ class Engine:
             safe, at = draft.copy(), len(self.past.ids)
 
     def _next(
-        self, draft: Draft, job: Job, generator: torch.Generator, forced: Iterator[int] | None
+        self, draft: Draft, job: Job, generator: np.random.Generator, forced: Iterator[int] | None
     ) -> tuple[str, int]:
         """The next id of a reply, and the text that is certain with it."""
         rules = draft.rules
@@ -240,7 +238,7 @@ class Engine:
                 if job.temperature <= 0 and is_doubtful(restricted_V):
                     draft.rest, draft.doubt = self._weighed(restricted_V, rules, draft.doubt)
                 else:
-                    chance = draft.doubt.chance + float(restricted_V.float().log_softmax(0).max())
+                    chance = draft.doubt.chance + float(log_softmax(restricted_V).max())
                     draft.doubt = replace(draft.doubt, chance=chance)
             only = draft.rest.pop(0) if draft.rest else only
             token_id = choose(restricted_V, job.temperature, generator) if only is None else only
@@ -269,12 +267,12 @@ class Engine:
         draft.retried = True
         return draft
 
-    def _recalled(self, words_SE: Tensor, job: Job, phrase: str) -> Slot:
+    def _recalled(self, words_SE: Floats, job: Job, phrase: str) -> Slot:
         """What is meant again. It is there: it was named before."""
         with self.clock.part("segment"):
             return self.past.recall(words_SE, job.first_region, phrase)
 
-    def _weighed(self, restricted_V: Tensor, rules: ReplyRules, doubt: Doubt) -> tuple[list[int], Doubt]:
+    def _weighed(self, restricted_V: Floats, rules: ReplyRules, doubt: Doubt) -> tuple[list[int], Doubt]:
         """The ids that end an open name, and the doubt about it. doubt: about its words so far."""
         found = names(restricted_V, rules, self.past.verify)
         phrases = [(rules.phrase + self.grammar.tokenizer.decode(name.ids[:-1])).strip() for name in found]
@@ -287,10 +285,10 @@ class Engine:
         return list(found[0].ids), Doubt(doubt.chance + log(min(chances[first], 1.0)), alternatives)
 
     def _region(
-        self, job: Job, rules: ReplyRules, region_id: int, phrase: str, span_SE: Tensor, doubt: Doubt
+        self, job: Job, rules: ReplyRules, region_id: int, phrase: str, span_SE: Floats, doubt: Doubt
     ) -> Sighting:
-        with self.clock.part("segment"), torch.inference_mode():
-            presence = self.model.presence(self.features, 0, span_SE)
+        with self.clock.part("segment"):
+            presence = self.model.presence(self.features, span_SE)
         mask, score = self.mask(span_SE, self.past.memory(), job.previous, Gesture(), doubt.chance)
         if is_about_writing(phrase):  # what was read settles its presence
             with self.clock.part("segment"):
@@ -303,11 +301,10 @@ class Engine:
 
     # Masks
 
-    @torch.inference_mode()
     def mask(
         self,
-        span_SE: Tensor | None,
-        memory_MD: Tensor | None,
+        span_SE: Floats | None,
+        memory_MD: Floats | None,
         previous: Mask | None,
         hand: Gesture,
         naming: float = 0.0,
@@ -317,9 +314,7 @@ class Engine:
         naming: log probability of its name.
         """
         with self.clock.part("segment"):
-            prediction: MaskPrediction = self.model.segment(
-                self.features, 0, span_SE, memory_MD, previous, hand.points, hand.box, naming
-            )
+            prediction = self.model.segment(self.features, span_SE, memory_MD, previous, hand.points, hand.box, naming)
             mask, index = prediction.mask(self.size), prediction.best
             if hand.box is not None:
                 mask, index = boxed(prediction.logits_Mhw, hand.box, self.size, hand.points, index)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from transformers.cache_utils import DynamicLayer
+from numpy.typing import NDArray
 
 from miras.chat.context import Run
 from miras.chat.generation.decoding import ReplyRules
@@ -25,8 +23,9 @@ from miras.core.grammar import MASK, OBJ, REF, SEG
 from miras.core.recall import ranks
 from miras.core.text_regions import plain
 from miras.core.types import Region
-from miras.model.miras import Miras
-from miras.model.visual_encoders import ImageFeatures
+from miras.model.numeric.chances import logsumexp
+from miras.model.numeric.views import Floats
+from miras.model.runtime.base import Runtime
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +36,10 @@ class Slot:
 
     start: int
     region: Region
-    tokens_KD: Tensor
-    span_SE: Tensor | None
-    words_SE: Tensor
-    state_E: Tensor
+    tokens_KD: Floats
+    span_SE: Floats | None
+    words_SE: Floats
+    state_E: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +47,8 @@ class Drafted:
     """A guess in the cache: the logits after it and its states."""
 
     draft: DraftToken
-    logits_V: Tensor
-    hidden_1E: Tensor
+    logits_V: Floats
+    hidden_1E: Floats
 
 
 class KVCache:
@@ -57,27 +56,26 @@ class KVCache:
     forgetful: run everything again for each id (for the benchmark). processed_tokens: run since it was set to 0,
     wrong guesses not counted.
 
-    `fork` shares all tensors: the cache's layers are never written in place.
+    `fork` shares what was read.
     """
 
-    def __init__(self, model: Miras, features: ImageFeatures) -> None:
+    def __init__(self, model: Runtime, features: Any) -> None:
         self.model, self.grammar, self.features = model, model.grammar, features
         self.ids: list[int] = []
         self.slots: list[Slot] = []
-        self.cache = model.instruction.language.cache()
+        self.cache = model.cache()
         self.lookahead, self.forgetful = True, False
         self.processed_tokens = 0
         self._drafted: list[Drafted] = []
         self._taken: list[int] = []
-        self._misread_1E: Tensor | None = None
+        self._misread_1E: Floats | None = None
 
     def fork(self) -> KVCache:
         """An independent one with the same content, counter at zero."""
         self.commit()
         twin = copy.copy(self)
         twin.ids, twin.slots, twin._drafted, twin._taken = list(self.ids), list(self.slots), [], []
-        twin.cache = copy.copy(self.cache)
-        twin.cache.layers = [copy.copy(layer) for layer in self.cache.layers]
+        twin.cache = self.cache.fork()
         twin.processed_tokens = 0
         return twin
 
@@ -93,14 +91,13 @@ class KVCache:
                 common = min(common, slot.start, start)
                 break
         if common == 0:
-            self.cache = self.model.instruction.language.cache()
+            self.cache = self.model.cache()
         elif common < len(self.ids):
-            self.cache.crop(common - len(self.ids))
+            self.cache.crop(common)
         del self.ids[common:]
         self.slots = [slot for slot in self.slots if slot.start < common]
 
-    @torch.inference_mode()
-    def sync(self, run: Run, rules: ReplyRules | None = None) -> Tensor | None:
+    def sync(self, run: Run, rules: ReplyRules | None = None) -> Floats | None:
         """Make the cache hold exactly a run, in one pass over what is new.
 
         Returns the logits (V,) after its last id, None when nothing was new. Masks that were in the
@@ -122,15 +119,15 @@ class KVCache:
         known = {slot.start: slot for slot in before}
         for (at, region), tokens_KD in zip(places, tokens, strict=True):
             opening = _last(run.ids, self.grammar.id(OBJ), at)
-            span: Tensor | None
+            span: Floats | None
             if opening >= start:
-                words = hidden_LE[opening - start : at - start].clone()
+                words = hidden_LE[opening - start : at - start].copy()
                 span = self.read(words)
             else:
                 words, span = known[at].words_SE, known[at].span_SE
             if region.id in run.pointed or run.ids[at - 1] != self.grammar.id(SEG):
                 span = None
-            state_E = hidden_LE[at - start + self.grammar.mask_tokens - 1].clone()
+            state_E = hidden_LE[at - start + self.grammar.mask_tokens - 1].copy()
             self.slots.append(Slot(at, region, tokens_KD, span, words, state_E))
         return logits_V
 
@@ -139,20 +136,19 @@ class KVCache:
         starts = [at + 1 for at, token_id in enumerate(run.ids) if token_id in ends]
         return list(zip(starts, run.regions, strict=True))
 
-    @torch.inference_mode()
-    def tokens(self, regions: Sequence[Region], known: Sequence[Slot] = ()) -> list[Tensor]:
+    def tokens(self, regions: Sequence[Region], known: Sequence[Slot] = ()) -> list[Floats]:
         """Mask tokens (K, D) of each region; those of `known` slots are not made again."""
         cached = {id(slot.region): slot.tokens_KD for slot in known}
         missing = [region for region in regions if id(region) not in cached]
         if missing:
             masks_RHW = np.stack([region.mask for region in missing])
-            tokens_RKD = self.model.mask_tokens(self.features, 0, masks_RHW)
+            tokens_RKD = self.model.mask_tokens(self.features, masks_RHW)
             cached.update({id(region): tokens for region, tokens in zip(missing, tokens_RKD, strict=True)})
         return [cached[id(region)] for region in regions]
 
     def _feed(
-        self, ids: Sequence[int], slots: Sequence[Tensor] = (), rules: ReplyRules | None = None, *, first: bool = False
-    ) -> tuple[Tensor, Tensor]:
+        self, ids: Sequence[int], slots: Sequence[Floats] = (), rules: ReplyRules | None = None, *, first: bool = False
+    ) -> tuple[Floats, Floats]:
         """Run new ids. Returns logits (V,) after the last one and states (L, E) of every one.
 
         rules: what follows is guessed and run in the same pass; it waits in `_ahead`.
@@ -160,29 +156,25 @@ class KVCache:
         drafted = [] if rules is None else self._draft(ids, rules)
         known: list[int] = []
         if self.forgetful:
-            known, first, self.cache = self.ids, True, self.model.instruction.language.cache()
+            known, first, self.cache = self.ids, True, self.model.cache()
             slots = [*(slot.tokens_KD for slot in self.slots), *slots]
-        ids_BL = self._ids([*known, *ids, *(draft.token_id for draft in drafted)])
-        embeds = self.model.embed(
-            ids_BL, self.features.visual_BND if first else None, torch.cat(list(slots)) if slots else None
-        )
-        said = self.model.comprehend(
-            embeds, self.cache, predicted=1 + len(drafted), parents=[draft.parent for draft in drafted]
-        )
-        logits_LV, hidden_LE = said.logits_BLV[0], said.hidden_BLE[0, len(known) :]
+        logits_LV, every_LE = self.model.read(
+            [*known, *ids, *(draft.token_id for draft in drafted)], self.cache, self.features if first else None, slots,
+            1 + len(drafted), [draft.parent for draft in drafted],
+        )  # fmt: skip
+        hidden_LE = every_LE[len(known) :]
         if first and (at := self.model.misread([*known, *ids])) is not None:
-            self._misread_1E = said.hidden_BLE[0, at][None].clone()
+            self._misread_1E = every_LE[at][None].copy()
         self.ids += ids
         self.processed_tokens += len(known) + len(ids)
         self._drafted = [Drafted(g, logits_LV[1 + n], hidden_LE[len(ids) + n][None]) for n, g in enumerate(drafted)]
         return logits_LV[0], hidden_LE[: len(ids)]
 
-    def read(self, span_SE: Tensor) -> Tensor:
+    def read(self, span_SE: Floats) -> Floats:
         """A region's states; with `paper_bugs` those of the wrong place."""
-        return span_SE.clone() if self._misread_1E is None else self._misread_1E
+        return span_SE.copy() if self._misread_1E is None else self._misread_1E
 
-    @torch.inference_mode()
-    def step(self, token_id: int, rules: ReplyRules) -> tuple[Tensor, Tensor]:
+    def step(self, token_id: int, rules: ReplyRules) -> tuple[Floats, Floats]:
         """Logits (V,) after an id and its states (1, E): from what was run ahead, or from a new pass."""
         wanted = DraftToken(token_id, self._taken[-1] if self._taken else -1)
         for number, drafted in enumerate(self._drafted):
@@ -194,22 +186,17 @@ class KVCache:
         self.commit()
         return self._feed([token_id], (), None if token_id in rules.ends else rules)
 
-    @torch.inference_mode()
-    def verify(self, tree: Sequence[DraftToken]) -> Tensor:
+    def verify(self, tree: Sequence[DraftToken]) -> Floats:
         """Run a tree of ids ahead of what was said, instead of any guesses. Logits (N, V) after each.
 
         What is then said along the tree costs no other pass.
         """
         self.commit()
-        embeds = self.model.embed(self._ids([draft.token_id for draft in tree]), None, None)
-        said = self.model.comprehend(embeds, self.cache, predicted=len(tree), parents=[draft.parent for draft in tree])
-        logits_NV, hidden_NE = said.logits_BLV[0], said.hidden_BLE[0]
+        logits_NV, hidden_NE = self.model.read(
+            [draft.token_id for draft in tree], self.cache, None, (), len(tree), [draft.parent for draft in tree]
+        )
         self._drafted = [Drafted(draft, logits_NV[n], hidden_NE[n][None]) for n, draft in enumerate(tree)]
         return logits_NV
-
-    def _ids(self, ids: Sequence[int]) -> Tensor:
-        """As (1, L), where the model is."""
-        return torch.tensor([[*ids]], dtype=torch.long, device=self.features.visual_BND.device)
 
     def _draft(self, ids: Sequence[int], rules: ReplyRules) -> list[DraftToken]:
         if not self.lookahead:
@@ -221,31 +208,23 @@ class KVCache:
         """Leave in the cache what was guessed rightly, and nothing else."""
         if not self._drafted:
             return
-        wrong = len(self._drafted) - len(self._taken)
+        first = len(self.cache) - len(self._drafted)
         if self._taken == list(range(len(self._taken))):
-            if wrong:
-                self.cache.crop(-wrong)
+            self.cache.crop(first + len(self._taken))
         else:
-            first = self.cache.get_seq_length() - len(self._drafted)
-            rows = torch.tensor([*range(first), *(first + number for number in self._taken)])
-            for layer in cast(list[DynamicLayer], self.cache.layers):
-                assert layer.keys is not None and layer.values is not None
-                rows = rows.to(layer.keys.device)
-                layer.keys, layer.values = layer.keys[:, :, rows], layer.values[:, :, rows]
+            self.cache.keep(first, self._taken)
         self._drafted, self._taken = [], []
 
     def rewind(self, start: int) -> None:
         """Take everything from a position on out of the cache."""
         self.commit()
-        if len(self.ids) > start:
-            self.cache.crop(start - len(self.ids))
+        self.cache.crop(min(start, len(self.ids)))
         del self.ids[start:]
         self.slots = [slot for slot in self.slots if slot.start < start]
 
-    @torch.inference_mode()
     def remember(
-        self, region: Region, tokens_KD: Tensor, span_SE: Tensor | None, rules: ReplyRules, words_SE: Tensor
-    ) -> Tensor:
+        self, region: Region, tokens_KD: Floats, span_SE: Floats | None, rules: ReplyRules, words_SE: Floats
+    ) -> Floats:
         """Fill the mask slots of a region that was just named. Returns the logits (V,) after them.
 
         span: None for one that is meant again; words: states from `[OBJ]` on, as they are.
@@ -253,11 +232,10 @@ class KVCache:
         self.commit()
         start = len(self.ids)
         logits_V, hidden_LE = self._feed([self.grammar.id(MASK)] * self.grammar.mask_tokens, [tokens_KD], rules)
-        self.slots.append(Slot(start, region, tokens_KD, span_SE, words_SE, hidden_LE[-1].clone()))
+        self.slots.append(Slot(start, region, tokens_KD, span_SE, words_SE, hidden_LE[-1].copy()))
         return logits_V
 
-    @torch.inference_mode()
-    def recall(self, words_SE: Tensor, before: int, phrase: str = "") -> Slot:
+    def recall(self, words_SE: Floats, before: int, phrase: str = "") -> Slot:
         """The slot of the region that a name ending in `[REF]` means, of those with an id from 1 to before - 1; of
         those that bear the name, where some do.
 
@@ -265,20 +243,17 @@ class KVCache:
         InputError when there is none to point at.
         """
         slots = [slot for slot in self.slots if 0 < slot.region.id < before]
-        pointer = self.model.pointer
-        if not slots or pointer is None:
+        if not slots or not self.model.recalls:
             raise InputError("a region to point at", "none that was named before", "name it with [SEG]")
         mentioned = [slot.region.id for slot in slots]
         first, newest = ranks(mentioned)
-        device = words_SE.device
-        span, real = _padded([slot.words_SE for slot in slots])
-        scores_N = pointer(
-            words_SE[None], torch.ones(1, len(words_SE), dtype=torch.bool, device=device), span, real,
-            torch.stack([slot.state_E for slot in slots]), torch.stack([slot.tokens_KD for slot in slots]),
-            torch.tensor([first], device=device), torch.tensor([newest], device=device),
-        )[0]  # fmt: skip
+        spans, real = _padded([slot.words_SE for slot in slots])
+        scores_N = self.model.point(
+            words_SE, spans, real, np.stack([slot.state_E for slot in slots]),
+            np.stack([slot.tokens_KD for slot in slots]), first, newest,
+        )  # fmt: skip
         fits = {
-            number: float(scores_N[[n for n, one in enumerate(mentioned) if one == number]].logsumexp(0))
+            number: logsumexp(scores_N[[n for n, one in enumerate(mentioned) if one == number]])
             for number in dict.fromkeys(mentioned)
         }
         named = {slot.region.id for slot in slots if plain(slot.region.phrase) == plain(phrase)}
@@ -286,23 +261,25 @@ class KVCache:
         meant = max(fits, key=lambda number: fits[number])
         return slots[mentioned.index(meant)]
 
-    def memory(self, before: int | None = None) -> Tensor | None:
+    def memory(self, before: int | None = None) -> Floats | None:
         """Mask tokens (M, D) of the regions in the cache, or of those named before region `before`. Lines of text in
         the opening are not among them: they are for the language model."""
         named = list({slot.region.id: slot for slot in reversed(self.slots) if slot.region.id > 0}.values())[::-1]
         tokens = [slot.tokens_KD for slot in named if before is None or slot.region.id < before]
-        return torch.cat(tokens) if tokens else None
+        return np.concatenate(tokens) if tokens else None
 
-    def span(self, region_id: int) -> Tensor | None:
+    def span(self, region_id: int) -> Floats | None:
         """States (S, E) of a region's words; None when it has left the context or was pointed at."""
         return next((slot.span_SE for slot in self.slots if slot.region.id == region_id), None)
 
 
-def _padded(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def _padded(rows: Sequence[Floats]) -> tuple[Floats, NDArray[np.bool_]]:
     """Spans of different lengths as one (N, S, E), and which of it is real (N, S)."""
-    padded = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-    lengths = torch.tensor([len(row) for row in rows], device=padded.device)
-    return padded, torch.arange(padded.shape[1], device=padded.device) < lengths[:, None]
+    lengths = np.array([len(row) for row in rows])
+    real = np.arange(lengths.max()) < lengths[:, None]
+    padded = np.zeros((*real.shape, rows[0].shape[1]), np.float32)
+    padded[real] = np.concatenate(rows)
+    return padded, real
 
 
 def _last(ids: Sequence[int], token_id: int, before: int) -> int:

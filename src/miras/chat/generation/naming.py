@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from miras.chat.generation.decoding import ReplyRules
 from miras.chat.generation.speculation import DraftToken
 from miras.core.types import Alternative
+from miras.model.numeric.chances import log_softmax, most, softmax
+from miras.model.numeric.views import Floats
 
 DOUBT = 0.8
 """Chance of a word of a name below which the model is in doubt."""
@@ -24,7 +25,7 @@ WIDTH = 4
 """Names that are read to their ends at most."""
 MARGIN = 3.0
 """Nats below the likeliest name at which a name is given up."""
-Verify = Callable[[Sequence[DraftToken]], Tensor]
+Verify = Callable[[Sequence[DraftToken]], Floats]
 """A tree of ids -> logits (N, V) after each."""
 
 
@@ -44,12 +45,12 @@ class Doubt:
     others: tuple[Alternative, ...] = ()
 
 
-def is_doubtful(restricted_V: Tensor) -> bool:
+def is_doubtful(restricted_V: Floats) -> bool:
     """Whether the likeliest id is less likely than DOUBT."""
-    return float(restricted_V.float().softmax(0).max()) < DOUBT
+    return float(softmax(restricted_V).max()) < DOUBT
 
 
-def names(restricted_V: Tensor, rules: ReplyRules, verify: Verify) -> list[Name]:
+def names(restricted_V: Floats, rules: ReplyRules, verify: Verify) -> list[Name]:
     """The likeliest ways to go on with an open name, likeliest first.
 
     restricted_V: logits of the next id. rules: of the reply so far.
@@ -59,13 +60,13 @@ def names(restricted_V: Tensor, rules: ReplyRules, verify: Verify) -> list[Name]
     paths: list[tuple[int, ...]] = []
     told = [rules]
     ended: list[int] = []
-    open_nodes: list[tuple[int, Tensor]] = [(-1, restricted_V)]
+    open_nodes: list[tuple[int, Floats]] = [(-1, restricted_V)]
     while open_nodes:
         found: list[tuple[float, int, int]] = []
         for node, logits_V in open_nodes:
-            best = logits_V.float().log_softmax(0).topk(WIDTH)
+            logs_V = log_softmax(logits_V)
             before = chances[node] if node >= 0 else 0.0
-            found += [(before + float(value), int(token), node) for value, token in zip(*best, strict=True)]
+            found += [(before + float(logs_V[token]), token, node) for token in most(logs_V, WIDTH)]
         found.sort(reverse=True)
         floor = max([*(chances[node] for node in ended), found[0][0]]) - MARGIN
         first = len(tree)
@@ -93,11 +94,11 @@ def _after(rules: ReplyRules, token: int) -> ReplyRules:
     return later
 
 
-def _next(rules: ReplyRules, logits_V: Tensor) -> Tensor:
+def _next(rules: ReplyRules, logits_V: Floats) -> Floats:
     """Logits of what may come next; of the one id alone where there is just one."""
     restricted_V = rules.restrict(logits_V)
     if (only := rules.only) is not None:
-        forced = torch.full_like(restricted_V, -torch.inf)
+        forced = np.full_like(restricted_V, -np.inf)
         forced[only] = 0.0
         return forced
     return restricted_V
@@ -105,5 +106,5 @@ def _next(rules: ReplyRules, logits_V: Tensor) -> Tensor:
 
 def shares(found: Sequence[Name]) -> list[float]:
     """Log probability of each of the names that were found."""
-    chances: list[float] = torch.tensor([name.chance for name in found]).double().log_softmax(0).tolist()
+    chances: list[float] = log_softmax(np.array([name.chance for name in found])).tolist()
     return chances

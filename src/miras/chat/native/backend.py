@@ -24,22 +24,22 @@ from miras.core.errors import InputError
 from miras.core.grammar import MASK, TEMPLATES, parse_reply
 from miras.core.text_regions import TextRegion
 from miras.core.types import Mask, Region, Turn
-from miras.model.miras import Miras
+from miras.model.runtime.base import Runtime
 
 
 @dataclass(frozen=True)
 class Native:
-    """Our model, which opens dialogues."""
+    """Our model, which opens dialogues. model: a `Miras`, or what computes one."""
 
-    model: Miras
+    model: Any
 
     def facts(self) -> dict[str, Any]:
         """What the ids and masks of a session depend on."""
-        return record.facts(self.model)
+        return runtime_of(self.model).facts()
 
     def open(self, photo: NDArray[np.uint8], options: Options) -> NativeBackend:
         """A dialogue. Raises InputError for replies longer than the model can hold."""
-        return NativeBackend(self.model, photo, options)
+        return NativeBackend(runtime_of(self.model), photo, options)
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,32 @@ class Prepared:
     forced: tuple[int, ...] | None
 
 
+def runtime_of(model: Any) -> Runtime:
+    """What computes a model: itself, or torch."""
+    if isinstance(model, Runtime):
+        return model
+    from miras.model.runtime.networks import TorchRuntime
+
+    return TorchRuntime(model)
+
+
 class NativeBackend:
     """One photo's dialogue with our model; see `chat.backend.Backend`."""
 
-    def __init__(self, model: Miras, photo: NDArray[np.uint8], options: Options) -> None:
-        most = model.config.max_tokens // 2
+    def __init__(self, runtime: Runtime, photo: NDArray[np.uint8], options: Options) -> None:
+        config, grammar = runtime.config, runtime.grammar
+        most = config.max_tokens // 2
         if options.max_new_tokens > most:
             raise InputError(f"max_new_tokens of at most {most}", str(options.max_new_tokens), "shorten the replies")
-        self.model, self.photo, self.options = model, photo, options
-        self.engine = Engine(model, photo)
-        context = Context(model.grammar, TEMPLATES[model.config.template], model.config.max_tokens)
-        self.context = context.opened(self._lines() if model.config.reads else (), self.tags)
+        self.runtime, self.photo, self.options = runtime, photo, options
+        self.engine = Engine(runtime, photo)
+        context = Context(grammar, TEMPLATES[config.template], config.max_tokens)
+        self.context = context.opened(self._lines() if config.reads else (), self.tags)
+
+    @property
+    def model(self) -> Any:
+        """What it was opened by."""
+        return self.runtime.model
 
     @property
     def encode_seconds(self) -> float:
@@ -88,12 +103,12 @@ class NativeBackend:
     @property
     def recalls(self) -> bool:
         """Whether the model points at earlier regions."""
-        return bool(self.model.config.points)
+        return bool(self.runtime.config.points)
 
     @property
     def unsure_below(self) -> float:
         """As its configuration says."""
-        return float(self.model.config.unsure_below)
+        return float(self.runtime.config.unsure_below)
 
     @property
     def opening(self) -> str:
@@ -101,7 +116,7 @@ class NativeBackend:
         return record.opening(self.context.prefix)
 
     def fork(self) -> NativeBackend:
-        """Tensors are shared."""
+        """What was computed is shared."""
         twin = copy.copy(self)
         twin.engine = self.engine.fork()
         return twin
@@ -115,7 +130,7 @@ class NativeBackend:
         if self.options.recompute == "never":
             return self.fork()
         twin = copy.copy(self)
-        twin.engine = Engine(self.model, self.photo, self.engine.page)
+        twin.engine = Engine(self.runtime, self.photo, self.engine.page)
         twin.engine.past.lookahead = False
         twin.engine.past.forgetful = self.options.recompute == "token"
         twin.engine.clock.seconds["prefill"] += twin.engine.encode_seconds
@@ -123,7 +138,7 @@ class NativeBackend:
 
     def prepare(self, state: State, message: str, forced: Sequence[int] | None) -> Prepared:
         """Raises InputError for a message that is too long, and for ids that are no reply."""
-        ids = None if forced is None else check_reply(forced, self.model.grammar)
+        ids = None if forced is None else check_reply(forced, self.engine.grammar)
         prompt = self.context.prompt(message)
         window = self.context.fit(state, len(prompt) + self.context.reserve(self.options.max_new_tokens, ids))
         return Prepared(message, prompt, window, ids)
@@ -175,7 +190,7 @@ class NativeBackend:
 
     def spoken(self, exchange: Exchange) -> tuple[int, ...]:
         """Ids of the reply, mask slots left out."""
-        slot = self.model.grammar.id(MASK)
+        slot = self.engine.grammar.id(MASK)
         return tuple(i for i in exchange.reply_ids if i != slot)
 
     def write(self, exchange: Exchange) -> dict[str, Any]:
@@ -184,7 +199,7 @@ class NativeBackend:
 
     def read(self, raw: Mapping[str, Any], user: str, regions: tuple[Region, ...], first_region: int) -> Exchange:
         """See `native.record`. Raises InputError for the ids of another tokenizer, too."""
-        exchange = record.read(raw, user, regions, first_region, self.model.grammar)
+        exchange = record.read(raw, user, regions, first_region, self.engine.grammar)
         if self.context.prompt(user) != exchange.prompt_ids:
             raise InputError("a session of this model's tokenizer", "other ids", "load its own model")
         return exchange
@@ -202,17 +217,17 @@ class NativeBackend:
         return Event(change, window, self.engine.clock.read(), self.engine.past.processed_tokens, certainty)
 
     def _job(self, state: State, prepared: Prepared, run: Run) -> Job:
-        room = self.model.config.max_tokens - len(run.ids) - len(self.context.closing)
+        room = self.runtime.config.max_tokens - len(run.ids) - len(self.context.closing)
         selection = state.selection(self.engine.size)
         rules = ReplyRules(
-            self.model.grammar, self.context.template, max_new_tokens=self.options.max_new_tokens, room=room,
+            self.engine.grammar, self.context.template, max_new_tokens=self.options.max_new_tokens, room=room,
             known=[region.phrase for region in run.regions if region.id > 0], selected=bool(selection.expression),
         )  # fmt: skip
         turn = 2 * len(state.exchanges) + 1
         return Job(
             rules, turn, len(state.regions) + 1, prepared.message, selection.mask if selection.expression else None,
             self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, prepared.forced,
-            self.model.config.least_score, self.options.refuse_below,
+            self.runtime.config.least_score, self.options.refuse_below,
         )  # fmt: skip
 
     def _refined(self, old: Region, hand: Gesture) -> Region:

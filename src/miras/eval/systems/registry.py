@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from miras.chat.composed.compose import chosen, compose, talker_of
-from miras.chat.load import DEFAULT, WEIGHTS_FOLDER, Loaded
+from miras.chat.load import DEFAULT, Loaded
 from miras.chat.load import load as load_weights
 from miras.core.errors import InputError
 from miras.eval.protocol import Ours, System
@@ -21,6 +21,7 @@ from miras.eval.systems.predictions import Predictions
 from miras.eval.systems.specs import BASELINE, ENDPOINT, FOLDER, PAIR, PREFIXES, current
 from miras.eval.systems.vision import Vision
 from miras.model import presets
+from miras.model.loading.place import WEIGHTS_FOLDER
 from miras.segmenters.own import MirasSegmenter
 from miras.segmenters.registry import segmenter_of
 

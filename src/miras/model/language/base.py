@@ -58,7 +58,7 @@ class Language(Protocol):
         parents: Sequence[int] = (),
     ) -> tuple[Tensor, States]:
         """The last states, normed, and those that are kept. The cache is extended in place, positions go on from its
-        length. padding: True at real tokens. parents: the last tokens are a tree (`tree.tree_attention`)."""
+        length. padding: True at real tokens. parents: the last tokens are a tree (`numeric.tree`)."""
         raise NotImplementedError
 
     def logits(self, last_BLD: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from transformers import DynamicCache, LlamaForCausalLM, PreTrainedModel
 from miras.core.grammar import TextTokenizer
 from miras.model.language.base import Language, States
 from miras.model.language.llama import LLAMA_LORA, of_model
-from miras.model.language.tree import tree_attention
+from miras.model.numeric.tree import tree_attention
 
 
 class CausalLanguage:
@@ -62,8 +62,8 @@ class CausalLanguage:
         mask = None if padding_BL is None else padding_BL.long()
         positions = None
         if parents and cache is not None:
-            positions, visible = tree_attention(cache.get_seq_length(), embeds_BLD.shape[1], parents)
-            positions = positions[None].to(embeds_BLD.device)
+            places, sees = tree_attention(cache.get_seq_length(), embeds_BLD.shape[1], parents)
+            positions, visible = torch.from_numpy(places)[None].to(embeds_BLD.device), torch.from_numpy(sees)
             mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[None, None]
             mask = mask.to(embeds_BLD.device)
         output = self.module.base_model(

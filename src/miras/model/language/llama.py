@@ -22,7 +22,7 @@ from miras.core.errors import InputError
 from miras.core.grammar import TextTokenizer
 from miras.model.language.base import Language, States, Tuned, refuse
 from miras.model.language.precision import fastest_dtype
-from miras.model.language.tree import tree_attention
+from miras.model.numeric.tree import tree_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -113,7 +113,7 @@ class LlamaDecoder(nn.Module):
         tokens are a tree (`tree_attention`)."""
         past, length = cache.get_seq_length(), embeds_BLD.shape[1]
         x_LD = embeds_BLD[0].float()
-        positions, visible = (rows.to(x_LD.device) for rows in tree_attention(past, length, parents))
+        positions, visible = (torch.from_numpy(rows).to(x_LD.device) for rows in tree_attention(past, length, parents))
         cos_Ld, sin_Ld = self.cos_Ld[positions], self.sin_Ld[positions]
         # All query heads of one key head are rows of one product, so each row of the mask repeats.
         mask = None if length == 1 else torch.zeros(visible.shape, dtype=self.dtype, device=x_LD.device)

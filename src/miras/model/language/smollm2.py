@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 
 from miras.core.errors import WeightsError
+from miras.core.files import cache_folder
 from miras.model.language.base import Language, Source, Tuned
 from miras.model.language.llama import of_file
 from miras.model.language.tokenizers import HubTokenizer
@@ -82,11 +83,6 @@ def _readable(folder: Path) -> Iterator[None]:
         raise WeightsError(
             f"the converted language model in {folder}", " ".join(str(error).split())[:200], cure
         ) from error
-
-
-def cache_folder() -> Path:
-    """Where converted language models lie: `MIRAS_CACHE`, or `~/.cache/miras`."""
-    return Path(os.environ.get("MIRAS_CACHE") or Path.home() / ".cache" / "miras")
 
 
 def converted() -> Path:

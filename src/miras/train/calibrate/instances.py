@@ -20,8 +20,9 @@ from miras.core.types import AnnotatedPhoto, Mask
 from miras.data.dialogues.scene import Scene
 from miras.data.dialogues.target import Target
 from miras.data.language import knowledge
-from miras.model.instances import FACTS, InstanceSelector, facts_of, pieces_of
+from miras.model.instances import InstanceSelector
 from miras.model.miras import Miras
+from miras.model.numeric.pieces import FACTS, facts_of, pieces_of
 from miras.train.data.targets import cover
 from miras.train.stages.stage1 import wording
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from miras.core.types import Mask
-from miras.model.segmentation import BOTTOM_RIGHT, INSIDE, OUTSIDE, PADDING, TOP_LEFT
+from miras.model.numeric.prediction import BOTTOM_RIGHT, INSIDE, OUTSIDE, PADDING, TOP_LEFT
 
 POINTS = 4
 """Point slots of a region (Q)."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from miras.chat.load import find
 from miras.core.errors import WeightsError
+from miras.model.loading.place import find
 from miras.model.miras import Miras
 
 

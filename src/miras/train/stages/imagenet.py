@@ -16,9 +16,10 @@ from torch import Tensor
 from miras.core.errors import InputError
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto
-from miras.model.concepts import RANK, classes
+from miras.model.concepts import RANK
 from miras.model.config import MirasConfig
 from miras.model.miras import Miras
+from miras.model.numeric.tags import classes
 from miras.train.stages import stage1
 
 TOWER = "efficientnet-lite2"

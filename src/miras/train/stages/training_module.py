@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from miras.chat.load import find
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, REJ, UNDO
 from miras.core.types import AnnotatedPhoto
@@ -25,6 +24,7 @@ from miras.model import presets
 from miras.model.config import MirasConfig
 from miras.model.hub import checkpoint
 from miras.model.language.precision import fastest_dtype
+from miras.model.loading.place import find
 from miras.model.miras import Miras
 from miras.model.saved import PUBLISHED
 from miras.train.data.dialogue_batch import DialogueBatch, History

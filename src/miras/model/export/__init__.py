@@ -1,0 +1,1 @@
+"""A model's parts for other engines: the graphs of ONNX."""

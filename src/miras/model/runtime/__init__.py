@@ -1,0 +1,1 @@
+"""What a conversation needs of our model, whatever computes it."""
