@@ -340,7 +340,7 @@ def test_commands_and_options_in_documents_exist() -> None:
     assert {"ask", "chat", "eval", "doctor", "bench", "train", "compare"} <= {words[0] for words in called if words}
     helps: dict[tuple[str, ...], str] = {}
     for words in called:
-        name = tuple(words[:2] if words[0] in ("bench", "data", "audit", "people") else words[:1])
+        name = tuple(words[:2] if words[0] in ("bench", "data", "audit", "people", "export") else words[:1])
         if name not in helps:
             helps[name] = help_of(name)
         options = {word.partition("=")[0] for word in words if word.startswith("--")}

@@ -37,7 +37,7 @@ COMMANDS = {
     "compare": "miras.cli.evaluation.compare:compare",
     "judge": "miras.cli.evaluation.judge:judge",
     "people": "miras.cli.evaluation.people:people_app",
-    "export": "miras.cli.export:export_app",
+    "export": "miras.cli.export_to.onnx:export_app",
     "bench": "miras.cli.bench:bench_app",
     "doctor": "miras.cli.doctor:doctor",
 }
