@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from miras.core.errors import WeightsError
-from miras.model.miras import LANGUAGE_PREFIX, Miras
+from miras.model.miras import Miras
 from miras.model.presets import build
+from miras.model.saved import LANGUAGE_PREFIX
 
 PHOTO = np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)
 

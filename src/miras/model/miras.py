@@ -25,6 +25,7 @@ from transformers import DynamicCache
 from miras.core.errors import WeightsError
 from miras.core.grammar import IMAGE, NOT, REF, SPECIAL_TOKENS, Encoder, TextTokenizer
 from miras.core.types import Box, Mask
+from miras.model import saved
 from miras.model.concepts import Concepts
 from miras.model.config import MirasConfig
 from miras.model.decoders import registry as decoders
@@ -39,19 +40,6 @@ from miras.model.numeric.drawn import drawn
 from miras.model.numeric.prediction import MaskPrediction, prompt_points
 from miras.model.pointer import Pointer
 from miras.model.region_alignment import RegionAlignment
-from miras.model.saved import (
-    LANGUAGE_PREFIX,
-    WEIGHTS,
-    answering,
-    half,
-    located,
-    own_weights,
-    read_config,
-    read_continuations,
-    still_parts,
-    unlike,
-    write_continuations,
-)  # fmt: skip
 from miras.model.segmentation import MaskDecoder, draw
 from miras.model.tagging import Tagger, tags
 from miras.model.visual_encoders import ImageFeatures, MaskEncoder
@@ -311,16 +299,16 @@ class Miras(nn.Module):
         the language model; its own too when they were tuned (a head that is the embeddings once more is left out)."""
         head = getattr(self.instruction.language_model, "lm_head", None)
         is_twin = head is not None and head.weight is self.instruction.table.weight
-        return own_weights(self.state_dict(), self.still, self.config.language_tuned, is_twin)
+        return saved.own_weights(self.state_dict(), self.still, self.config.language_tuned, is_twin)
 
     @property
     def still(self) -> tuple[str, ...]:
         """How the names of weights begin that are neither trained nor saved, the language model apart."""
-        return still_parts(self.config, self.image_encoder)
+        return saved.still_parts(self.config, self.image_encoder)
 
     def saved_state(self) -> dict[str, Tensor]:
         """What `save_pretrained` writes: `own_state_dict` in half precision."""
-        return {name: half(name, value) for name, value in self.own_state_dict().items()}
+        return {name: saved.half(name, value) for name, value in self.own_state_dict().items()}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
         """Write `config.json` and `model.safetensors` (half precision, without the language model)."""
@@ -328,10 +316,10 @@ class Miras(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         self.config.architectures = [type(self).__name__]
         self.config.save_pretrained(folder)
-        write_continuations(folder, self.continuations)
-        staging = folder / (WEIGHTS + ".part")
+        saved.write_continuations(folder, self.continuations)
+        staging = folder / (saved.WEIGHTS + ".part")
         save_file(self.saved_state(), staging, metadata={"format": "pt", "version": str(self.config.weights_version)})
-        staging.replace(folder / WEIGHTS)
+        staging.replace(folder / saved.WEIGHTS)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
@@ -340,21 +328,23 @@ class Miras(nn.Module):
         language_dtype: keyword; of the language model's published weights (default float32). answers: keyword; it is to
         answer alone, as after `answer_fast` in that precision: it is loaded the shortest way.
         """
-        folder = located(pretrained_model_name_or_path, kwargs.get("revision"))
-        config = kwargs.get("config") or read_config(folder)
+        folder = saved.located(pretrained_model_name_or_path, kwargs.get("revision"))
+        config = kwargs.get("config") or saved.read_config(folder)
         try:
-            state = load_file(folder / WEIGHTS)
+            state = load_file(folder / saved.WEIGHTS)
         except (OSError, SafetensorError) as error:
-            raise WeightsError(f"weights in {folder / WEIGHTS}", str(error), "train or copy them there") from error
+            raise WeightsError(
+                f"weights in {folder / saved.WEIGHTS}", str(error), "train or copy them there"
+            ) from error
         dtype, language = kwargs.get("language_dtype", torch.float32), None
         if kwargs.get("answers", False):
-            language = answering(config, state, config.max_tokens + GUESSES, dtype)
-            state = {name: value for name, value in state.items() if not name.startswith(LANGUAGE_PREFIX)}
+            language = saved.answering(config, state, config.max_tokens + GUESSES, dtype)
+            state = {name: value for name, value in state.items() if not name.startswith(saved.LANGUAGE_PREFIX)}
         model = cls(config, dtype, language=language, blank=True)
         own = model.own_state_dict()
         if language is not None:
-            own = {name: value for name, value in own.items() if not name.startswith(LANGUAGE_PREFIX)}
-        refuse(unlike(own, state))
+            own = {name: value for name, value in own.items() if not name.startswith(saved.LANGUAGE_PREFIX)}
+        refuse(saved.unlike(own, state))
         model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False)
-        model.continuations = read_continuations(folder)
+        model.continuations = saved.read_continuations(folder)
         return model.eval()

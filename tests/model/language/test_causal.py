@@ -29,7 +29,8 @@ from miras.model.language import registry
 from miras.model.language.base import Source
 from miras.model.language.causal import CausalLanguage
 from miras.model.language.tokenizers import ByteTokenizer
-from miras.model.miras import LANGUAGE_PREFIX, Miras
+from miras.model.miras import Miras
+from miras.model.saved import LANGUAGE_PREFIX
 
 TINY = presets.configuration("miras-tiny").to_diff_dict()
 SIZES = {"vocab_size": 300, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -13,7 +13,8 @@ import cyclopts
 from cyclopts import Parameter
 
 from miras.cli.options import Json, Model
-from miras.cli.output import HERE, emit, folder, hush
+from miras.cli.output import HERE, emit, hush
+from miras.core.files import folder
 
 export_app = cyclopts.App(name="export", help="A model for other engines.", result_action="return_value")
 
