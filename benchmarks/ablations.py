@@ -7,9 +7,18 @@ ten minutes on one thread; compare the rows with each other only. The cheap part
 seed; stage 2 and its dialogues are run for the seeds of `--talks`. `no-history` differs in stage 2 only. Every run that
 is done is skipped, so the command can be stopped and given again. Figures: gIoU of phrases asked alone after stage 1,
 and of the selections after each turn of sampled dialogues with own history after stage 2; validation photos, which no
-run trained on. The figures of every photo go to ablated/ beside this script, so that another machine can go on with
-further rows and seeds; from them come ablations.json and the table of docs/results.md: mean over seeds, and the
-difference to `mini` with a 95% interval of a paired bootstrap over seeds and photos (photos alone for one seed).
+run trained on; and, of each photo, how often a name that is there has a higher presence than one that surely is not
+(area under the curve, per cent; after stage 1). The figures of every photo go to ablated/ beside this script, so that
+another machine can go on with further rows and seeds; from them come ablations.json and the table of docs/results.md:
+mean over seeds, and the difference to `mini` with a 95% interval of a paired bootstrap over seeds and photos (photos
+alone for one seed).
+
+With `--config` and `--kept` the same is done for another configuration of the model, beside those figures:
+
+    python benchmarks/ablations.py DATA... --out runs/classifier --only mini no-semantic-tower --talks --stage1 300 \
+        --config '{"semantic_tower": "efficientnet-lite2", "semantic_head": true,
+                   "detail_size": 256, "semantic_size": 256}' \
+        --kept ablated-classifier
 """
 
 from __future__ import annotations
@@ -22,12 +31,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from miras.core.photo import read_photo
+from miras.data.dialogues.scene import Scene
+from miras.data.language import knowledge
 from miras.model.miras import Miras
 from miras.train.data import corpus
 from miras.train.loop import validation
 from miras.train.recipe import recipe as recipes
 from miras.train.recipe import schema
+from miras.train.stages.stage1 import PhraseStates
 
 RECIPES = (
     "mini", "no-semantic-tower", "no-detail-tower", "no-mask-encoder", "no-alignment", "no-history", "lisa-style",
@@ -43,9 +57,12 @@ SMALL = (
 )  # fmt: skip
 TALKS = ("data.recorded=0", "batch.photos=2", "finish=40")
 VIEWS = {"detail_size": 192, "semantic_size": 96}
+TITLES = {"phrases": "phrases gIoU", "presence": "presence AUC", "talks": "dialogues gIoU"}
+ABSENT = 12
+"""Names that are not there, of each photo."""
 Figures = dict[str, float]
 """Photo -> per cent."""
-KEPT = Path(__file__).with_name("ablated")
+KEPT = "ablated"
 
 
 def main() -> None:
@@ -58,29 +75,35 @@ def main() -> None:
     parser.add_argument("--stage2", type=int, default=150)
     parser.add_argument("--dialogues", type=int, default=60)
     parser.add_argument("--only", nargs="+", default=list(RECIPES))
+    parser.add_argument("--config", type=json.loads, default={}, help="keys of the model's configuration, as JSON")
+    parser.add_argument("--kept", default=KEPT, help="the folder beside this script, and the name of the JSON file")
     given = parser.parse_args()
+    given.folder = Path(__file__).with_name(given.kept)
     for seed in dict.fromkeys([*given.seeds, *given.talks]):
         for name in given.only:
             if seed in given.seeds and name not in STAGE2_ONLY:
                 once("phrases", name, seed, given)
+                once("presence", name, seed, given)
             if seed in given.talks:
                 once("talks", name, seed, given)
-    rows = table(KEPT)
-    budget = {"stage1": given.stage1, "stage2": given.stage2, "dialogues": given.dialogues}
-    Path(__file__).with_suffix(".json").write_text(json.dumps({**budget, "rows": rows}, indent=1) + "\n")
+    rows = table(given.folder)
+    budget = {"stage1": given.stage1, "stage2": given.stage2, "dialogues": given.dialogues, "config": given.config}
+    name = Path(__file__).stem if given.kept == KEPT else given.kept
+    Path(__file__).with_name(f"{name}.json").write_text(json.dumps({**budget, "rows": rows}, indent=1) + "\n")
     print(markdown(rows))
 
 
 def once(what: str, name: str, seed: int, given: argparse.Namespace) -> None:
     """Train and measure, where that was not done before."""
-    out, kept = given.out / f"{name}-{seed}", KEPT / f"{name}-{seed}-{what}.json"
+    out, kept = given.out / f"{name}-{seed}", given.folder / f"{name}-{seed}-{what}.json"
     if kept.exists():
         return
-    if what == "phrases":
-        found = phrases(stage1(name, seed, out, given), given.data)
+    if what in ("phrases", "presence"):
+        figures = phrases if what == "phrases" else presence
+        found = figures(stage1(name, seed, out, given), given.data)
     else:
         found = talks(stage2(name, seed, out, given), given)
-    KEPT.mkdir(exist_ok=True)
+    given.folder.mkdir(exist_ok=True)
     kept.write_text(json.dumps({photo: round(value, 2) for photo, value in sorted(found.items())}, indent=1) + "\n")
     print(f"{name} {seed} {what}: done", file=sys.stderr, flush=True)
 
@@ -89,20 +112,21 @@ def stage1(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
     """The model of its stage 1, trained where it is not there yet."""
     if name in STAGE2_ONLY:
         return stage1("mini", seed, given.out / f"mini-{seed}", given)
-    recipe = chain(name)[0]
+    recipe = chain(name, given.config)[0]
     changes = [f"start.config={json.dumps(recipe.start.config)}", f"steps={given.stage1}"]
     return trained("stage1", changes, seed, out / "stage1", given.data)
 
 
-def chain(name: str) -> tuple[schema.Recipe, ...]:
+def chain(name: str, changed: dict[str, Any]) -> tuple[schema.Recipe, ...]:
     """Both stages of a row of the table, with its views."""
-    base, config = (name, VIEWS) if name != RANDOM else ("mini", {**VIEWS, "zero_fusion": False})
+    views = {**VIEWS, **changed}
+    base, config = (name, views) if name != RANDOM else ("mini", {**views, "zero_fusion": False})
     return recipes.load(base, [f"stage1:start.config={json.dumps(config)}"]).recipes
 
 
 def stage2(name: str, seed: int, out: Path, given: argparse.Namespace) -> Path:
     before = stage1(name, seed, out, given)
-    recipe = chain(name)[1]
+    recipe = chain(name, given.config)[1]
     changes = [f"start.weights={before}", f"steps={given.stage2}", f"history={json.dumps(recipe.history)}", *TALKS]
     return trained("stage2", changes, seed, out / "stage2", given.data)
 
@@ -120,6 +144,28 @@ def phrases(model: Path, data: list[Path]) -> Figures:
     loaded = Miras.from_pretrained(model)
     photos = corpus.read(data, schema.Data()).held_out
     return {corpus.key(photo): validation.phrases(loaded, [photo])["giou"] for photo in photos}
+
+
+@torch.no_grad()
+def presence(model: Path, data: list[Path]) -> Figures:
+    """Of every validation photo, the share of pairs (there, not there) whose presence is the right way round."""
+    loaded, found = Miras.from_pretrained(model), Figures()
+    states = PhraseStates(loaded)
+    for photo in corpus.read(data, schema.Data()).held_out:
+        scene = Scene(photo, knowledge.load())
+        there = {target.phrase for target in scene.targets if target.sort in ("one", "all")}
+        absent = sorted({name for names in scene.absent for name in names} - scene.present)
+        if not there or not absent:
+            continue
+        chosen = np.random.default_rng([*photo.id.encode()]).permutation(absent)[:ABSENT]
+        features = loaded.encode_image([read_photo(photo.file)])
+        yes, no = (
+            np.array([loaded.presence(features, 0, states([name])[0][0]) for name in names])
+            for names in (sorted(there), map(str, chosen))
+        )
+        gaps = yes[:, None] - no[None]
+        found[corpus.key(photo)] = float(100 * ((gaps > 0) + (gaps == 0) / 2).mean())
+    return found
 
 
 def talks(model: Path, given: argparse.Namespace) -> Figures:
@@ -141,7 +187,7 @@ def table(folder: Path) -> list[dict[str, Any]]:
     rows = []
     for name in RECIPES:
         row: dict[str, Any] = {"recipe": name}
-        for what in ("phrases", "talks"):
+        for what in ("phrases", "presence", "talks"):
             runs, whole = gathered(folder, name, what), gathered(folder, "mini", what)
             if not runs:
                 continue
@@ -175,11 +221,12 @@ def difference(ours: list[Figures], theirs: list[Figures], rounds: int = 4000) -
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
-    lines = ["| recipe | phrases gIoU (seeds) | against mini (95%) | dialogues gIoU (seeds) | against mini (95%) |"]
-    lines += ["|---|---|---|---|---|"]
+    shown = [what for what in TITLES if any(what in row for row in rows)]
+    lines = ["| recipe |" + "".join(f" {TITLES[what]} (seeds) | against mini (95%) |" for what in shown)]
+    lines += ["|---|" + "---|---|" * len(shown)]
     for row in rows:
         cells = [row["recipe"]]
-        for what in ("phrases", "talks"):
+        for what in shown:
             seeds, gap = row.get(what), row.get(f"{what}_less")
             cells.append(f"{np.mean(seeds):.1f} ({', '.join(f'{v:.1f}' for v in seeds)})" if seeds else "")
             cells.append(f"{gap[0]:+.1f} ({gap[1]:+.1f} to {gap[2]:+.1f})" if gap else "")
