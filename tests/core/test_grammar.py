@@ -16,6 +16,7 @@ from miras.core.grammar import (
     CUT,
     IGNORE,
     IMAGE,
+    LLAVA,
     MASK,
     NOT,
     OBJ,
@@ -104,6 +105,13 @@ def test_a_conversation_in_chatml() -> None:
         "<|im_start|>user\nAnd the handle and spout<|im_end|>\n"
         "<|im_start|>assistant\n[ADD]Here:[OBJ] the handle[SEG]<mask><mask><mask>"
         "[OBJ] the spout[SEG]<mask><mask><mask><|im_end|>\n"
+    )
+
+
+def test_a_conversation_in_the_llava_template() -> None:
+    short = Conversation((Turn.user("Hi"), reply(Mark(Operator.REJECT), Words("No lid."))))
+    assert written(ENCODER.encode(render(short, LLAVA)).ids) == (
+        "<image><image><image><image><image> USER: Hi ASSISTANT:[REJ]No lid.</s>"
     )
 
 

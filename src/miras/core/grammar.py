@@ -51,10 +51,12 @@ class TextTokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Template:
-    """The language model's chat format. Strings named in `controls` are looked up by id."""
+    """The language model's chat format. Strings named in `controls` are looked up by id. user_end closes the photo's
+    place and what a person said; turn_end with after_turn a reply."""
 
     system_open: tuple[str, ...] = ("<|im_start|>", "system\n")
     user_open: tuple[str, ...] = ("<|im_start|>", "user\n")
+    user_end: tuple[str, ...] = ("<|im_end|>", "\n")
     assistant_open: tuple[str, ...] = ("<|im_start|>", "assistant\n")
     turn_end: str = "<|im_end|>"
     after_turn: str = "\n"
@@ -62,7 +64,12 @@ class Template:
 
 
 CHATML = Template()
-TEMPLATES = {"chatml": CHATML}
+LLAVA = Template(
+    system_open=(), user_open=("USER: ",), user_end=(" ",), assistant_open=("ASSISTANT:",),
+    turn_end="</s>", after_turn="", controls=frozenset({"</s>"}),
+)  # fmt: skip
+"""LLaVA-1.5's (conv_vicuna_v1): only replies are closed."""
+TEMPLATES = {"chatml": CHATML, "llava": LLAVA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +100,7 @@ def render_prefix(
         *_fixed(template, template.system_open),
         Span("special", IMAGE),
         *lines,
-        Span("control", template.turn_end),
-        Span("text", template.after_turn),
+        *_fixed(template, template.user_end),
     ]
 
 
@@ -108,8 +114,7 @@ def render_turn(
         return [
             *_fixed(template, template.user_open, index),
             Span("text", turn.text, turn=index),
-            Span("control", template.turn_end, turn=index),
-            Span("text", template.after_turn, turn=index),
+            *_fixed(template, template.user_end, index),
         ]
     spans = render_reply_open(index, template)
     for piece in turn.content:
@@ -125,7 +130,8 @@ def render_turn(
             spans.append(Span("special", end, supervise, piece.region, index))
             spans.append(Span("special", MASK, False, piece.region, index))
     spans.append(Span("control", template.turn_end, supervise, turn=index))
-    spans.append(Span("text", template.after_turn, turn=index))
+    if template.after_turn:
+        spans.append(Span("text", template.after_turn, turn=index))
     return spans
 
 

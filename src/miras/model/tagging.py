@@ -36,7 +36,7 @@ class Tagger(nn.Module):
 
     def chances(self, pooled_F: Tensor) -> NDArray[np.float32]:
         """Of each name, for one photo, (T,) in 0..1."""
-        found: NDArray[np.float32] = self(pooled_F[None])[0].sigmoid().cpu().numpy()
+        found: NDArray[np.float32] = self(pooled_F[None])[0].sigmoid().detach().cpu().numpy()
         return found
 
     def tags(self, pooled_F: Tensor) -> tuple[str, ...]:
@@ -47,4 +47,4 @@ class Tagger(nn.Module):
 def tags(pooled_F: Tensor, chance_K: Tensor, tagger: Tagger | None) -> tuple[str, ...]:
     """Names by a tagger, then those of ImageNet's classes that are likely. chance_K: 0..1 for each; may be empty."""
     fitted = np.zeros(0, np.float32) if tagger is None else tagger.chances(pooled_F)
-    return named(fitted, () if tagger is None else tagger.names, chance_K.float().cpu().numpy())
+    return named(fitted, () if tagger is None else tagger.names, chance_K.detach().float().cpu().numpy())

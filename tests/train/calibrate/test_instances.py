@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from miras.core.masks import encode_rle
 from miras.core.types import AnnotatedPhoto, Annotation
 from miras.model import presets
-from miras.model.instances import cleaned
+from miras.model.numeric.pieces import cleaned
 from miras.train.calibrate import instances
 
 SIZE = (96, 128)
@@ -41,13 +42,13 @@ def test_left_and_right_are_learnt() -> None:
     model = presets.build("miras-tiny")
     count = instances.learn(model, [photo(rng, n) for n in range(60)], seed=3, epochs=120)
     assert count > 100 and model.config.instances and model.instances is not None
-    logits = torch.full((1, 64, 64), -2.0)
+    logits = np.full((1, 64, 64), -2.0, np.float32)
     logits[:, 20:40, 5:20] = logits[:, 22:44, 40:58] = 3.0
     words = instances.Words(model)
 
     def chosen(phrase: str) -> list[bool]:
         span = torch.nn.functional.pad(words([phrase])[0][0], (0, 0, 1, 1))
-        mask = cleaned(logits, model.instances, span)[0] > 0
+        mask = cleaned(logits, partial(model.instances.meant, span_SE=span))[0] > 0
         return [bool(mask[30, 10]), bool(mask[30, 50])]
 
     assert chosen("left cup") == [True, False]
