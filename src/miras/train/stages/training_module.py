@@ -78,7 +78,7 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> TrainingModu
     for name, parameter in model.named_parameters():
         frozen = name.startswith("instruction.language_model.") and "lora_" not in name and recipe.tuning == "lora"
         frozen |= (model.config.has_concepts and name.startswith(PUBLISHED)) or name.startswith(model.still)
-        frozen |= name.startswith("instances.")  # fitted from masks alone, before the steps (`calibrate.instances`)
+        frozen |= name.startswith("instances.")  # fitted from masks alone, after the steps (`calibrate.instances`)
         parameter.requires_grad_(not frozen and rate_of(name, recipe) > 0)
         if parameter.requires_grad and parameter.dtype is not torch.float32:
             parameter.data = parameter.data.float()  # LoRA begins in the precision of what it is put on
