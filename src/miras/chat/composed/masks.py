@@ -47,7 +47,8 @@ class Drawing:
         """The masks of a new region: none when the segmenter finds nothing, several where it finds several things of
         the name and nothing says which. Raises InputError for what it cannot be asked."""
         if is_about_writing(want.phrase):
-            found = written(want.phrase, np.zeros(self.size, np.bool_), lines)
+            drawn_HW = np.zeros(self.size, np.bool_) if want.mask is None else want.mask
+            found = written(want.phrase, drawn_HW, self._there(want, lines))
             if found is not None and found.mask is not None:
                 return [Drawn(found.mask, found.score)]
         prompts = self.segmenter.prompts
@@ -63,6 +64,18 @@ class Drawing:
         if box is not None and prompt.box is None:
             drawn = [Drawn(one.mask & boxed(box, self.size), one.score) for one in drawn]
         return [one for one in drawn if one.mask.any()]
+
+    def _there(self, want: Want, lines: tuple[TextRegion, ...]) -> tuple[TextRegion, ...]:
+        """The lines of text that lie where the talker looks: half of one in its box, or a point of its on it; all where
+        it says neither."""
+        if want.box is not None:
+            inside, own = boxed(want.box, self.size), [(line, line.mask(self.size)) for line in lines]
+            return tuple(line for line, mask in own if 2 * np.count_nonzero(mask & inside) >= max(1, mask.sum()))
+        if want.points is not None:
+            last = (self.size[0] - 1, self.size[1] - 1)
+            places = [(min(int(y), last[0]), min(int(x), last[1])) for x, y, label in want.points if label > 0]
+            return tuple(line for line in lines if any(line.mask(self.size)[place] for place in places))
+        return lines
 
     def again(self, want: Want, old: Drawn, points: NDArray[np.float32]) -> Drawn:
         """The mask with more points: the old one where the segmenter takes none, or finds nothing."""
