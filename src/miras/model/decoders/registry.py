@@ -6,7 +6,7 @@ In: a name of a configuration ("sam:REPO"). Out: a decoder. Imports its module w
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -23,6 +23,5 @@ def build(name: str) -> HubDecoder:
     """A decoder with its weights. Raises KeyError for an unknown name: configurations are checked before."""
     maker = DECODERS[name.partition(":")[0]]
     if isinstance(maker, str):
-        module, _, attribute = maker.partition(":")
-        maker = cast("Callable[[str], HubDecoder]", getattr(import_module(module), attribute))
+        maker = cast("Callable[[str], HubDecoder]", resolve_name(maker))
     return maker(name)

@@ -6,7 +6,7 @@ In: a name of a configuration. Out: where it comes from. Imports a source's modu
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -26,6 +26,5 @@ def source(name: str) -> Source:
     before."""
     maker = LANGUAGES[name.partition(":")[0]]
     if isinstance(maker, str):
-        module, _, attribute = maker.partition(":")
-        maker = cast("Callable[[str], Source]", getattr(import_module(module), attribute))
+        maker = cast("Callable[[str], Source]", resolve_name(maker))
     return maker(name)

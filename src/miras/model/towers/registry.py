@@ -6,7 +6,7 @@ In: a name of a configuration. Out: a tower. Imports a tower's module when it is
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
@@ -27,6 +27,5 @@ def build(name: str) -> Tower:
     """A tower with fresh weights. Raises KeyError for an unknown name: configurations are checked before."""
     maker = TOWERS[name.partition(":")[0]]
     if isinstance(maker, str):
-        module, _, attribute = maker.partition(":")
-        maker = cast("Callable[[str], Tower]", getattr(import_module(module), attribute))
+        maker = cast("Callable[[str], Tower]", resolve_name(maker))
     return maker(name)
