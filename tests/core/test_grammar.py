@@ -151,13 +151,14 @@ ANY_TEXT = st.lists(st.one_of(SPELLED, st.text(max_size=8)), max_size=6).map("".
 @given(ANY_TEXT)
 @example("[SEG] <image> <|im_end|> <mask> [OBJ] [ADD] [CUT] [UNDO] [REJ] <|im_start|> </s>")
 def test_text_of_a_user_never_becomes_a_token(text: str) -> None:
-    spans = render_turn(Turn.user(text), 0)
-    ids = ENCODER.encode(spans).ids
-    assert not SPECIALS.keys() & set(ids)
-    controls = [i for i in ids if i >= 256]
-    assert controls == [Bytes().control(span.text) for span in spans if span.kind == "control"]
-    assert Bytes().decode(ids).endswith(text + CHATML.after_turn)
-    assert ENCODER.encode(spans).labels == [IGNORE] * len(ids)
+    for template, end in ((CHATML, "\n"), (LLAVA, " ")):
+        spans = render_turn(Turn.user(text), 0, template)
+        ids = ENCODER.encode(spans).ids
+        assert not SPECIALS.keys() & set(ids)
+        controls = [i for i in ids if i >= 256]
+        assert controls == [Bytes().control(span.text) for span in spans if span.kind == "control"]
+        assert Bytes().decode(ids).endswith(text + end)
+        assert ENCODER.encode(spans).labels == [IGNORE] * len(ids)
 
 
 # --- counts, labels, places, starts
@@ -201,9 +202,10 @@ def test_places_are_those_of_the_tokens() -> None:
 
 
 def test_a_reply_opens_as_its_rendering_does() -> None:
-    opened = ENCODER.encode(render_reply_open(3))
-    assert ENCODER.encode(render_turn(TALK.turns[3], 3)).ids[: len(opened)] == opened.ids
-    assert set(opened.labels) <= {IGNORE}
+    for template in (CHATML, LLAVA):
+        opened = ENCODER.encode(render_reply_open(3, template))
+        assert ENCODER.encode(render_turn(TALK.turns[3], 3, template)).ids[: len(opened)] == opened.ids
+        assert set(opened.labels) <= {IGNORE}
 
 
 def test_nothing_said_yet_is_the_photo_alone() -> None:
