@@ -127,6 +127,18 @@ def test_two_photos_of_a_batch_keep_their_own_places(tower, theirs, mine):
     torch.testing.assert_close(last, both, atol=TOLERANCE, rtol=0)
 
 
+@torch.no_grad()
+def test_sequences_in_one_row_are_those_in_rows_of_their_own(tower, theirs, mine):
+    one, ids, rows = read(tower, theirs, (1, 4), [5, 6], [8, 9])
+    other, other_ids, other_rows = read(tower, theirs, (2, 3), [7], [13, 14, 15])
+    lengths = [ids.shape[1], other_ids.shape[1]]
+    embeds = torch.cat([mine.embed(ids, rows, None), mine.embed(other_ids, other_rows, None)], 1)
+    within = torch.cat([torch.arange(length) for length in lengths])[None]
+    last, _ = mine.language.packed(embeds, (3,), within)
+    both = torch.cat([one.hidden_states[-1], other.hidden_states[-1]], 1)
+    torch.testing.assert_close(last, both, atol=TOLERANCE, rtol=0)
+
+
 def test_gradients_reach_words_and_lora_through_deepstack(folder):
     language = registry.source(f"qwen3vl:{folder}").load()
     language.add_lora(2, 4)

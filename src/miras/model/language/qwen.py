@@ -29,6 +29,9 @@ KINDS = {"qwen3_vl": "a checkpoint of Qwen3-VL (dense)"}
 TEXT = {r"^model\.language_model\.": "model."}
 """Where a checkpoint keeps the language model."""
 
+SIDES = 1 << 16
+"""More than the sides of any photo, in tokens."""
+
 
 class QwenText(Qwen3VLPreTrainedModel):
     """Qwen3-VL without its vision tower, its weights named as those of any causal language model."""
@@ -72,9 +75,7 @@ class QwenLanguage(CausalLanguage):
         parents: Sequence[int] = (),
     ) -> tuple[Tensor, States]:
         """See `Language.hidden`."""
-        words, place, deep = embeds_BLD[..., : self.width], None, embeds_BLD[..., self.width : -PLACE]
-        if embeds_BLD.shape[-1] > self.width:
-            place = embeds_BLD[..., -PLACE:].round().long()
+        words, place, _ = self._split(embeds_BLD)
         past, begin = self._past(cache, place is not None and bool(place[0, 0, 0] > 0))
         positions_3BL = positions(words.shape[:2], begin, place, words.device)
         mask = None if padding_BL is None else padding_BL.long()
@@ -82,16 +83,34 @@ class QwenLanguage(CausalLanguage):
             places, sees = tree_attention(past, words.shape[1], parents)
             positions_3BL = (torch.from_numpy(places).to(words.device) - past + begin).expand(3, 1, -1)
             mask = _added(torch.from_numpy(sees)).to(words.device)
-        given: dict[str, Any] = {}
+        if place is not None:
+            self._note(cache, past, place[..., 0] > 0, positions_3BL)
+        return self._run(embeds_BLD, kept, positions_3BL, cache=cache, attention_mask=mask)
+
+    def packed(self, embeds_BLD: Tensor, kept: Collection[int], positions_BL: Tensor) -> tuple[Tensor, States]:
+        """As `hidden` without a cache, of rows in which several sequences stand. positions: of each token in its own,
+        from 0: `transformers` lets none see another's."""
+        words, place, _ = self._split(embeds_BLD)
+        positions_3BL = positions(words.shape[:2], 0, place, words.device, positions_BL)
+        return self._run(embeds_BLD, kept, torch.cat([positions_BL[None], positions_3BL]))
+
+    def _split(self, embeds_BLD: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Embeddings (B, L, D), places (B, L, PLACE) or None, and what DeepStack adds (B, L, S * D)."""
+        words, deep = embeds_BLD[..., : self.width], embeds_BLD[..., self.width : -PLACE]
+        if embeds_BLD.shape[-1] == self.width:
+            return words, None, deep
+        return words, embeds_BLD[..., -PLACE:].round().long(), deep
+
+    def _run(self, embeds_BLD: Tensor, kept: Collection[int], places: Tensor, **how: Any) -> tuple[Tensor, States]:
+        words, place, deep = self._split(embeds_BLD)
         if place is not None and bool((photo_BL := place[..., 0] > 0).any()):
-            rows = deep[photo_BL]
-            given = {"visual_pos_masks": photo_BL, "deepstack_visual_embeds": list(rows.split(self.width, -1))}
-            self._note(cache, past, photo_BL, positions_3BL)
+            rows = deep[photo_BL].split(self.width, -1)
+            how |= {"visual_pos_masks": photo_BL, "deepstack_visual_embeds": list(rows)}
         if not torch.is_autocast_enabled(words.device.type):
             words = words.to(self.table.weight.dtype)
         output = self.module.base_model(
-            inputs_embeds=words, cache=cache, use_cache=cache is not None, attention_mask=mask,
-            position_ids=positions_3BL, output_hidden_states=True, **given,
+            inputs_embeds=words, use_cache=how.get("cache") is not None, position_ids=places,
+            output_hidden_states=True, **how,
         )  # fmt: skip
         return output.last_hidden_state, {number: output.hidden_states[number] for number in kept}
 
@@ -107,7 +126,7 @@ class QwenLanguage(CausalLanguage):
 
     def _note(self, cache: DynamicCache | None, past: int, photo_BL: Tensor, positions_3BL: Tensor) -> None:
         """What the cache has to know of a photo that is read now."""
-        if not isinstance(cache, PhotoCache):
+        if not isinstance(cache, PhotoCache) or not bool(photo_BL.any()):
             return
         at = photo_BL[0].nonzero()[:, 0].tolist()
         start, first = past + at[0], positions_3BL[0, :, at[0]]
@@ -120,18 +139,25 @@ class QwenLanguage(CausalLanguage):
         )
 
 
-def positions(size: Sequence[int], begin: Tensor | int, place_BL2: Tensor | None, device: torch.device) -> Tensor:
+def positions(
+    size: Sequence[int], begin: Tensor | int, place_BL2: Tensor | None, device: torch.device,
+    within_BL: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Positions (3, B, L) in time, height and width: words count on in all three, the tokens of a photo share the time
     of its first and have their row and column, and what follows goes on behind the larger of its sides
-    (`Qwen3VLModel.get_rope_index`). place: row and column from 1; 0 for a word. One photo a conversation."""
+    (`Qwen3VLModel.get_rope_index`). place: row and column from 1; 0 for a word. within: places in their own sequences,
+    from 0, where several stand in a row. One photo a sequence."""
     batch, length = size
     begin_B1 = torch.as_tensor(begin, device=device).reshape(-1, 1).expand(batch, 1)
+    within_BL = torch.arange(length, device=device).expand(batch, -1) if within_BL is None else within_BL
     if place_BL2 is None:
-        return (begin_B1 + torch.arange(length, device=device)).expand(3, -1, -1)
+        return (begin_B1 + within_BL).expand(3, -1, -1)
     photo_BL = place_BL2[..., 0] > 0
+    first_BL = torch.arange(length, device=device) - within_BL  # where a token's own sequence begins
     words_BL = (~photo_BL).cumsum(1) - (~photo_BL).long()
-    behind_BL = (photo_BL.cumsum(1) > 0) & ~photo_BL
-    plain_BL = begin_B1 + words_BL + behind_BL * place_BL2.amax((1, 2))[:, None]
+    words_BL = words_BL - words_BL.gather(1, first_BL)
+    side_BL = (place_BL2.amax(2) + first_BL * SIDES).cummax(1).values - first_BL * SIDES
+    plain_BL = begin_B1 + words_BL + torch.where(photo_BL, 0, side_BL)
     inner_BL2 = (place_BL2 - 1) * photo_BL[..., None]
     return torch.stack([plain_BL, plain_BL + inner_BL2[..., 0], plain_BL + inner_BL2[..., 1]])
 
