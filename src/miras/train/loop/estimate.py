@@ -141,7 +141,8 @@ def operations(recipe: Recipe, module: TrainingModule, tokens: int) -> float:
     passes = 2 if recipe.stage == 1 else 6 if recipe.gradient_checkpointing else 4
     total = float(passes * language * tokens)
     cells = {
-        "semantic_tower": model.config.image_tokens, "vision_encoder": (model.config.decoder_size // 16) ** 2,
+        "semantic_tower": model.config.image_tokens * _patches(model),
+        "vision_encoder": (model.config.decoder_size // 16) ** 2,
         "mask_decoder": 3 * (model.config.decoder_size // 16) ** 2, "mining": 3 * (model.config.detail_size // 4) ** 2,
         "projector": 3 * model.config.image_tokens,
     }  # fmt: skip
@@ -153,3 +154,9 @@ def operations(recipe: Recipe, module: TrainingModule, tokens: int) -> float:
             side = model.config.detail_size // (4 << int(name.split("stages.")[1].split(".")[0]))
             total += 2 * photos * parameter.numel() * side**2
     return total
+
+
+def _patches(model: Any) -> int:
+    """Patches of the semantic tower to a visual token."""
+    side: int = getattr(getattr(model.image_encoder, "semantic_tower", None), "merge", 1)
+    return side**2
