@@ -114,7 +114,7 @@ def _of_torch(name: str, threads: int | None, device: Any, dtype: Any) -> Any:
 
 def load_random(
     preset: str, layers: int | None = None, threads: int | None = None, *, device: str | torch.device = "cpu",
-    dtype: str | torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None, narrower: int = 1,
 ) -> Loaded:  # fmt: skip
     """A preset of the hub's parts with random weights, to measure its speed (`model.loading.place.drawn`)."""
     import torch
@@ -127,5 +127,5 @@ def load_random(
     precision = fastest_dtype(place) if precision is None else precision
     if threads is not None:
         torch.set_num_threads(threads)
-    model = drawn(preset, place, precision, layers)
+    model = drawn(preset, place, precision, layers, narrower)
     return Loaded(placed(model, place, precision), f"{preset}, random weights", time.perf_counter() - start)

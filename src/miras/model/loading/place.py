@@ -20,6 +20,8 @@ from miras.model.saved import located
 
 WEIGHTS_FOLDER = Path(__file__).parents[2] / "weights"
 """Where the weights that ship with the package lie, one folder a name."""
+NARROWER = (1, 2, 4, 8, 16)
+"""How many times a model of the hub's parts can be narrower: its heads are so many times fewer."""
 
 
 def built(name: str, folder: Path | None, precision: torch.dtype | None = None) -> Miras:
@@ -29,9 +31,12 @@ def built(name: str, folder: Path | None, precision: torch.dtype | None = None) 
     return Miras.from_pretrained(folder, language_dtype=precision, answers=True)
 
 
-def drawn(preset: str, place: torch.device, precision: torch.dtype, layers: int | None = None) -> Miras:
+def drawn(
+    preset: str, place: torch.device, precision: torch.dtype, layers: int | None = None, narrower: int = 1
+) -> Miras:
     """A preset of the hub's parts with random weights, nothing fetched: for its speed. layers: of its
-    transformers, None for all. Raises InputError for a preset that is not of the hub's parts."""
+    transformers, None for all. narrower: how many times, all of its parts. Raises InputError for a preset that is not
+    of the hub's parts."""
     config = presets.configuration(preset)
     if not config.mask_decoder:
         raise InputError(
@@ -41,8 +46,10 @@ def drawn(preset: str, place: torch.device, precision: torch.dtype, layers: int 
         if layers < 1:
             raise InputError("at least 1 layer", str(layers))
         config.alignment_layers = sorted({min(number, layers) for number in config.alignment_layers})
+    if narrower not in NARROWER:
+        raise InputError(f"--scale {', '.join(map(str, NARROWER))}", str(narrower), "that all widths can be divided by")
     with (
-        checkpoint.origin("random", dtype=precision, device=str(place), layers=layers),
+        checkpoint.origin("random", dtype=precision, device=str(place), layers=layers, narrower=narrower),
         torch.random.fork_rng(devices=[]),
     ):
         torch.manual_seed(0)
