@@ -105,6 +105,8 @@ def _rollout(
             break
         if prepared.window:
             break
+        run = backend.context.run(state, prepared.prompt)
+        backend.engine.past.sync(replace(run, ids=run.ids[:-1]))  # read once for all; the last id gives the logits
         group = [_sample(backend, state, prepared, seed) for seed in seeds]
         try:
             event = backend.append(state, user.text, right)
