@@ -90,7 +90,7 @@ class InstructionComprehension(nn.Module):
 
         cache is extended in place; positions go on from its length. padding: True at real tokens.
         parents: the last tokens are a tree, number n of them follows number parents[n] of them, or (-1) the
-        token before the tree; it sees nothing of its siblings. For one sequence with a cache.
+        token before the tree; it sees nothing of its siblings. For one sequence.
         """
         last, states = self.language.hidden(embeds_BLD, self.states, cache, padding_BL, parents)
         return last, torch.cat([states[number] for number in self.states], -1)
