@@ -210,6 +210,8 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
     for key in ("asked", "probes"):
         if getattr(recipe.batch, key) < 0:
             yield f"batch.{key}: at least 0 (got {getattr(recipe.batch, key)})"
+    if recipe.features.gigabytes < 0:
+        yield f"features.gigabytes: at least 0 (got {recipe.features.gigabytes})"
     for pattern, rate in recipe.optimiser.rates.items():
         if rate < 0:
             yield f"optimiser.rates.{pattern}: at least 0 (got {rate})"

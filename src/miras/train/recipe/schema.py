@@ -110,6 +110,17 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What frozen towers see of photos, kept on disk (`train.stages.frozen_features`). gigabytes: at most, of all that
+    lies in the folder; 0 = nothing is kept. folder: on a disk of this machine; "" = that of the cache. parts: of which
+    towers, where they are frozen; "decoder" is the image encoder of a mask decoder that looks itself."""
+
+    gigabytes: float = 0.0
+    folder: str = ""
+    parts: tuple[Literal["semantic", "detail", "decoder"], ...] = ("semantic", "detail", "decoder")
+
+
+@dataclass(frozen=True)
 class Check:
     """Validation. every: steps between, 0 = at the end only. patience: checks without a better `metric` before the
     run stops, 0 = never. photos: how many of the held-out photos. overlays: pictures of masks drawn at each."""
@@ -142,6 +153,7 @@ class Recipe:
     losses: dict[str, float] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=dict)
     augment: dict[str, Any] = field(default_factory=dict)
+    features: Features = field(default_factory=Features)
     check: Check = field(default_factory=Check)
     tuning: Literal["lora", "full"] = "lora"
     precision: Literal["auto", "bf16", "float32"] = "auto"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from miras.model.saved import PUBLISHED
 from miras.train.data.dialogue_batch import DialogueBatch, History
 from miras.train.recipe.schema import Recipe
 from miras.train.stages import imagenet, stage1, stage2
+from miras.train.stages.frozen_features import FrozenFeatures, features_faults
 
 
 def is_half(recipe: Recipe) -> bool:
@@ -52,10 +53,17 @@ class TrainingModule(nn.Module):
         self.weights1 = stage1.Weights(**recipe.losses) if recipe.stage == 1 else stage1.Weights()
         self.weights2 = stage2.Weights(**recipe.losses) if recipe.stage == 2 else stage2.Weights()
         self.states = stage1.PhraseStates(model)
+        self.features: FrozenFeatures | None = None
 
-    def forward(self, batch: stage1.PhraseBatch | DialogueBatch) -> dict[str, Tensor]:
-        """Loss parts: scalars, means over the batch."""
-        with torch.autocast(batch.views.detail_B3SS.device.type, torch.bfloat16, enabled=self.is_half):
+    def keep_features(self, recipe: Recipe) -> None:
+        """From now on frozen towers are asked only for photos that they have not seen, where the recipe says so."""
+        if recipe.features.gigabytes:
+            self.features = FrozenFeatures(self.model, recipe, self.is_half)
+
+    def forward(self, batch: stage1.PhraseBatch | DialogueBatch, photos: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Loss parts: scalars, means over the batch. photos: their digests, where features are kept."""
+        kept = nullcontext() if self.features is None else self.features.of(photos)
+        with kept, torch.autocast(batch.views.detail_B3SS.device.type, torch.bfloat16, enabled=self.is_half):
             if isinstance(batch, stage1.PhraseBatch):
                 return stage1.step(self.model, batch, self.states, self.weights1)
             return stage2.step(self.model, batch, self.weights2)
@@ -119,6 +127,7 @@ def check(recipe: Recipe) -> None:
             faults.append(f"optimiser.rates: {pattern!r} is no regular expression ({error})")
     if recipe.start.weights and recipe.start.config:
         faults.append("start.config is for a new model; start.weights brings its own configuration")
+    faults += features_faults(recipe)
     if faults:
         raise InputError("a valid recipe", "; ".join(sorted(faults)), "see docs/training.md for every key")
 
