@@ -210,8 +210,8 @@ class Collate:
             return {"batch": phrases, "first": first, **seen}
         template = self.config.template
         read = reading.read if self.config.reads else None
-        probes = self.recipe.batch.probes
-        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read, self.tag, probes)
+        probes, pack = self.recipe.batch.probes, self.recipe.batch.pack
+        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read, self.tag, probes, pack)
         return {"batch": batch, "first": first, **seen}
 
     def parsing(self, item: int) -> VisualParsing:

@@ -104,9 +104,10 @@ def kept_features(recipe: Recipe, module: TrainingModule, devices: int) -> tuple
     """`Estimate.features`, `Estimate.cached`."""
     if not recipe.features.gigabytes:
         return 0.0, 0.0
-    model, encoder, size = module.model, module.model.image_encoder, 2 if module.is_half else 4
-    held, saved = 0.0, 0.0
-    for name, tower in towers(model).items():
+    model, size, held, saved = module.model, 2 if module.is_half else 4, 0.0, 0.0
+    encoder: Any = model.image_encoder
+    found: dict[str, Any] = dict(towers(model))
+    for name, tower in found.items():
         if name not in recipe.features.parts:
             continue
         if name == "decoder":

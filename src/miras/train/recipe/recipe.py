@@ -207,7 +207,7 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
     for key in ("detail", "coarse"):
         if getattr(recipe.batch, key) % 16:
             yield f"batch.{key}: a multiple of 16 (got {getattr(recipe.batch, key)})"
-    for key in ("asked", "probes"):
+    for key in ("asked", "probes", "pack"):
         if getattr(recipe.batch, key) < 0:
             yield f"batch.{key}: at least 0 (got {getattr(recipe.batch, key)})"
     if recipe.features.gigabytes < 0:

@@ -74,6 +74,7 @@ class Batch:
     """Sizes of one step. photos: on each device. regions: phrases a photo (stage 1); asked: most further ones for their
     presence alone, of things that are there and of things that are not. conversations: about each photo, which share
     its encoding (stage 2); probes: on average, answers about each photo that name what is not there.
+    pack: conversations share rows of at most so many tokens in the language model, 0 = a row each, padded.
     accumulate: micro-batches a step. detail: side of the detail view,
     0 = the model's own; coarse, coarse_until: another side until that share of the run is done. workers: processes
     that prepare batches."""
@@ -83,6 +84,7 @@ class Batch:
     asked: int = 0
     conversations: int = 1
     probes: float = 0.5
+    pack: int = 0
     accumulate: int = 1
     detail: int = 0
     coarse: int = 0

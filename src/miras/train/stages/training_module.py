@@ -23,6 +23,7 @@ from miras.core.types import AnnotatedPhoto
 from miras.model import presets
 from miras.model.config import MirasConfig
 from miras.model.hub import checkpoint
+from miras.model.language.base import Packs
 from miras.model.language.precision import fastest_dtype
 from miras.model.loading.place import find
 from miras.model.miras import Miras
@@ -90,6 +91,8 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> TrainingModu
         parameter.requires_grad_(not frozen and rate_of(name, recipe) > 0)
         if parameter.requires_grad and parameter.dtype is not torch.float32:
             parameter.data = parameter.data.float()  # LoRA begins in the precision of what it is put on
+    if recipe.batch.pack and not isinstance(model.instruction.language, Packs):
+        raise InputError("a language model that reads packed rows", model.config.language, "batch.pack=0")
     if recipe.gradient_checkpointing:
         language: Any = model.instruction.language_model
         language.activation_checkpointing_enable()
