@@ -68,7 +68,8 @@ class Drawn:
 
         assert self.preset is not None
         return load_random(
-            self.preset, self.layers, on.threads, device=on.device, dtype=on.dtype, narrower=self.scale or 1
+            self.preset, self.layers, on.threads, device=on.device, dtype=on.dtype, narrower=self.scale or 1,
+            bits=on.bits, static=on.static,
         )  # fmt: skip
 
 
@@ -97,7 +98,7 @@ def run(
     result |= {
         "start_to_first_token_seconds": round(first_token, 2), "peak_memory_mb": _peak_mb(), "model": loaded.name,
         "threads": _threads(), "device": device, "repeats": repeats,
-        "layers": drawn.layers, "scale": drawn.scale,
+        "layers": drawn.layers, "scale": drawn.scale, "bits": on.bits, "static": on.static,
         "parameters": sum(p.numel() for p in loaded.model.parameters()),
         "rates": asdict(rates), "machine": f"{platform.machine()}, {platform.system()}",
     }  # fmt: skip

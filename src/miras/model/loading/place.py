@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,6 +15,7 @@ from miras.core.errors import InputError, WeightsError
 from miras.model import presets
 from miras.model.hub import checkpoint
 from miras.model.language import registry
+from miras.model.language.llama import LlamaDecoder
 from miras.model.language.precision import fastest_dtype
 from miras.model.miras import Miras
 from miras.model.saved import located
@@ -67,6 +69,26 @@ def placed(model: Miras, place: torch.device, precision: torch.dtype | None = No
     model.encode_fast(precision)
     model.requires_grad_(False)
     return model
+
+
+def faster(model: Miras, bits: int | None = None, static: bool = False) -> None:
+    """A placed model whose language model answers in another way. bits: of its weights, 8 or 4 (`language.packed`).
+    static: its caches are of fixed size, and a GPU replays the passes of few tokens (`language.static`). Raises
+    InputError for one that is no Llama, or has no such kernels."""
+    if bits is None and not static:
+        return
+    language: Any = model.instruction.language
+    decoder = getattr(language.module, "decoder", None)
+    if not isinstance(decoder, LlamaDecoder):
+        raise InputError("a Llama for --bits and --static", type(language.module).__name__, "leave them out")
+    if bits is not None:
+        from miras.model.language.packed import pack
+
+        pack(decoder, bits)
+    if static:
+        from miras.model.language.static import Held
+
+        language.held = Held(decoder)
 
 
 def device_of(name: str | torch.device) -> torch.device:
