@@ -1,4 +1,5 @@
-"""The recipes of `miras-7b` on its shape with tiny checkpoints of the hub: trained, talked with, and by two processes.
+"""The recipes of `miras-7b` on its shape with tiny checkpoints of the hub: trained, talked with, and by two processes;
+by two of `miras-qwen` too (`test_qwen`).
 
 Run as a script under `torchrun`, it trains the jobs of `JOBS` in a row.
 """
@@ -23,11 +24,11 @@ from miras.train import run
 from miras.train.loop import sharding, trainer
 from miras.train.recipe import recipe as recipes
 from miras.train.recipe.schema import Features, Recipe, Start
-from tests import hub
+from tests import hub, qwen
 from tests.train.tiny import corpus
 
-JOBS = {"full-8x80gb": 1e-6, "full-2nodes": 3e-5}
-"""DDP and FSDP2: recipe -> how far weights may be apart (docs/distributed.md)."""
+JOBS = {"full-8x80gb": 1e-6, "full-2nodes": 3e-5, "qwen-8x80gb": 1e-6}
+"""DDP, FSDP2 and DDP: recipe -> how far weights may be apart (docs/distributed.md)."""
 
 
 def small(name: str, stage: int, start: Start, accumulate: int = 1) -> Recipe:
@@ -41,15 +42,17 @@ def small(name: str, stage: int, start: Start, accumulate: int = 1) -> Recipe:
     )  # fmt: skip
 
 
-def begun(where: Path) -> Start:
-    """A new model of tiny checkpoints."""
-    return Start(preset="miras-tiny", config=json.loads((where / "values.json").read_text()))
+def begun(where: Path, name: str = "full") -> Start:
+    """A new model of tiny checkpoints; name: of a recipe, whose model's shape it has."""
+    file = where / ("qwen.json" if name.startswith("qwen") else "values.json")
+    return Start(preset="miras-tiny", config=json.loads(file.read_text()))
 
 
 @pytest.fixture(scope="module")
 def where(tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     (folder / "values.json").write_text(json.dumps(hub.miras_7b(folder)))
+    (folder / "qwen.json").write_text(json.dumps(qwen.miras_qwen(folder)))
     corpus(folder / "photos")
     return folder
 
@@ -98,7 +101,9 @@ def test_two_processes_do_what_one_does(where):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     for name, tolerance in JOBS.items():
-        run.run(small(name, 2, begun(where), 2), replace(corpus(where / "photos"), held_out=[]), where / f"one-{name}")
+        run.run(
+            small(name, 2, begun(where, name), 2), replace(corpus(where / "photos"), held_out=[]), where / f"one-{name}"
+        )
         one, both = (
             load_file(next((where / f"{how}-{name}").glob("checkpoint-*")) / trainer.STATE) for how in ("one", "two")
         )
@@ -109,7 +114,8 @@ def test_two_processes_do_what_one_does(where):
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
-    for job in JOBS:  # with a cache of features that both processes fill
-        chosen = replace(small(job, 2, begun(place)), features=Features(0.1, str(place / "shared-features")))
+    for job in JOBS:  # the paper's with a cache of features that both processes fill
+        kept = Features(0.1, str(place / "shared-features")) if job.startswith("full") else Features()
+        chosen = replace(small(job, 2, begun(place, job)), features=kept)
         run.run(chosen, replace(corpus(place / "photos"), held_out=[]), place / f"two-{job}")
     sharding.leave()

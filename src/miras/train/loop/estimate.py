@@ -187,8 +187,14 @@ def _cells(name: str, model: Miras) -> int:
         stage = int(name.split("stages.")[1].split(".")[0])
         return int((config.detail_size // (4 << stage)) ** 2)
     cells = {
-        "semantic_tower": config.image_tokens, "vision_encoder": (config.decoder_size // 16) ** 2,
+        "semantic_tower": config.image_tokens * _patches(model), "vision_encoder": (config.decoder_size // 16) ** 2,
         "mask_decoder": 3 * (config.decoder_size // 16) ** 2, "mining": 3 * (config.detail_size // 4) ** 2,
         "projector": 3 * config.image_tokens,
     }  # fmt: skip
     return sum(count for part, count in cells.items() if part in name)
+
+
+def _patches(model: Any) -> int:
+    """Patches of the semantic tower to a visual token."""
+    side: int = getattr(getattr(model.image_encoder, "semantic_tower", None), "merge", 1)
+    return side**2
