@@ -187,6 +187,12 @@ class NativeBackend:
             self.engine.past.sync(self.context.run(after))
         return self._event(new, state.window)
 
+    def words(self, region: int | None) -> tuple[NDArray[np.float32] | None, tuple[int, ...]]:
+        """What `refine` gives the decoder beside photo and gesture, for a decoder elsewhere: states (S, E) of the
+        region's words, and the regions whose mask tokens are its memory. region: None for one that is not there yet."""
+        past = self.engine.past
+        return (None, past.remembered()) if region is None else (past.span(region), past.remembered(region))
+
     def resume(self, state: State) -> None:
         """The cache is cropped to what it has in common with the state, bit by bit; the rest is run again."""
         self.engine.past.sync(self.context.run(state))
