@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -188,18 +189,48 @@ async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
 
 
 async def measure_memory(server: Server, address: str, people: int, turns: int) -> dict[str, Any]:
-    """Many turns, twenty to a conversation; memory after each tenth."""
-    found: list[float] = []
-    done = 0
+    """Many turns, twenty to a conversation; memory after each ten, and how it goes over the last 300."""
+    waits: list[float] = []
+    found: list[tuple[int, float]] = []
+
+    async def watch() -> None:
+        while True:
+            if len(waits) >= 10 * (len(found) + 1):
+                found.append((len(waits), round(server.memory(), 1)))
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
     number = 0
-    while done < turns:
-        count = min(people, max(1, (turns - done) // 20))
-        each = min(20, -(-(turns - done) // count))
-        await asyncio.gather(*(talk(address, number + n, each, []) for n in range(count)))
-        number, done = number + count, done + count * each
-        found.append(round(server.memory(), 1))
-    settled = found[len(found) // 3 :]
-    return {"turns": done, "megabytes": found, "growth": round(settled[-1] - settled[0], 1), "failed": False}
+    while len(waits) < turns:
+        left = turns - len(waits)
+        count = min(people, max(1, left // 20))
+        each = min(20, -(-left // count))
+        await asyncio.gather(*(talk(address, number + n, each, waits) for n in range(count)))
+        number += count
+    watching.cancel()
+    settled = [one for one in found if one[0] > len(waits) - 300]
+    each_turn, low, high = slope(settled)
+    return {
+        "turns": len(waits), "conversations": number, "megabytes": [size for _, size in found],
+        "settled": len(settled), "kb_a_turn": each_turn, "kb_a_turn_95": [low, high],
+        "growth": round(settled[-1][1] - settled[0][1], 1), "failed": low > 0,
+    }  # fmt: skip
+
+
+def slope(found: list[tuple[int, float]], block: int = 5, draws: int = 2000) -> tuple[float, float, float]:
+    """KB a turn of (turns, MB), by least squares, and its 95% interval: residuals are drawn again in blocks, since
+    neighbours are alike."""
+    at, size = np.array(found).T
+    fit = np.polyfit(at, size, 1)
+    rest = size - np.polyval(fit, at)
+    rng = np.random.default_rng(0)
+    slopes = []
+    for _ in range(draws):
+        starts = rng.integers(0, max(1, len(at) - block + 1), -(-len(at) // block))
+        drawn = np.concatenate([rest[start : start + block] for start in starts])[: len(at)]
+        slopes.append(np.polyfit(at[: len(drawn)], np.polyval(fit, at[: len(drawn)]) + drawn, 1)[0])
+    low, high = np.quantile(slopes, (0.025, 0.975))
+    return tuple(round(1024 * float(one), 1) for one in (fit[0], low, high))  # type: ignore[return-value]
 
 
 @dataclass

@@ -21,7 +21,7 @@ def serve(
     *, host: str = "127.0.0.1", port: int = 8000, data: Path | None = None, token_file: Path | None = None,
     allow_host: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
     allow_origin: Annotated[list[str], Parameter(consume_multiple=True)] = [],  # noqa: B006
-    retention_days: int | None = None, memory: int = 2048, queue: int = 64,
+    retention_days: int | None = None, memory: int = 256, queue: int = 64,
     log_content: Annotated[bool, Parameter(negative="")] = False,
     rate: Annotated[list[Path], Parameter(consume_multiple=True)] = [],  # noqa: B006
     model: Model = "miras-mini", pair: Pair = ALONE, on: Computing = HERE,

@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from miras.core.errors import InputError
 from miras.core.grammar import IMAGE, MASK, SPECIAL_TOKENS, special_rows
 from miras.model.config import MirasConfig
-from miras.model.language.base import Language, widened
+from miras.model.language.base import Language, Packs, widened
 
 GUESSES = 16
 """Tokens that may stand past the end of a conversation for a moment, as guesses."""
@@ -85,13 +85,19 @@ class InstructionComprehension(nn.Module):
         cache: DynamicCache | None = None,
         padding_BL: Tensor | None = None,
         parents: Sequence[int] = (),
+        positions_BL: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Last hidden state (B, L, D), normed, and the alignment's states (B, L, E).
 
         cache is extended in place; positions go on from its length. padding: True at real tokens.
         parents: the last tokens are a tree, number n of them follows number parents[n] of them, or (-1) the
         token before the tree; it sees nothing of its siblings. For one sequence with a cache.
+        positions: rows of several sequences, for a language model that reads such (`Packs`); without a cache.
         """
+        if positions_BL is not None:
+            assert isinstance(self.language, Packs)
+            last, states = self.language.packed(embeds_BLD, self.states, positions_BL)
+            return last, torch.cat([states[number] for number in self.states], -1)
         last, states = self.language.hidden(embeds_BLD, self.states, cache, padding_BL, parents)
         return last, torch.cat([states[number] for number in self.states], -1)
 

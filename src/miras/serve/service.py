@@ -20,12 +20,13 @@ from miras.core.grammar import MASK, OBJ, REF, SEG
 from miras.core.types import Region
 from miras.serve import turns as views
 from miras.serve.database import Database, Row
+from miras.serve.desk.aside import Aside
+from miras.serve.desk.sessions import Sessions
 from miras.serve.gestures import Refine, keywords
 from miras.serve.metrics import Metrics
 from miras.serve.photos import PhotoFiles
 from miras.serve.problems import Problem
 from miras.serve.records import Answered, Records
-from miras.serve.sessions import Sessions
 from miras.serve.settings import Settings
 from miras.serve.worker import Event, Job, Worker
 
@@ -44,11 +45,15 @@ class Service:
         self.database = Database(settings.data)
         self.records = Records(self.database)
         self.photos = PhotoFiles(settings.data / "photos")
-        self.sessions = Sessions(settings.session_bytes)
+        self.sessions = Sessions(settings.session_bytes, Aside(settings.data / "aside", settings.aside_bytes))
         self.worker = Worker(settings.limits.queue, self._observe)
         self.metrics.gauge("miras_queue_length", "Turns that wait.", lambda: self.worker.length)
         self.metrics.gauge("miras_sessions", "Sessions that are ready.", lambda: len(self.sessions))
         self.metrics.gauge("miras_sessions_bytes", "Bytes of the sessions that are ready.", lambda: self.sessions.bytes)
+        self.metrics.gauge(
+            "miras_sessions_aside_bytes", "Bytes of the files of those that are put aside.",
+            lambda: self.sessions.bytes_aside,
+        )  # fmt: skip
 
     def start(self) -> None:
         """Take leftovers of a crash away and begin to work."""
@@ -59,6 +64,7 @@ class Service:
     def close(self) -> None:
         """Stop: what runs comes to its end, what waits stays open."""
         self.worker.close(PATIENCE)
+        self.sessions.close()
         self.database.close()
 
     def tidy(self) -> None:

@@ -35,13 +35,14 @@ Weights = Literal["published", "random", "shapes"]
 class Origin:
     """Where weights come from, and how they are held. dtype: of frozen towers; a language model is told its own.
     device: where they are put as they are read. bits: 16; 8 or 4 for a language model through bitsandbytes. layers: of
-    random transformers; None for all."""
+    random transformers; None for all. narrower: how many times they are."""
 
     weights: Weights = "published"
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     bits: int = 16
     layers: int | None = None
+    narrower: int = 1
 
 
 _NOW: ContextVar[Origin] = ContextVar("origin")
@@ -89,7 +90,26 @@ def kind(repo: str, wanted: Mapping[str, str], form: str) -> dict[str, Any]:
         expected = " or ".join(f"{what} (model_type {name})" for name, what in wanted.items())
         got = f"model_type {found.get('model_type')} in {repo}"
         raise InputError(f"{expected} behind {form}", got, f"give a checkpoint of that family behind {form}")
-    return found if now().layers is None else _cut(found, now().layers or 1)
+    here = now()
+    found = found if here.narrower == 1 else _narrowed(found, here.narrower)
+    return found if here.layers is None else _cut(found, here.layers or 1)
+
+
+WIDTHS = ("hidden_size", "intermediate_size", "mlp_dim", "num_attention_heads", "num_key_value_heads")
+"""What a narrower configuration has less of; heads stay as wide as they are."""
+
+
+def _narrowed(values: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """A configuration with as many layers, of narrower ones."""
+    found = dict(values)
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found[key] = _narrowed(value, times)
+        elif key in WIDTHS:
+            found[key] = max(1, value // times)
+        elif key == "hidden_sizes":
+            found[key] = [max(1, width // times) for width in value]
+    return found
 
 
 def _cut(values: Mapping[str, Any], layers: int) -> dict[str, Any]:

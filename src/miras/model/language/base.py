@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +82,16 @@ class Language(Protocol):
     def answering(self, length: int, dtype: torch.dtype | None) -> Language:
         """The same for inference, for good, of sequences of at most `length` tokens: LoRA merged, and whatever makes it
         faster. dtype: None for what the device is fastest in."""
+        raise NotImplementedError
+
+
+@runtime_checkable
+class Packs(Protocol):
+    """A language model that reads several sequences in one row."""
+
+    def packed(self, embeds_BLD: Tensor, kept: Collection[int], positions_BL: Tensor) -> tuple[Tensor, States]:
+        """As `Language.hidden` without a cache. positions: of each token in its sequence; where they do not go on by 1
+        another sequence begins, which sees nothing of those before it."""
         raise NotImplementedError
 
 
