@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -103,6 +104,12 @@ def test_the_agent_of_sam_3_runs_by_its_command(where, tmp_path):
     lines = [tool("segment_phrase", "cup"), tool("report_no_mask")]
     found = measured("sam3-agent", where, tmp_path, lines, f"sam3:{checkpoints.sam3(where / 'sam3', 'sam3')}")
     assert found["n"] == 1 and "plain-agent" in found["model"]
+
+
+def test_the_page_says_what_the_command_says(capsys):
+    assert call(["bench", "baselines", "--markdown"]) == 0
+    said = capsys.readouterr().out.strip()
+    assert said in (Path(__file__).parents[3] / "docs" / "full_size.md").read_text(encoding="utf-8")
 
 
 ONE = Faithful("x", "X", "", "", (Expected("prist", 10.0, "X", "paper"),))

@@ -5,6 +5,7 @@ In: a name, runs of `miras eval --out`. Out: a table of settings and commands, o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +23,7 @@ def baselines(
     name: str | None = None, /, *,
     run: Annotated[list[str], Parameter(consume_multiple=True, help="DATA=FOLDER of miras eval --out: prist=runs/x.")]
     = [],  # noqa: B006
+    markdown: Annotated[bool, Parameter(negative="", help="The section of docs/full_size.md.")] = False,
     json: Json = False,
 ) -> int:  # fmt: skip
     """The paper's baselines: settings, commands at true size, expected figures; with --run, pass or differ."""
@@ -38,7 +40,9 @@ def baselines(
         raise InputError("the name of a baseline beside --run", "none", f"one of {', '.join(systems())}")
     rows = [row for one in chosen for row in checklist(one, runs)]
     specified = [_specified(one) for one in chosen]
-    if json:
+    if markdown:
+        print(page(chosen))
+    elif json:
         emit({"baselines": specified, "checks": rows})
     else:
         for told in specified:
@@ -47,6 +51,29 @@ def baselines(
             figures = f"{row['giou']}, expected {row['expected_giou']} ({row['of']})"
             print(f"{row['says']:>8}  {row['system']} on {row['data']}: {figures}")
     return DIFFERS if any(row["says"] == "differ" for row in rows) else 0
+
+
+def page(chosen: Sequence[Any]) -> str:
+    """A table of settings, another of the figures to expect, and the commands."""
+    told = [_specified(one) for one in chosen]
+    lines = ["| baseline | architecture | data | schedule and hyper-parameters | switches |", "|---|---|---|---|---|"]
+    for row in told:
+        switches = f"`{row['switches']}`" if row["switches"] else "-"
+        settings = row["settings"]
+        lines.append(f"| {row['title']} | {row['architecture']} | {row['data']} | {settings} | {switches} |")
+    lines += ["", "| baseline | measured on | giou to expect | of | from |", "|---|---|---|---|---|"]
+    for one in chosen:
+        for row in one.expected:
+            least = "at least " if row.least else ""
+            lines.append(f"| {one.title} | {row.data} | {least}{row.giou:g} | {row.of} | {row.source} |")
+    lines += ["", "```sh"]
+    for one in chosen:
+        lines += [one.train] if one.train else []
+        lines += [one.measure(row.data) for row in one.expected]
+        lines += [
+            f"miras bench baselines {one.name} --run {row.data}=runs/{one.name}-{row.data}" for row in one.expected
+        ]
+    return "\n".join([*lines, "```"])
 
 
 def _specified(one: Any) -> dict[str, Any]:
