@@ -19,14 +19,18 @@ from cyclopts import Parameter
 
 from miras.cli.benches.everything import everything
 from miras.cli.benches.script import OPENING, PHOTO, SCRIPT
+from miras.cli.benches.sessions import sessions
 from miras.cli.evaluation.bench_metrics import metrics
+from miras.cli.evaluation.faithful import baselines
 from miras.cli.options import Json, Model
 from miras.cli.output import HERE, Computing, emit, load, say, table
 from miras.core.errors import InputError
 
-bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
+bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine, and the paper's baselines.")
 bench_app.command(metrics)
 bench_app.command(everything, name="all")
+bench_app.command(sessions)
+bench_app.command(baselines)
 
 
 @bench_app.command
