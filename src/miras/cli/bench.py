@@ -57,7 +57,7 @@ def run(
     if repeats < 1:
         raise InputError("--repeats of at least 1", str(repeats))
     started = time.perf_counter()
-    loaded = load(model, on) if random is None else _random(random, layers, on)
+    loaded = load(model, on.measuring(model)) if random is None else _random(random, layers, on)
     first_token = _first_token(loaded, image or PHOTO, started)
     opening, *others = equal_length(loaded.model, (OPENING, *SCRIPT))
     ours: list[Times] = [[] for _ in range(count)]

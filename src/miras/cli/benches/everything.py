@@ -65,7 +65,7 @@ def measured(
     from miras.core.photo import read_photo
 
     files = sorted(PHOTOS.glob("*.jpg"))
-    loaded = load(model, on)
+    loaded = load(model, on.measuring(model))
     rates = machine.rates(repeats)
     hardware = machine.hardware(rates)
     pixels = [read_photo(path) for path in files]
