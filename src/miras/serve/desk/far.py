@@ -194,6 +194,9 @@ class Far:
         with contextlib.suppress(Exception):
             self.handle.drop.remote(conversation)
 
+    def here(self, conversation: str) -> None:
+        """It is in another process."""
+
     def back(self, seconds: float = 1.0) -> bool:
         """Whether there is a sign of life within some seconds, of a replica whose model is loaded."""
         try:

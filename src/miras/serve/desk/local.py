@@ -74,6 +74,10 @@ class Desk(Protocol):
         """Forget a session."""
         ...
 
+    def here(self, conversation: str) -> ChatSession | None:
+        """A session of this process, as it was after its last turn."""
+        ...
+
     def back(self) -> bool:
         """Whether a desk that was lost is there again; takes some seconds at most."""
         ...
@@ -118,6 +122,10 @@ class Local:
     def drop(self, conversation: str) -> None:
         """Forget a session."""
         self.sessions.drop(conversation)
+
+    def here(self, conversation: str) -> ChatSession | None:
+        """See `Desk`."""
+        return self.sessions.get(conversation)
 
     def back(self) -> bool:
         """It is never lost."""
