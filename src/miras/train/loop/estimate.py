@@ -15,6 +15,7 @@ import torch
 
 from miras.model import presets
 from miras.model.hub import checkpoint
+from miras.train.grpo import count as sampled
 from miras.train.recipe.schema import Recipe
 from miras.train.stages.training_module import TrainingModule, build
 
@@ -35,7 +36,8 @@ BITS = {"float32": 32.0, "bf16": 16.0, "int8": 8.1, "nf4": 4.5}
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one step of a recipe on one device. Bytes where not said otherwise. tokens, operations: of all devices."""
+    """Of one step of a recipe on one device. Bytes where not said otherwise. tokens, operations: of all devices.
+    waiting: seconds in which replies are written, id by id (stage 3)."""
 
     parameters: int
     trained: int
@@ -48,6 +50,7 @@ class Estimate:
     operations: float
     devices: int
     steps: int
+    waiting: float = 0.0
 
     @property
     def memory(self) -> float:
@@ -56,7 +59,7 @@ class Estimate:
 
     def hours(self, teraflops: float) -> float:
         """Of the whole recipe, when every device does so many 10^12 operations a second."""
-        return self.steps * self.operations / (teraflops * 1e12 * self.devices) / 3600
+        return self.steps * (self.operations / (teraflops * 1e12 * self.devices) + self.waiting) / 3600
 
 
 def counted(recipe: Recipe) -> TrainingModule:
@@ -83,10 +86,12 @@ def estimate(recipe: Recipe, devices: int = 1) -> Estimate:
             weights += count * _bits(name, parameter, recipe) / 8
     state = 2.03 if recipe.optimiser.kind == "adamw8bit" else 8.0
     rows, length = _rows(recipe, module)
+    start = 4 * trained if recipe.stage == 3 else 0.0  # the weights of the start, for the divergence
     return Estimate(
-        sum(p.numel() for p in module.model.parameters()), learnt, weights, 4 * trained, state * trained, 4 * trained,
-        activations(recipe, module, rows, length), int(rows * length * recipe.batch.accumulate * devices),
+        sum(p.numel() for p in module.model.parameters()), learnt, weights + start, 4 * trained, state * trained,
+        4 * trained, activations(recipe, module, rows, length), int(rows * length * recipe.batch.accumulate * devices),
         operations(recipe, module, rows * length) * recipe.batch.accumulate * devices, devices, recipe.steps,
+        sampled.sampling(recipe, weights) if recipe.stage == 3 else 0.0,
     )  # fmt: skip
 
 
@@ -102,6 +107,8 @@ def _rows(recipe: Recipe, module: TrainingModule) -> tuple[int, int]:
     batch, config = recipe.batch, module.model.config
     if recipe.stage == 1:
         return batch.photos * (batch.regions + batch.asked), PHRASE
+    if recipe.stage == 3:
+        return sampled.tree(recipe, config.image_tokens, config.mask_tokens, EXCHANGE)
     turns = sum(recipe.data.turns) / 2
     return batch.photos * batch.conversations, int(config.image_tokens + turns * (EXCHANGE + config.mask_tokens))
 
@@ -112,7 +119,8 @@ def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) 
     size, tokens = 2 if module.is_half else 4, rows * length
     shape: Any = model.instruction.language_model.config
     layer = tokens * size * (8 * shape.hidden_size + 4 * shape.intermediate_size)
-    logits = tokens * shape.vocab_size * (size + 4 + 4)
+    chosen = sampled.replies(recipe) * sampled.REPLY if recipe.stage == 3 else tokens
+    logits = chosen * shape.vocab_size * (size + 4 + 4)
     kept = tokens * shape.hidden_size * size
     if recipe.stage == 1:  # phrases are read without gradients
         language = layer + kept * shape.num_hidden_layers
@@ -124,7 +132,11 @@ def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) 
     if hasattr(encoder, "mining"):
         width, cells = sum(encoder.detail_tower.channels), (model.config.detail_size // 4) ** 2
         fusion = batch.photos * cells * (width * (4 + 2 * 4 + 2 * size) + 2 * encoder.semantic_tower.channels[3] * size)
-    drawn = batch.photos * (batch.regions if recipe.stage == 1 else batch.conversations * sum(recipe.data.turns) / 2)
+    drawn = (
+        1
+        if recipe.stage == 3
+        else batch.photos * (batch.regions if recipe.stage == 1 else batch.conversations * sum(recipe.data.turns) / 2)
+    )
     masks = drawn * REGION * (1.0 if model.config.mask_decoder else 0.25)
     seen = 0.0
     if model.config.mask_decoder:  # the attention of a global layer of the image encoder, with its bias, in passing
@@ -138,7 +150,8 @@ def operations(recipe: Recipe, module: TrainingModule, tokens: int) -> float:
     are frozen and states are not, and forward once more with checkpoints."""
     model, photos = module.model, recipe.batch.photos
     language = sum(p.numel() for n, p in model.named_parameters() if "language_model" in n and "embed_tokens" not in n)
-    passes = 2 if recipe.stage == 1 else 6 if recipe.gradient_checkpointing else 4
+    passes = 2.0 if recipe.stage == 1 else 6.0 if recipe.gradient_checkpointing else 4.0
+    passes = sampled.passes(recipe) if recipe.stage == 3 else passes
     total = float(passes * language * tokens)
     cells = {
         "semantic_tower": model.config.image_tokens, "vision_encoder": (model.config.decoder_size // 16) ** 2,
