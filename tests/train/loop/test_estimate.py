@@ -8,9 +8,10 @@ import pytest
 
 from miras.cli.main import call
 from miras.train.grpo import count
-from miras.train.loop.estimate import estimate
+from miras.train.loop.estimate import counted, estimate, kept_features
 from miras.train.recipe import recipe as recipes
 from miras.train.recipe.reinforce import Reinforce
+from miras.train.recipe.schema import Features
 from miras.train.stages.training_module import build
 from tests.train.tiny import recipe
 
@@ -45,6 +46,21 @@ def test_each_saving_saves_what_it_says(large):
     assert whole.hours(100) == pytest.approx(2 * whole.hours(200))
 
 
+def test_the_cache_of_features_holds_what_the_towers_give(large):
+    """CLIP's last map 24 x 24 x 1024, SAM's 64 x 64 x 256, ConvNeXt-L's four at 768, 2 bytes each."""
+    sizes = {
+        "semantic": 24**2 * 1024,
+        "decoder": 64**2 * 256,
+        "detail": 192**2 * (192 + 384 / 4 + 768 / 16 + 1536 / 64),
+    }
+    module, saved = counted(large), 0.0
+    for parts in (("semantic",), ("decoder",), ("detail",), tuple(sizes)):
+        held, cached = kept_features(replace(large, features=Features(100, "", parts)), module, 1)
+        assert held == 2 * sum(sizes[part] for part in parts) and cached > 0
+        saved = saved + cached if len(parts) == 1 else saved - cached
+    assert saved == pytest.approx(0) and kept_features(replace(large, features=Features()), module, 1) == (0, 0)
+
+
 @pytest.mark.parametrize("name", ["full-24gb", "full-80gb", "full-8x80gb", "full-2nodes", "grpo-24gb"])
 def test_the_recipes_fit_what_they_are_made_for(name):
     first, *others = recipes.load(name).recipes
@@ -53,7 +69,7 @@ def test_the_recipes_fit_what_they_are_made_for(name):
 
 
 def test_replies_are_written_one_after_the_other():
-    made = replace(recipe("stage2"), stage=3, reinforce=Reinforce(group=5, updates=2))
+    made = replace(recipe("stage2"), stage=3, losses={}, reinforce=Reinforce(group=5, updates=2))
     found, plain = estimate(made), estimate(replace(made, stage=2))
     copied = 4 * found.trained  # of the weights of the start
     assert found.trained < plain.trained and found.weights == pytest.approx(plain.weights + copied)

@@ -24,6 +24,7 @@ from miras.core.errors import InputError
 from miras.core.grammar import MASK, TEMPLATES, parse_reply
 from miras.core.text_regions import TextRegion
 from miras.core.types import Mask, Region, Turn
+from miras.model.reading import tell_unread
 from miras.model.runtime.base import Runtime
 
 
@@ -142,6 +143,8 @@ class NativeBackend:
     def prepare(self, state: State, message: str, forced: Sequence[int] | None) -> Prepared:
         """Raises InputError for a message that is too long, and for ids that are no reply."""
         ids = None if forced is None else check_reply(forced, self.engine.grammar)
+        if self.runtime.config.reads and forced is None:
+            tell_unread(message)
         prompt = self.context.prompt(message)
         window = self.context.fit(state, len(prompt) + self.context.reserve(self.options.max_new_tokens, ids))
         return Prepared(message, prompt, window, ids)
@@ -186,6 +189,12 @@ class NativeBackend:
         with self.engine.clock.part("prefill"):
             self.engine.past.sync(self.context.run(after))
         return self._event(new, state.window)
+
+    def words(self, region: int | None) -> tuple[NDArray[np.float32] | None, tuple[int, ...]]:
+        """What `refine` gives the decoder beside photo and gesture, for a decoder elsewhere: states (S, E) of the
+        region's words, and the regions whose mask tokens are its memory. region: None for one that is not there yet."""
+        past = self.engine.past
+        return (None, past.remembered()) if region is None else (past.span(region), past.remembered(region))
 
     def resume(self, state: State) -> None:
         """The cache is cropped to what it has in common with the state, bit by bit; the rest is run again."""

@@ -73,6 +73,13 @@ class CausalLanguage:
         )  # fmt: skip
         return output.last_hidden_state, {number: output.hidden_states[number] for number in kept}
 
+    def packed(self, embeds_BLD: Tensor, kept: Collection[int], positions_BL: Tensor) -> tuple[Tensor, States]:
+        """See `Packs.packed`: `transformers` masks by the positions, for whatever attention the model has."""
+        output = self.module.base_model(
+            inputs_embeds=embeds_BLD, use_cache=False, position_ids=positions_BL, output_hidden_states=True
+        )
+        return output.last_hidden_state, {number: output.hidden_states[number] for number in kept}
+
     def logits(self, last_BLD: Tensor) -> Tensor:
         """(B, L, V) of the last states."""
         head: Any = self.module.get_output_embeddings()

@@ -208,9 +208,11 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
     for key in ("detail", "coarse"):
         if getattr(recipe.batch, key) % 16:
             yield f"batch.{key}: a multiple of 16 (got {getattr(recipe.batch, key)})"
-    for key in ("asked", "probes"):
+    for key in ("asked", "probes", "pack"):
         if getattr(recipe.batch, key) < 0:
             yield f"batch.{key}: at least 0 (got {getattr(recipe.batch, key)})"
+    if recipe.features.gigabytes < 0:
+        yield f"features.gigabytes: at least 0 (got {recipe.features.gigabytes})"
     for pattern, rate in recipe.optimiser.rates.items():
         if rate < 0:
             yield f"optimiser.rates.{pattern}: at least 0 (got {rate})"

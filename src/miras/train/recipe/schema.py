@@ -75,6 +75,7 @@ class Batch:
     """Sizes of one step. photos: on each device. regions: phrases a photo (stage 1); asked: most further ones for their
     presence alone, of things that are there and of things that are not. conversations: about each photo, which share
     its encoding (stage 2); probes: on average, answers about each photo that name what is not there.
+    pack: conversations share rows of at most so many tokens in the language model, 0 = a row each, padded.
     accumulate: micro-batches a step. detail: side of the detail view,
     0 = the model's own; coarse, coarse_until: another side until that share of the run is done. workers: processes
     that prepare batches."""
@@ -84,6 +85,7 @@ class Batch:
     asked: int = 0
     conversations: int = 1
     probes: float = 0.5
+    pack: int = 0
     accumulate: int = 1
     detail: int = 0
     coarse: int = 0
@@ -108,6 +110,17 @@ class Optimiser:
     warmup: float = 0.04
     clip: float = 1.0
     ema: float = 0.995
+
+
+@dataclass(frozen=True)
+class Features:
+    """What frozen towers see of photos, kept on disk (`train.stages.frozen_features`). gigabytes: at most, of all that
+    lies in the folder; 0 = nothing is kept. folder: on a disk of this machine; "" = that of the cache. parts: of which
+    towers, where they are frozen; "decoder" is the image encoder of a mask decoder that looks itself."""
+
+    gigabytes: float = 0.0
+    folder: str = ""
+    parts: tuple[Literal["semantic", "detail", "decoder"], ...] = ("semantic", "detail", "decoder")
 
 
 @dataclass(frozen=True)
@@ -145,6 +158,7 @@ class Recipe:
     history: dict[str, Any] = field(default_factory=dict)
     reinforce: Reinforce = field(default_factory=Reinforce)
     augment: dict[str, Any] = field(default_factory=dict)
+    features: Features = field(default_factory=Features)
     check: Check = field(default_factory=Check)
     tuning: Literal["lora", "full"] = "lora"
     precision: Literal["auto", "bf16", "float32"] = "auto"
