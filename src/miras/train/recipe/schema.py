@@ -137,8 +137,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. stage 1: phrases; 2: conversations; 3: reinforcement on conversations (`reinforce`). tuning: "lora", or "full" for the language model's own
-    weights as well. precision: of the products ("auto": bf16 where the processor multiplies it, float32
+    """One training run. stage 1: phrases; 2: conversations; 3: reinforcement on conversations (`reinforce`).
+    tuning: "lora", or "full" for the language model's own weights as well.
+    precision: of the products ("auto": bf16 where the processor multiplies it, float32
     elsewhere); weights that learn stay float32. frozen: how those are held that do not: float32, bf16, or a language
     model's in 8 or 4 bits through bitsandbytes (the rest in bf16 then), as QLoRA does. memory: gigabytes of each device
     that it is made for, 0 = not said (`miras train RECIPE --dry-run`).
