@@ -184,4 +184,3 @@ def _place(at: int, start: int, first: int) -> int:
     """Place in the tree of the id before place `at` of the reply's own conversation. start: of the reply there; first:
     in the tree."""
     return start - 1 if at == start else first + at - 1 - start
-
