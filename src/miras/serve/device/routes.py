@@ -97,7 +97,9 @@ def routes(service: Service, doors: Doors) -> APIRouter:
     def words(person: Person, conversation: Name, region: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> Any:
         """What the decoder is told of a region, or of one that is not there yet."""
         service.records.conversation(person, conversation)
-        session = service.sessions.get(conversation)
+        session = next((one for desk in service.desks if (one := desk.here(conversation))), None)
+        if session is None and len(service.desks) > 1:
+            raise Problem("conflict", "a conversation of this process", "one of a worker", "let the server draw")
         if session is None:
             service.warm(person, conversation)
             cure = "ask again in a moment, or let the server draw"
