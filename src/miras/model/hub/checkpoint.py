@@ -170,8 +170,9 @@ def _read(
                 output_loading_info=True, key_mapping=dict(renamed) if renamed else None, **how,
             )  # fmt: skip
     except torch.OutOfMemoryError as error:
+        recipe = "qwen-24gb" if what.startswith("Qwen") else "full-24gb"
         raise InputError(
-            f"room for {what} on {here.device}", "too little", "miras train full-24gb --dry-run"
+            f"room for {what} on {here.device}", "too little", f"miras train {recipe} --dry-run"
         ) from error
     except _BROKEN as error:
         raise WeightsError(f"weights of {what} in {repo}", first_line(error), "fetch them again") from error
