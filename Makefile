@@ -60,6 +60,7 @@ serve: $(STAMPS)/serve ## install, then open a page on this machine to talk abou
 
 page: ## build the page of miras serve anew, from web/ (needs Node)
 	npm ci --prefix web
+	$(PYTHON) deploy/engine.py
 	npm run build --prefix web
 
 bench: $(STAMPS)/core ## seconds of each turn, beside a loop that starts anew each turn

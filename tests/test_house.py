@@ -32,7 +32,17 @@ SEVERAL = {
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluation/evaluate.py"),
     **{
         f"serve/page/test_{topic}.py": ("serve/app.py", "serve/static/index.html")
-        for topic in ("by_hand", "conversation", "exports", "formula", "photos", "rating", "screenshots", "shape")
+        for topic in (
+            "by_hand",
+            "conversation",
+            "device",
+            "exports",
+            "formula",
+            "photos",
+            "rating",
+            "screenshots",
+            "shape",
+        )
     },
     "serve/test_client.py": ("client.py", "serve/api.py"),
     "serve/test_documents.py": ("client.py", "serve/api.py"),

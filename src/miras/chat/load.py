@@ -47,23 +47,32 @@ class Loaded:
 def load(
     name_or_path: str | os.PathLike[str] = DEFAULT, threads: int | None = None, *,
     device: str | torch.device = "cpu", dtype: str | torch.dtype | None = None, runtime: str | None = None,
+    bits: int | None = None, static: bool = False,
 ) -> Loaded:  # fmt: skip
     """A model by name ("miras-mini") or by the folder it was saved in.
 
     threads: of torch, for the whole process; None leaves them. device: "cpu", "cuda", "cuda:1", "mps"; "auto" is a GPU
     where there is one. dtype: what photos are encoded and replies are written in, "float32" or "bfloat16"; None for
     what the device is fastest in. runtime: "torch"; "onnx" for what `miras export onnx` wrote, which needs no torch;
-    None for what the folder holds. Photos, points and masks are numpy on every device. Raises InputError for an unknown
-    name or device and WeightsError, with the command that brings them, when weights are missing or of another version.
+    None for what the folder holds. bits: 8 or 4 for the language model's weights, by torchao. static: caches of fixed
+    size, whose passes a GPU records once and replays. Photos, points and masks are numpy on every device. Raises
+    InputError for an unknown name or device and WeightsError, with the command that brings them, when weights are
+    missing or of another version.
     """
     start = time.perf_counter()
     if threads is not None and threads < 1:
         raise InputError("at least 1 thread", str(threads))
     name = os.fspath(name_or_path)
     if is_onnx(name, runtime):
+        if bits is not None or static:
+            raise InputError("--runtime torch for --bits and --static", "onnx", "miras export onnx --int8 has 8 bits")
         model = _exported(name, threads, device, dtype)
     else:
         model = _of_torch(name, threads, device, dtype)
+        if bits is not None or static:
+            from miras.model.loading.place import faster
+
+            faster(model, bits, static)
     return Loaded(model, name, time.perf_counter() - start)
 
 
@@ -114,18 +123,19 @@ def _of_torch(name: str, threads: int | None, device: Any, dtype: Any) -> Any:
 
 def load_random(
     preset: str, layers: int | None = None, threads: int | None = None, *, device: str | torch.device = "cpu",
-    dtype: str | torch.dtype | None = None,
+    dtype: str | torch.dtype | None = None, narrower: int = 1, bits: int | None = None, static: bool = False,
 ) -> Loaded:  # fmt: skip
     """A preset of the hub's parts with random weights, to measure its speed (`model.loading.place.drawn`)."""
     import torch
 
     from miras.model.language.precision import fastest_dtype
-    from miras.model.loading.place import device_of, drawn, dtype_of, placed
+    from miras.model.loading.place import device_of, drawn, dtype_of, faster, placed
 
     start = time.perf_counter()
     place, precision = device_of(device), dtype_of(dtype)
     precision = fastest_dtype(place) if precision is None else precision
     if threads is not None:
         torch.set_num_threads(threads)
-    model = drawn(preset, place, precision, layers)
-    return Loaded(placed(model, place, precision), f"{preset}, random weights", time.perf_counter() - start)
+    model = placed(drawn(preset, place, precision, layers, narrower), place, precision)
+    faster(model, bits, static)
+    return Loaded(model, f"{preset}, random weights", time.perf_counter() - start)

@@ -40,6 +40,10 @@ class Computing:
     runtime: Annotated[
         str | None, Parameter(help="torch, or onnx for what miras export onnx wrote; by default what --model holds.")
     ] = None
+    bits: Annotated[int | None, Parameter(help="8 or 4, for the weights of our own language model (torchao).")] = None
+    static: Annotated[
+        bool, Parameter(negative="", help="Caches of fixed size; on a GPU short passes are recorded and replayed.")
+    ] = False
 
 
 HERE = Computing()
@@ -147,7 +151,9 @@ def load(name: str, on: Computing, pair: Pair = ALONE, **options: Any) -> Any:
             pair.talker, pair.segmenter, preset=pair.preset, look=pair.look, threads=on.threads, device=on.device,
             dtype=on.dtype, **options,
         )  # fmt: skip
-    return miras.load(name, threads=on.threads, device=on.device, dtype=on.dtype, runtime=on.runtime)
+    return miras.load(
+        name, threads=on.threads, device=on.device, dtype=on.dtype, runtime=on.runtime, bits=on.bits, static=on.static
+    )  # fmt: skip
 
 
 def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:

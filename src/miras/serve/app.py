@@ -22,10 +22,11 @@ from miras.chat.load import Loaded
 from miras.core.photo import photo_size
 from miras.serve import api, photos, problems, schemas
 from miras.serve.desk.local import Desk
+from miras.serve.device import routes as device
 from miras.serve.photos import Variant
 from miras.serve.problems import MEDIA_TYPE, Problem
 from miras.serve.records import new_id
-from miras.serve.security import COOKIE, LOGIN_SECONDS, Doors, Guard
+from miras.serve.security import COOKIE, LOGIN_SECONDS, WORKER_POLICY, Doors, Guard
 from miras.serve.service import Service
 from miras.serve.settings import Settings
 from miras.serve.turns import PREFIX, photo_view
@@ -82,6 +83,7 @@ def create(
     _photos(router, service, doors)
     _operations(router, service, doors)
     router.include_router(api.routes(service, doors))
+    router.include_router(device.routes(service, doors))
 
     @router.get("/corrections", response_class=Response, responses=ARCHIVE, tags=["conversations"])
     def collected(person: Annotated[str, Depends(doors.person)]) -> Response:
@@ -100,6 +102,7 @@ def create(
     def metrics(_: person) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    device.engine_routes(app)
     page_routes(app, static)
     if settings.origins:
         app.add_middleware(
@@ -277,4 +280,5 @@ def page_routes(app: FastAPI, static: Path | None, index: str = "index.html") ->
             return PlainTextResponse(told, 404)
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         kept = "public, max-age=31536000, immutable" if path.startswith("assets/") else "no-cache"
-        return Response(found.read_bytes(), media_type=kind, headers={"Cache-Control": kept})
+        more = WORKER_POLICY if found.name.startswith("worker-") else {}
+        return Response(found.read_bytes(), media_type=kind, headers={"Cache-Control": kept, **more})

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miras.chat.context import Context, Run
-from miras.chat.generation.decoding import ReplyRules, check_reply
+from miras.chat.generation.decoding import Choice, ReplyRules, check_reply
 from miras.chat.generation.engine import Engine, Evidence, Job
 from miras.chat.inputs import Gesture, Options
 from miras.chat.native import record
@@ -63,7 +63,10 @@ def runtime_of(model: Any) -> Runtime:
 
 
 class NativeBackend:
-    """One photo's dialogue with our model; see `chat.backend.Backend`."""
+    """One photo's dialogue with our model; see `chat.backend.Backend`. trace: gets what replies are sampled from, see
+    `generation.engine.Job`; None for replies as they are given."""
+
+    trace: list[Choice] | None = None
 
     def __init__(self, runtime: Runtime, photo: NDArray[np.uint8], options: Options) -> None:
         config, grammar = runtime.config, runtime.grammar
@@ -184,6 +187,12 @@ class NativeBackend:
             self.engine.past.sync(self.context.run(after))
         return self._event(new, state.window)
 
+    def words(self, region: int | None) -> tuple[NDArray[np.float32] | None, tuple[int, ...]]:
+        """What `refine` gives the decoder beside photo and gesture, for a decoder elsewhere: states (S, E) of the
+        region's words, and the regions whose mask tokens are its memory. region: None for one that is not there yet."""
+        past = self.engine.past
+        return (None, past.remembered()) if region is None else (past.span(region), past.remembered(region))
+
     def resume(self, state: State) -> None:
         """The cache is cropped to what it has in common with the state, bit by bit; the rest is run again."""
         self.engine.past.sync(self.context.run(state))
@@ -227,7 +236,7 @@ class NativeBackend:
         return Job(
             rules, turn, len(state.regions) + 1, prepared.message, selection.mask if selection.expression else None,
             self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, prepared.forced,
-            self.runtime.config.least_score, self.options.refuse_below,
+            self.runtime.config.least_score, self.options.refuse_below, self.trace,
         )  # fmt: skip
 
     def _refined(self, old: Region, hand: Gesture) -> Region:
