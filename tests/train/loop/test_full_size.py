@@ -84,7 +84,9 @@ def test_a_recipe_that_needs_bitsandbytes_says_so(where, monkeypatch):
     monkeypatch.setattr(trainer.importlib.util, "find_spec", lambda name: None)
     chosen = small("full-24gb", 1, begun(where))
     eight = replace(chosen, optimiser=replace(chosen.optimiser, kind="adamw8bit"))
-    with pytest.raises(InputError, match=r"bitsandbytes, for AdamW in 8 bits, got no such package; pip install 'miras\[qlora\]'"):
+    with pytest.raises(
+        InputError, match=r"bitsandbytes, for AdamW in 8 bits, got no such package; pip install 'miras\[qlora\]'"
+    ):
         trainer.arguments(eight, where / "none")
     with pytest.raises(InputError, match="bitsandbytes, for weights of 4 bits"):
         build(replace(chosen, frozen="nf4", precision="bf16"))
