@@ -211,6 +211,10 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
     for key in ("asked", "probes", "pack"):
         if getattr(recipe.batch, key) < 0:
             yield f"batch.{key}: at least 0 (got {getattr(recipe.batch, key)})"
+    if recipe.offload and recipe.parallel != "fsdp2":
+        yield f"offload: for parallel fsdp2 (got {recipe.parallel})"
+    if recipe.parallel == "fsdp2" and (recipe.optimiser.kind != "adamw" or recipe.frozen in ("int8", "nf4")):
+        yield "parallel fsdp2: for weights of 16 or 32 bits and optimiser.kind adamw"
     if recipe.features.gigabytes < 0:
         yield f"features.gigabytes: at least 0 (got {recipe.features.gigabytes})"
     for pattern, rate in recipe.optimiser.rates.items():
