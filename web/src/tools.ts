@@ -2,7 +2,7 @@
 import { announce, svg } from "./dom";
 import { notice } from "./notices";
 import { current, gestures, move, onScreen, room, scale, shift, spotOf, stage, whole, zoom } from "./stage";
-import { on, refine, state, wield } from "./store";
+import { on, refine, state, turnsNow, wield } from "./store";
 import type { Box, Dot, Refine, Stroke } from "./types";
 import { type Spot, pinch } from "./view";
 
@@ -236,7 +236,7 @@ export function startTools(): void {
   let target: number | null = null;
   let turns = -1;
   on(["tool", "conversation", "view"], () => {
-    const count = state.conversation?.history.length ?? -1;
+    const count = turnsNow();
     stage.dataset.tool = state.tool;
     if (tool !== state.tool || target !== state.target || count < turns) forget();
     else draw();

@@ -92,7 +92,7 @@ def run(
     if repeats < 1:
         raise InputError("--repeats of at least 1", str(repeats))
     started, photo = time.perf_counter(), image or PHOTO
-    loaded = load(model, on) if drawn.preset is None else drawn.load(on)
+    loaded = load(model, on.measuring(model)) if drawn.preset is None else drawn.load(on)
     first_token = _first_token(loaded, photo, started)
     device = loaded.model.device.type
     at_token = drawn.preset is None or device != "cpu"  # a photo for each token: minutes

@@ -22,6 +22,7 @@ from miras.core.errors import InputError
 
 if TYPE_CHECKING:
     from miras.data.record import Record
+    from miras.train.loop.estimate import Estimate
     from miras.train.recipe.schema import Recipe
 
 NEEDED = {"pydantic": "pydantic", "accelerate": "accelerate", "tensorboard": "tensorboard"}
@@ -140,6 +141,7 @@ def rehearse(name: str, changes: Sequence[str], dry: Dry, as_json: bool) -> int:
             "tokens_a_step": found.tokens, **{f"{part}_gb": round(getattr(found, part) / GB, 2) for part in PARTS},
             "memory_gb": round(found.memory / GB, 2), "given_gb": round(room / GB, 2) or None, "devices": devices,
             "teraflop_a_step": round(found.operations / 1e12, 1), "hours": round(found.hours(dry.teraflops), 2),
+            **_kept(one, found, dry.teraflops),
         })  # fmt: skip
         if room and found.memory > room:
             tight.append(f"{found.memory / GB:.1f} GB for {one.name}")
@@ -162,6 +164,17 @@ def rehearse(name: str, changes: Sequence[str], dry: Dry, as_json: bool) -> int:
         )
         raise InputError(f"{rows[0]['given_gb']:g} GB to be enough", ", ".join(tight), cure)
     return 0
+
+
+def _kept(recipe: Recipe, found: Estimate, teraflops: float) -> dict[str, float]:
+    """What the cache of features takes and saves; nothing for a recipe without one."""
+    if not found.features:
+        return {}
+    return {
+        "features_mb_a_photo": round(found.features / 1e6, 1),
+        "features_photos": int(recipe.features.gigabytes * 1e9 / found.features),
+        "hours_all_cached": round(found.hours(teraflops, cached=True), 2),
+    }
 
 
 def _bytes(text: str) -> float:

@@ -109,6 +109,9 @@ class WindowFusion(nn.Module):
 class ImageEncoder(nn.Module):
     """The two towers, their fusion, the pyramid and the visual tokens."""
 
+    semantic_read = (0, 1, 2, 3)
+    """Which maps of the semantic tower are read."""
+
     def __init__(self, config: MirasConfig, language_width: int) -> None:
         super().__init__()
         width = config.width

@@ -33,12 +33,14 @@ from miras.train.data import corpus as corpora
 from miras.train.data.corpus import Corpus
 from miras.train.data.dialogue_batch import History, Tag, dialogue_batch
 from miras.train.data.photos import SHARES, Item, Items
+from miras.train.grpo.batch import Again, asked_batch
 from miras.train.loop import card, sharding, validation
 from miras.train.loop.blend import blend
 from miras.train.loop.callbacks import Average, Progress, Validation
 from miras.train.loop.trainer import MODEL, MirasTrainer, Validate, arguments, place
 from miras.train.recipe.schema import Chain, Recipe
 from miras.train.stages import stage1, tagging
+from miras.train.stages.frozen_features import digest
 from miras.train.stages.training_module import TrainingModule, build, is_half, parts, rate_of
 
 TAGS = "tags.safetensors"
@@ -61,6 +63,9 @@ def train(
         folder = out / recipe.name if chain.apart else out
         if before is not None and not recipe.start.weights:
             recipe = replace(recipe, start=replace(recipe.start, weights=str(before), config={}))
+        if recipe.stage == 3 and not recipe.start.weights:
+            cure = "--set start.weights=miras-mini, or a folder that was trained in stage 2"
+            raise InputError("weights that can talk, to be reinforced (start.weights)", "none", cure)
         if resume and (folder / MODEL / "config.json").exists():
             if sharding.is_first():
                 print(f"{recipe.name} is done: {folder / MODEL}", file=sys.stderr)
@@ -102,6 +107,7 @@ def run(
     arguments(recipe, out)  # the processes meet
     with sharding.said_once(), sharding.first_alone():
         module = build(recipe, corpus.photos if recipe.start.imagenet else ())
+        module.keep_features(recipe)
     checkpoint = sharding.agreed(lambda: place(recipe, out, resume))
     if not resume and sharding.is_first():
         (out / TAGS).unlink(missing_ok=True)  # of a run that was stopped before its first checkpoint
@@ -126,19 +132,25 @@ def run(
     else:
         trainer.save_averaged(out / MODEL)
     sharding.wait()
-    return {
+    kept = {}
+    if module.features is not None:
+        kept = {"features": module.features.summary()}
+        if sharding.is_first():
+            module.features.say(recipe.name)
+    return kept | {
         "recipe": recipe.name, "steps": trainer.state.global_step, "loss": round(outcome.training_loss, 4),
         "seconds": round(outcome.metrics["train_runtime"], 1), "best": checks.best, "data": corpus.summary(),
     }  # fmt: skip
 
 
-def items(recipe: Recipe, corpus: Corpus, model: Miras | None = None) -> Items:
+def items(recipe: Recipe, corpus: Corpus, model: Miras | None = None) -> Items | Again:
     """The photos and conversations of every step of the run, each determined by its number. model: which sampled
     conversations it can be taught follows from what it can do."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     count = recipe.steps * recipe.batch.photos * recipe.batch.accumulate * world
     can = {} if model is None else {"points": model.config.points, "complements": model.config.complements}
-    return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count, **can)
+    made = Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count, **can)
+    return Again(made, count // recipe.steps, recipe.reinforce.updates) if recipe.stage == 3 else made
 
 
 def tags(recipe: Recipe, corpus: Corpus, module: TrainingModule, out: Path) -> tagging.Tags | None:
@@ -178,8 +190,8 @@ def _moves_towers(recipe: Recipe) -> bool:
 class Collate:
     """Numbered items to {"batch": ..., "first": number}: deterministic, so that a resumed run sees the same batches.
 
-    first: number of the first item. processes: that share a step; the side of the detail view follows the share of
-    the run that is done.
+    first: number of the first item. photos: beside them, digests of what is shown, where features are kept. processes:
+    that share a step; the side of the detail view follows the share of the run that is done.
     """
 
     def __init__(self, model: Miras, recipe: Recipe, tag: Tag | None = None) -> None:
@@ -195,16 +207,19 @@ class Collate:
         first = numbered[0][0]
         rng = np.random.default_rng([self.recipe.seed, 3, first])
         drawn = [item for _, item in numbered]
+        if self.recipe.stage == 3:
+            return {"batch": asked_batch(numbered, self.grammar, self.tag), "first": first}
         parsing = self.parsing(first)
+        seen = {"photos": [digest(item.pixels) for item in drawn]} if self.recipe.features.gigabytes else {}
         if self.recipe.stage == 1:
             sizes, referring = self.recipe.batch, self.recipe.data.referring
             phrases = stage1.phrase_batch(drawn, parsing, sizes.regions, rng, sizes.asked, referring)
-            return {"batch": phrases, "first": first}
+            return {"batch": phrases, "first": first, **seen}
         template = self.config.template
         read = reading.read if self.config.reads else None
-        probes = self.recipe.batch.probes
-        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read, self.tag, probes)
-        return {"batch": batch, "first": first}
+        probes, pack = self.recipe.batch.probes, self.recipe.batch.pack
+        batch = dialogue_batch(drawn, self.grammar, template, parsing, rng, self.history, read, self.tag, probes, pack)
+        return {"batch": batch, "first": first, **seen}
 
     def parsing(self, item: int) -> VisualParsing:
         """The views at the step that this item belongs to."""

@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 
 from miras.cli.main import call
-from miras.train.loop.estimate import estimate
+from miras.train.loop.estimate import counted, estimate, kept_features
 from miras.train.recipe import recipe as recipes
+from miras.train.recipe.schema import Features
 from miras.train.stages.training_module import build
 from tests.train.tiny import recipe
 
@@ -41,6 +42,21 @@ def test_each_saving_saves_what_it_says(large):
     assert whole.weights - shared.weights == pytest.approx(layers * 2 * 7 / 8, rel=0.01)
     assert shared.tokens == 16 * whole.tokens and shared.hours(100) == pytest.approx(whole.hours(100), rel=0.01)
     assert whole.hours(100) == pytest.approx(2 * whole.hours(200))
+
+
+def test_the_cache_of_features_holds_what_the_towers_give(large):
+    """CLIP's last map 24 x 24 x 1024, SAM's 64 x 64 x 256, ConvNeXt-L's four at 768, 2 bytes each."""
+    sizes = {
+        "semantic": 24**2 * 1024,
+        "decoder": 64**2 * 256,
+        "detail": 192**2 * (192 + 384 / 4 + 768 / 16 + 1536 / 64),
+    }
+    module, saved = counted(large), 0.0
+    for parts in (("semantic",), ("decoder",), ("detail",), tuple(sizes)):
+        held, cached = kept_features(replace(large, features=Features(100, "", parts)), module, 1)
+        assert held == 2 * sum(sizes[part] for part in parts) and cached > 0
+        saved = saved + cached if len(parts) == 1 else saved - cached
+    assert saved == pytest.approx(0) and kept_features(replace(large, features=Features()), module, 1) == (0, 0)
 
 
 @pytest.mark.parametrize("name", ["full-24gb", "full-80gb", "full-8x80gb", "full-2nodes"])

@@ -45,6 +45,8 @@ class PatchEncoder(nn.Module):
     """The two towers, the fusion, the projector, and maps for what the model remembers of masks."""
 
     has_head = False
+    semantic_read = (3,)
+    """Which maps of the semantic tower are read."""
 
     def __init__(self, config: MirasConfig, language_width: int) -> None:
         super().__init__()

@@ -118,22 +118,31 @@ def _cut(values: Mapping[str, Any], layers: int) -> dict[str, Any]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             found[key] = _cut(value, layers)
-        elif key == "num_hidden_layers":
+        elif key in ("num_hidden_layers", "depth"):
             found[key] = min(layers, value)
-        elif key == "depths":
+        elif key in ("depths", "blocks_per_stage"):
             found[key] = [min(layers, depth) for depth in value]
         elif key == "global_attn_indexes":
             found[key] = [layers - 1]
+        elif key == "deepstack_visual_indexes":
+            found[key] = list(range(min(layers, len(value))))
+        elif key == "global_attention_blocks":  # never the first of a stage, which makes the maps smaller
+            found[key] = [layers - 1] if layers > 1 else []
     return found
 
 
-def made(cls: Any, config: Any, repo: str, dtype: torch.dtype | None = None, *, whole: bool = True) -> Any:
+def made(
+    cls: Any, config: Any, repo: str, dtype: torch.dtype | None = None, *, whole: bool = True,
+    renamed: Mapping[str, str] | None = None,
+) -> Any:  # fmt: skip
     """A module of a class of `transformers`, frozen. config: of that class. dtype: None for that of frozen towers.
-    whole: whether every weight must be in the checkpoint. Raises WeightsError for what is missing or damaged."""
+    whole: whether every weight must be in the checkpoint. renamed: regular expressions for names in the checkpoint and
+    what stands for them in the module, which may be a part of what was saved. Raises WeightsError for what is missing
+    or damaged."""
     here = now()
     dtype = here.dtype if dtype is None else dtype
     if here.weights == "published":
-        module = _read(cls, config, fetched(repo), repo, dtype, whole)
+        module = _read(cls, config, fetched(repo), repo, dtype, whole, renamed)
     elif here.weights == "shapes":
         with torch.device("meta"):
             module = cls(config)
@@ -144,7 +153,9 @@ def made(cls: Any, config: Any, repo: str, dtype: torch.dtype | None = None, *, 
     return module.eval().requires_grad_(False)
 
 
-def _read(cls: Any, config: Any, folder: Path, repo: str, dtype: torch.dtype, whole: bool) -> Any:
+def _read(
+    cls: Any, config: Any, folder: Path, repo: str, dtype: torch.dtype, whole: bool, renamed: Mapping[str, str] | None
+) -> Any:
     what, here = cls.__name__, now()
     complete(folder, repo)
     how: dict[str, Any] = {} if here.device == "cpu" else {"device_map": {"": here.device}}
@@ -152,7 +163,7 @@ def _read(cls: Any, config: Any, folder: Path, repo: str, dtype: torch.dtype, wh
         with silent():
             module, info = cls.from_pretrained(
                 folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True,
-                output_loading_info=True, **how,
+                output_loading_info=True, key_mapping=dict(renamed) if renamed else None, **how,
             )  # fmt: skip
     except torch.OutOfMemoryError as error:
         raise InputError(

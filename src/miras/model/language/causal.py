@@ -58,11 +58,12 @@ class CausalLanguage:
         padding_BL: Tensor | None = None,
         parents: Sequence[int] = (),
     ) -> tuple[Tensor, States]:
-        """See `Language.hidden`. parents: for one sequence with a cache."""
+        """See `Language.hidden`. parents: for one sequence."""
         mask = None if padding_BL is None else padding_BL.long()
         positions = None
-        if parents and cache is not None:
-            places, sees = tree_attention(cache.get_seq_length(), embeds_BLD.shape[1], parents)
+        if parents:
+            past = 0 if cache is None else cache.get_seq_length()
+            places, sees = tree_attention(past, embeds_BLD.shape[1], parents)
             positions, visible = torch.from_numpy(places)[None].to(embeds_BLD.device), torch.from_numpy(sees)
             mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[None, None]
             mask = mask.to(embeds_BLD.device)
@@ -70,6 +71,13 @@ class CausalLanguage:
             inputs_embeds=embeds_BLD, past_key_values=cache, use_cache=cache is not None,
             attention_mask=mask, position_ids=positions, output_hidden_states=True,
         )  # fmt: skip
+        return output.last_hidden_state, {number: output.hidden_states[number] for number in kept}
+
+    def packed(self, embeds_BLD: Tensor, kept: Collection[int], positions_BL: Tensor) -> tuple[Tensor, States]:
+        """See `Packs.packed`: `transformers` masks by the positions, for whatever attention the model has."""
+        output = self.module.base_model(
+            inputs_embeds=embeds_BLD, use_cache=False, position_ids=positions_BL, output_hidden_states=True
+        )
         return output.last_hidden_state, {number: output.hidden_states[number] for number in kept}
 
     def logits(self, last_BLD: Tensor) -> Tensor:

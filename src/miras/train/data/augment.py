@@ -84,6 +84,21 @@ class Strength:
         if faults:
             raise InputError("augmentation in its ranges", "; ".join(faults))
 
+    @property
+    def is_still(self) -> bool:
+        """Whether photos stay as they are, so that a photo is the same view each time."""
+        chances = (
+            self.flip,
+            self.coarse,
+            self.colours,
+            self.hue_shift,
+            self.grey,
+            self.blur,
+            self.jpeg,
+            self.copy_paste,
+        )
+        return self.whole == 1 and not any(chances) and not self.text
+
 
 _LIMITS: dict[str, tuple[float, float]] = {
     "crop": (0.01, 1), "aspect": (0, 2), "scale": (0.05, 1), "hue": (0, 127), "blur_radius": (0, 20),

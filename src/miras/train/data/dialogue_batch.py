@@ -28,6 +28,7 @@ from miras.data.dialogues import sampler
 from miras.data.dialogues.scene import Scene
 from miras.data.language import knowledge
 from miras.model.visual_parsing import Views, VisualParsing
+from miras.train.data.packing import Packing, packing_of
 from miras.train.data.photos import Item
 from miras.train.data.targets import Prompted, Regions, collate, cover, no_points, prompt, spoil
 
@@ -102,6 +103,7 @@ class DialogueBatch:
     (prompted by hand, or left out). line_W1ss, line_photo_W: the lines of text that stand in the opening of every
     conversation about their photo. slots_S: what fills the mask slots in reading order, a region's number, or R more
     than a line's. pointers: where earlier regions are meant again. names: the photos, for messages.
+    packing: how the language model reads several conversations in a row; None: a row each.
     """
 
     views: Views
@@ -126,16 +128,18 @@ class DialogueBatch:
     phrases: list[str]
     talks: list[Conversation]
     names: list[str]
+    packing: Packing | None = None
 
 
 def dialogue_batch(
     items: Sequence[Item], grammar: Encoder, template: str, parsing: VisualParsing, rng: np.random.Generator,
     history: History = History(), read: Reader | None = None, tag: Tag | None = None, probes: float = 0.5,
+    pack: int = 0,
 ) -> DialogueBatch:  # fmt: skip
     """Photos with their conversations as tensors; masks on a grid of a quarter of the detail view.
 
     read, tag: find the lines of text and the tags that stand in the openings; None: nothing stands there. probes: of a
-    photo, on average; they have bare openings.
+    photo, on average; they have bare openings. pack: most tokens of a row of several conversations; 0: a row each.
     """
     side = parsing.mask_side
     rows = _Rows()
@@ -196,6 +200,7 @@ def dialogue_batch(
         rows.phrases,
         rows.talks,
         [item.name for item in items],
+        packing_of([len(e) for e in rows.encoded], pack),
     )
 
 

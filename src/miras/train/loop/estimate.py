@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn import Parameter
 
 from miras.model import presets
 from miras.model.hub import checkpoint
+from miras.model.miras import Miras
 from miras.train.recipe.schema import Recipe
+from miras.train.stages.frozen_features import towers
 from miras.train.stages.training_module import TrainingModule, build
 
 GB = 1e9
@@ -48,15 +51,21 @@ class Estimate:
     operations: float
     devices: int
     steps: int
+    features: float = 0.0
+    """Bytes on disk of what the cached towers see of one photo; 0 where nothing is cached."""
+    cached: float = 0.0
+    """Operations of a step that a cache saves once it has seen the photos."""
 
     @property
     def memory(self) -> float:
         """All of it."""
         return self.weights + self.gradients + self.optimiser + self.average + self.activations + CONTEXT
 
-    def hours(self, teraflops: float) -> float:
-        """Of the whole recipe, when every device does so many 10^12 operations a second."""
-        return self.steps * self.operations / (teraflops * 1e12 * self.devices) / 3600
+    def hours(self, teraflops: float, *, cached: bool = False) -> float:
+        """Of the whole recipe, when every device does so many 10^12 operations a second. cached: features of all photos
+        lie on disk already."""
+        each = self.operations - (self.cached if cached else 0.0)
+        return self.steps * each / (teraflops * 1e12 * self.devices) / 3600
 
 
 def counted(recipe: Recipe) -> TrainingModule:
@@ -87,7 +96,29 @@ def estimate(recipe: Recipe, devices: int = 1) -> Estimate:
         sum(p.numel() for p in module.model.parameters()), learnt, weights, 4 * trained, state * trained, 4 * trained,
         activations(recipe, module, rows, length), int(rows * length * recipe.batch.accumulate * devices),
         operations(recipe, module, rows * length) * recipe.batch.accumulate * devices, devices, recipe.steps,
+        *kept_features(recipe, module, devices),
     )  # fmt: skip
+
+
+def kept_features(recipe: Recipe, module: TrainingModule, devices: int) -> tuple[float, float]:
+    """`Estimate.features`, `Estimate.cached`."""
+    if not recipe.features.gigabytes:
+        return 0.0, 0.0
+    model, size, held, saved = module.model, 2 if module.is_half else 4, 0.0, 0.0
+    encoder: Any = model.image_encoder
+    found: dict[str, Any] = dict(towers(model))
+    for name, tower in found.items():
+        if name not in recipe.features.parts:
+            continue
+        if name == "decoder":
+            held += size * model.decoder.width * (model.config.decoder_size // 16) ** 2
+        else:
+            side = model.config.detail_size if name == "detail" else model.config.semantic_size
+            read = encoder.semantic_read if name == "semantic" else range(4)
+            held += sum(size * tower.channels[n] * (side // tower.strides[n]) ** 2 for n in read)
+        photos = recipe.batch.photos * recipe.batch.accumulate * devices
+        saved += photos * sum(2.0 * p.numel() * _cells(part, model) for part, p in _named(model, name))
+    return held, saved
 
 
 def _bits(name: str, parameter: torch.nn.Parameter, recipe: Recipe) -> float:
@@ -140,16 +171,30 @@ def operations(recipe: Recipe, module: TrainingModule, tokens: int) -> float:
     language = sum(p.numel() for n, p in model.named_parameters() if "language_model" in n and "embed_tokens" not in n)
     passes = 2 if recipe.stage == 1 else 6 if recipe.gradient_checkpointing else 4
     total = float(passes * language * tokens)
+    return total + sum(2.0 * photos * parameter.numel() * _cells(name, model) for name, parameter in _named(model))
+
+
+def _named(model: Miras, tower: str = "") -> list[tuple[str, Parameter]]:
+    """Parameters with their names; tower: of "semantic", "detail", "decoder" alone."""
+    part = {"": "", "decoder": "vision_encoder"}.get(tower, f"{tower}_tower")
+    return [(name, parameter) for name, parameter in model.named_parameters() if part in name]
+
+
+def _cells(name: str, model: Miras) -> int:
+    """Places of a photo that a weight is used at, forward and backward together."""
+    config = model.config
+    if "detail_tower.model.encoder.stages." in name:
+        stage = int(name.split("stages.")[1].split(".")[0])
+        return int((config.detail_size // (4 << stage)) ** 2)
     cells = {
-        "semantic_tower": model.config.image_tokens, "vision_encoder": (model.config.decoder_size // 16) ** 2,
-        "mask_decoder": 3 * (model.config.decoder_size // 16) ** 2, "mining": 3 * (model.config.detail_size // 4) ** 2,
-        "projector": 3 * model.config.image_tokens,
+        "semantic_tower": config.image_tokens * _patches(model), "vision_encoder": (config.decoder_size // 16) ** 2,
+        "mask_decoder": 3 * (config.decoder_size // 16) ** 2, "mining": 3 * (config.detail_size // 4) ** 2,
+        "projector": 3 * config.image_tokens,
     }  # fmt: skip
-    for name, parameter in model.named_parameters():
-        for part, count in cells.items():
-            if part in name:
-                total += 2 * photos * parameter.numel() * count
-        if "detail_tower.model.encoder.stages." in name:
-            side = model.config.detail_size // (4 << int(name.split("stages.")[1].split(".")[0]))
-            total += 2 * photos * parameter.numel() * side**2
-    return total
+    return sum(count for part, count in cells.items() if part in name)
+
+
+def _patches(model: Any) -> int:
+    """Patches of the semantic tower to a visual token."""
+    side: int = getattr(getattr(model.image_encoder, "semantic_tower", None), "merge", 1)
+    return side**2

@@ -286,5 +286,6 @@ def place(recipe: Recipe, out: Path, resume: bool) -> str | None:
     return found
 
 
-FREE = {"device", "threads", "batch.workers", "checkpoint_every", "keep", "log_every", "check.overlays"}
+FREE = {"device", "threads", "batch.workers", "checkpoint_every", "keep", "log_every", "check.overlays",
+        "features.gigabytes", "features.folder", "features.parts"}  # fmt: skip
 """Keys that may change when a run is resumed."""

@@ -17,6 +17,7 @@ import yaml
 
 from miras.core.errors import InputError
 from miras.core.text import read_text
+from miras.train.recipe.reinforce import faults as reinforce_faults
 from miras.train.recipe.schema import Chain, Recipe
 
 
@@ -207,14 +208,17 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
     for key in ("detail", "coarse"):
         if getattr(recipe.batch, key) % 16:
             yield f"batch.{key}: a multiple of 16 (got {getattr(recipe.batch, key)})"
-    for key in ("asked", "probes"):
+    for key in ("asked", "probes", "pack"):
         if getattr(recipe.batch, key) < 0:
             yield f"batch.{key}: at least 0 (got {getattr(recipe.batch, key)})"
+    if recipe.features.gigabytes < 0:
+        yield f"features.gigabytes: at least 0 (got {recipe.features.gigabytes})"
     for pattern, rate in recipe.optimiser.rates.items():
         if rate < 0:
             yield f"optimiser.rates.{pattern}: at least 0 (got {rate})"
     if recipe.data.turns[0] < 1 or recipe.data.turns[1] < recipe.data.turns[0]:
         yield f"data.turns: from least to most (got {list(recipe.data.turns)})"
+    yield from reinforce_faults(recipe)
 
 
 def _is_number(text: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from miras.data.dialogues.manner import Manner
+from miras.train.recipe.reinforce import Reinforce
 
 Rate = float
 
@@ -74,6 +75,7 @@ class Batch:
     """Sizes of one step. photos: on each device. regions: phrases a photo (stage 1); asked: most further ones for their
     presence alone, of things that are there and of things that are not. conversations: about each photo, which share
     its encoding (stage 2); probes: on average, answers about each photo that name what is not there.
+    pack: conversations share rows of at most so many tokens in the language model, 0 = a row each, padded.
     accumulate: micro-batches a step. detail: side of the detail view,
     0 = the model's own; coarse, coarse_until: another side until that share of the run is done. workers: processes
     that prepare batches."""
@@ -83,6 +85,7 @@ class Batch:
     asked: int = 0
     conversations: int = 1
     probes: float = 0.5
+    pack: int = 0
     accumulate: int = 1
     detail: int = 0
     coarse: int = 0
@@ -110,6 +113,17 @@ class Optimiser:
 
 
 @dataclass(frozen=True)
+class Features:
+    """What frozen towers see of photos, kept on disk (`train.stages.frozen_features`). gigabytes: at most, of all that
+    lies in the folder; 0 = nothing is kept. folder: on a disk of this machine; "" = that of the cache. parts: of which
+    towers, where they are frozen; "decoder" is the image encoder of a mask decoder that looks itself."""
+
+    gigabytes: float = 0.0
+    folder: str = ""
+    parts: tuple[Literal["semantic", "detail", "decoder"], ...] = ("semantic", "detail", "decoder")
+
+
+@dataclass(frozen=True)
 class Check:
     """Validation. every: steps between, 0 = at the end only. patience: checks without a better `metric` before the
     run stops, 0 = never. photos: how many of the held-out photos. overlays: pictures of masks drawn at each."""
@@ -123,7 +137,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. stage 1: phrases; 2: conversations. tuning: "lora", or "full" for the language model's own
+    """One training run. stage 1: phrases; 2: conversations; 3: reinforcement on conversations (`reinforce`). tuning: "lora", or "full" for the language model's own
     weights as well. precision: of the products ("auto": bf16 where the processor multiplies it, float32
     elsewhere); weights that learn stay float32. frozen: how those are held that do not: float32, bf16, or a language
     model's in 8 or 4 bits through bitsandbytes (the rest in bf16 then), as QLoRA does. memory: gigabytes of each device
@@ -132,7 +146,7 @@ class Recipe:
     steps between, and how many are kept. log: steps between lines."""
 
     name: str
-    stage: Literal[1, 2]
+    stage: Literal[1, 2, 3]
     steps: int
     seed: int = 0
     start: Start = field(default_factory=Start)
@@ -141,7 +155,9 @@ class Recipe:
     optimiser: Optimiser = field(default_factory=Optimiser)
     losses: dict[str, float] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=dict)
+    reinforce: Reinforce = field(default_factory=Reinforce)
     augment: dict[str, Any] = field(default_factory=dict)
+    features: Features = field(default_factory=Features)
     check: Check = field(default_factory=Check)
     tuning: Literal["lora", "full"] = "lora"
     precision: Literal["auto", "bf16", "float32"] = "auto"

@@ -118,7 +118,12 @@ def _read(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Readi
     tokens_WKD = model.mask_encoder.tokens(written.pixels_BChw, batch.line_W1ss)
     slots_SKD = torch.cat([tokens_RKD, tokens_WKD])[batch.slots_S]
     embeds = model.embed(batch.ids_CL, features.visual_BND[batch.photo_C], slots_SKD.flatten(0, 1))
-    last_CLD, states_CLE = model.instruction(embeds)
+    if batch.packing is None:
+        last_CLD, states_CLE = model.instruction(embeds)
+    else:
+        packing = batch.packing
+        last_RPD, states_RPE = model.instruction(packing.packed(embeds), positions_BL=packing.positions_RP)
+        last_CLD, states_CLE = packing.unpacked(last_RPD), packing.unpacked(states_RPE)
     return _Reading(last_CLD, states_CLE, tokens_RKD)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,17 @@ from miras.core.types import AnnotatedPhoto
 from miras.model import presets
 from miras.model.config import MirasConfig
 from miras.model.hub import checkpoint
+from miras.model.language.base import Packs
 from miras.model.language.precision import fastest_dtype
 from miras.model.loading.place import find
 from miras.model.miras import Miras
 from miras.model.saved import PUBLISHED
 from miras.train.data.dialogue_batch import DialogueBatch, History
+from miras.train.grpo.batch import AskedBatch
+from miras.train.grpo.step import Reinforcement
 from miras.train.recipe.schema import Recipe
 from miras.train.stages import imagenet, stage1, stage2
+from miras.train.stages.frozen_features import FrozenFeatures, features_faults
 
 
 def is_half(recipe: Recipe) -> bool:
@@ -52,10 +56,23 @@ class TrainingModule(nn.Module):
         self.weights1 = stage1.Weights(**recipe.losses) if recipe.stage == 1 else stage1.Weights()
         self.weights2 = stage2.Weights(**recipe.losses) if recipe.stage == 2 else stage2.Weights()
         self.states = stage1.PhraseStates(model)
+        self.reinforcement = Reinforcement(model, recipe, self.is_half) if recipe.stage == 3 else None
+        self.features: FrozenFeatures | None = None
 
-    def forward(self, batch: stage1.PhraseBatch | DialogueBatch) -> dict[str, Tensor]:
-        """Loss parts: scalars, means over the batch."""
-        with torch.autocast(batch.views.detail_B3SS.device.type, torch.bfloat16, enabled=self.is_half):
+    def keep_features(self, recipe: Recipe) -> None:
+        """From now on frozen towers are asked only for photos that they have not seen, where the recipe says so."""
+        if recipe.features.gigabytes:
+            self.features = FrozenFeatures(self.model, recipe, self.is_half)
+
+    def forward(
+        self, batch: stage1.PhraseBatch | DialogueBatch | AskedBatch, photos: Sequence[str] = ()
+    ) -> dict[str, Tensor]:
+        """Loss parts: scalars, means over the batch. photos: their digests, where features are kept."""
+        if isinstance(batch, AskedBatch):
+            assert self.reinforcement is not None, "asked in stage 3 alone"
+            return self.reinforcement(batch)
+        kept = nullcontext() if self.features is None else self.features.of(photos)
+        with kept, torch.autocast(batch.views.detail_B3SS.device.type, torch.bfloat16, enabled=self.is_half):
             if isinstance(batch, stage1.PhraseBatch):
                 return stage1.step(self.model, batch, self.states, self.weights1)
             return stage2.step(self.model, batch, self.weights2)
@@ -78,10 +95,13 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> TrainingModu
     for name, parameter in model.named_parameters():
         frozen = name.startswith("instruction.language_model.") and "lora_" not in name and recipe.tuning == "lora"
         frozen |= (model.config.has_concepts and name.startswith(PUBLISHED)) or name.startswith(model.still)
+        frozen |= recipe.stage == 3 and not name.startswith("instruction.")  # what replies say is all that is sampled
         frozen |= name.startswith("instances.")  # fitted from masks alone, after the steps (`calibrate.instances`)
         parameter.requires_grad_(not frozen and rate_of(name, recipe) > 0)
         if parameter.requires_grad and parameter.dtype is not torch.float32:
             parameter.data = parameter.data.float()  # LoRA begins in the precision of what it is put on
+    if recipe.batch.pack and not isinstance(model.instruction.language, Packs):
+        raise InputError("a language model that reads packed rows", model.config.language, "batch.pack=0")
     if recipe.gradient_checkpointing:
         language: Any = model.instruction.language_model
         language.activation_checkpointing_enable()
@@ -112,6 +132,8 @@ def check(recipe: Recipe) -> None:
         for key in getattr(recipe, section).keys() - known:
             near = difflib.get_close_matches(key, known, 2, 0.5)
             faults.append(f"unknown key {section}.{key} (near: {', '.join(near) or ', '.join(sorted(known))})")
+    if recipe.stage == 3 and recipe.losses:
+        faults.append("losses are of stages 1 and 2; stage 3 has reinforce.rewards")
     for pattern in recipe.optimiser.rates:
         try:
             re.compile(pattern)
@@ -119,6 +141,7 @@ def check(recipe: Recipe) -> None:
             faults.append(f"optimiser.rates: {pattern!r} is no regular expression ({error})")
     if recipe.start.weights and recipe.start.config:
         faults.append("start.config is for a new model; start.weights brings its own configuration")
+    faults += features_faults(recipe)
     if faults:
         raise InputError("a valid recipe", "; ".join(sorted(faults)), "see docs/training.md for every key")
 
