@@ -32,11 +32,10 @@ def ray_serve() -> Any:
     if find_spec("ray") is None:
         raise InputError("Ray Serve for --workers", "no ray", INSTALL)
     try:
-        from ray import serve
+        return import_module("ray.serve")
     except ImportError as error:
         got = f"ray without {error.name}" if error.name else "ray alone"
         raise InputError("Ray Serve for --workers", got, INSTALL) from error
-    return serve
 
 
 def answers(address: str, seconds: float = 3.0) -> bool:
