@@ -81,7 +81,8 @@ def workers(count: int, load: Callable[[], Loaded], settings: Settings, gpus: bo
     serve = ray_serve()
     elsewhere = joined()
     ray = import_module("ray")
-    label = f"miras-{hashlib.sha256(str(settings.data.absolute()).encode()).hexdigest()[:8]}"
+    where = f"{socket.gethostname()} {settings.data.absolute()}"
+    label = f"miras-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
     names = [f"{label}-{place}" for place in range(count)]
     begun: list[Far] = []
     try:
