@@ -192,7 +192,9 @@ async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
     restored = await counted(address, "miras_sessions_restored_total")
     alone_waits: list[float] = []
     alone = [await talk(address, number, turns, alone_waits) for number in range(people)]
+    later = await counted(address, "miras_sessions_restored_total") - restored
     mixed = sum(a[1] != b[1] for a, b in zip(together, alone, strict=True))
+    turns_mixed = sum(x != y for a, b in zip(together, alone, strict=True) for x, y in zip(a[1], b[1], strict=True))
     lost = sum(len(found) != turns for _, found in together)
     return {
         "conversations": people, "turns": turns, "lost": lost, "mixed": mixed,
@@ -200,6 +202,7 @@ async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
         "median_wait": round(statistics.median(waits), 3), "max_wait": round(max(waits), 3),
         "ratio": round(max(waits) / statistics.median(waits), 2),
         "median_alone": round(statistics.median(alone_waits), 3), "restored": int(restored),
+        "restored_alone": int(later), "turns_mixed": turns_mixed,
         "failed": bool(lost or mixed or max(waits) > 3 * statistics.median(waits)),
     }  # fmt: skip
 
