@@ -60,6 +60,12 @@ class Server:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def private(self) -> float:
+        """What of it is the process's own, in MB: weights and libraries that lie in files come and go with what the
+        other programs of the machine need."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
+
 
 class Command(Server):
     """`miras serve`, as a person starts it."""
@@ -229,14 +235,16 @@ async def measure_lost(server: Server, address: str, people: int, turns: int, ki
 
 
 async def measure_memory(server: Server, address: str, people: int, turns: int) -> dict[str, Any]:
-    """Many turns, twenty to a conversation; memory after each ten, and how it goes over the last 300."""
+    """Many turns, twenty to a conversation; memory after each ten, and how what is private goes over the last 300."""
     waits: list[float] = []
     found: list[tuple[int, float]] = []
+    resident: list[float] = []
 
     async def watch() -> None:
         while True:
             if len(waits) >= 10 * (len(found) + 1):
-                found.append((len(waits), round(server.memory(), 1)))
+                found.append((len(waits), round(server.private(), 1)))
+                resident.append(round(server.memory(), 1))
             await asyncio.sleep(0.05)
 
     watching = asyncio.create_task(watch())
@@ -251,7 +259,7 @@ async def measure_memory(server: Server, address: str, people: int, turns: int) 
     settled = [one for one in found if one[0] > len(waits) - 300]
     each_turn, low, high = slope(settled)
     return {
-        "turns": len(waits), "conversations": number, "megabytes": [size for _, size in found],
+        "turns": len(waits), "conversations": number, "megabytes": resident, "private": [size for _, size in found],
         "settled": len(settled), "kb_a_turn": each_turn, "kb_a_turn_95": [low, high],
         "growth": round(settled[-1][1] - settled[0][1], 1), "failed": low > 0,
     }  # fmt: skip

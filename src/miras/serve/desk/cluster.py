@@ -63,7 +63,9 @@ def joined() -> bool:
         try:
             ray.init(**plain)
         except Exception as error:  # Ray raises whatever it is, Exception itself when it takes too long
-            raise InputError("Ray to begin", " ".join(str(error).split())[:200], "look at RAY_ADDRESS") from error
+            got = " ".join(str(error).split(". ")[0].split())[:200]
+            cure = "look at RAY_ADDRESS" if address else "try again: a busy machine may take longer than Ray waits"
+            raise InputError("Ray to begin", got, cure) from error
     return "include_dashboard" not in plain
 
 
