@@ -4,11 +4,13 @@
     python benchmarks/serve_load.py memory --model miras-mini   # 500 turns: resident memory on the way
     python benchmarks/serve_load.py kill       # 100 x kill -9 at random moments of a load: nothing told is lost
     python benchmarks/serve_load.py damage     # 10,000 damaged uploads and messages: no 5xx, memory
+    python benchmarks/serve_load.py lose --workers 2   # workers are killed within a load: nothing told is lost
 
-With a model `wait` and `memory` start the command `miras serve` itself. `kill` and `damage` fork the same server from a
-process that has loaded the model already, with wider limits. Without --model they have random weights of a few thousand
-parameters: what is measured then is the server. --turns, --kills, --cases, --people: how much. --load: what else the
-machine does, for the record. --out: file of the result. Exit code 1 when something was lost, mixed, too slow or failed.
+With a model, and with --workers, `wait` and `memory` start the command `miras serve` itself. `kill` and `damage` fork
+the same server from a process that has loaded the model already, with wider limits. Without --model they have random
+weights of a few thousand parameters: what is measured then is the server. --turns, --kills, --cases, --people: how
+much. --load: what else the machine does, for the record. --out: file of the result. Exit code 1 when something was
+lost, mixed, too slow or failed.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent))
 from serve_load_damage import damaged_body, damaged_photo, photos_of_all_kinds
-from serve_load_server import LIVELY, PEOPLE
+from serve_load_server import LIVELY, PEOPLE, lively
+from serve_load_workers import measure_lose
 
 from miras.client import AsyncClient, Refused
 from miras.serve.database import Database
@@ -61,12 +64,15 @@ class Server:
 class Command(Server):
     """`miras serve`, as a person starts it."""
 
-    def __init__(self, folder: Path, model: str) -> None:
+    def __init__(self, folder: Path, model: str, workers: int | None = None) -> None:
         tokens = folder / "tokens.txt"
         tokens.write_text("\n".join(PEOPLE))
+        if model == LIVELY:
+            model = str(folder / "weights")
+            lively().model.save_pretrained(model)
         self.arguments = [
             sys.executable, "-m", "miras", "serve", "--port", "0", "--threads", "1", "--data", str(folder / "data"),
-            "--token-file", str(tokens), "--model", model,
+            "--token-file", str(tokens), "--model", model, *(["--workers", str(workers)] if workers else []),
         ]  # fmt: skip
 
     def start(self) -> str:
@@ -168,12 +174,22 @@ async def talk(address: str, number: int, turns: int, waits: list[float]) -> tup
         return begun.id, found if kept == found else []
 
 
+async def counted(address: str, name: str) -> float:
+    """A number of the server's metrics."""
+    import httpx2
+
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {PEOPLE[0]}"}, timeout=60) as http:
+        text = (await http.get(f"{address}/metrics")).text
+    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
 async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
     """All at once, then each alone."""
     waits: list[float] = []
     started = time.perf_counter()
     together = await asyncio.gather(*(talk(address, number, turns, waits) for number in range(people)))
     seconds = time.perf_counter() - started
+    restored = await counted(address, "miras_sessions_restored_total")
     alone_waits: list[float] = []
     alone = [await talk(address, number, turns, alone_waits) for number in range(people)]
     mixed = sum(a[1] != b[1] for a, b in zip(together, alone, strict=True))
@@ -183,9 +199,30 @@ async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
         "different": len({json.dumps(found) for _, found in together}), "seconds": round(seconds, 2),
         "median_wait": round(statistics.median(waits), 3), "max_wait": round(max(waits), 3),
         "ratio": round(max(waits) / statistics.median(waits), 2),
-        "median_alone": round(statistics.median(alone_waits), 3),
+        "median_alone": round(statistics.median(alone_waits), 3), "restored": int(restored),
         "failed": bool(lost or mixed or max(waits) > 3 * statistics.median(waits)),
     }  # fmt: skip
+
+
+async def measure_lost(server: Server, address: str, people: int, turns: int, kills: int, seed: int) -> dict[str, Any]:
+    """Workers are killed within a load; then each conversation alone."""
+
+    async def begin(number: int) -> tuple[AsyncClient, str]:
+        client = AsyncClient(address, PEOPLE[number % len(PEOPLE)])
+        return client, (await client.start(await client.upload(photo(number)))).id
+
+    texts = lambda number: messages(number, turns)  # noqa: E731
+    found = await measure_lose(server.pid, begin, texts, said, people, kills, seed)
+    together = found.pop("told")
+    alone = [(await talk(address, number, turns, []))[1] for number in range(people)]
+    different = sum(
+        ours != theirs for a, b in zip(together, alone, strict=True) for ours, theirs in zip(a, b, strict=True)
+    )
+    return {
+        **found,
+        "conversations_mixed": sum(a != b for a, b in zip(together, alone, strict=True)),
+        "different": different,
+    }
 
 
 async def measure_memory(server: Server, address: str, people: int, turns: int) -> dict[str, Any]:
@@ -374,20 +411,21 @@ async def measure_damage(server: Forked, address: str, cases: int, seed: int) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("wait", "memory", "kill", "damage"))
+    parser.add_argument("what", choices=("wait", "memory", "kill", "damage", "lose"))
     parser.add_argument("--model", default=LIVELY)
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--load", default="", help="what else the machine does, for the record")
     parser.add_argument("--turns", type=int)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="miras-load-") as folder:
-        server = (Command if asked.what in ("wait", "memory") and asked.model != LIVELY else Forked)(
-            Path(folder), asked.model
-        )
+        whole = asked.workers or (asked.what in ("wait", "memory") and asked.model != LIVELY)
+        place = Path(folder)
+        server = Command(place, asked.model, asked.workers) if whole else Forked(place, asked.model)
         try:
             address = server.start()
             work = {
@@ -395,9 +433,11 @@ def main() -> int:
                 "memory": lambda: measure_memory(server, address, asked.people, asked.turns or 500),
                 "kill": lambda: measure_kill(server, address, asked.people, asked.kills, asked.seed),
                 "damage": lambda: measure_damage(server, address, asked.cases, asked.seed),
+                "lose": lambda: measure_lost(server, address, asked.people, asked.turns or 5, asked.kills, asked.seed),
             }[asked.what]
             started = time.perf_counter()
             result = {"what": asked.what, "model": asked.model, "seed": asked.seed, **asyncio.run(work())}
+            result |= {"workers": asked.workers} if asked.workers else {}
             result |= {"load": asked.load} if asked.load else {}
             result["took"] = round(time.perf_counter() - started, 1)
         finally:

@@ -71,7 +71,7 @@ def test_a_session_put_aside_answers_as_the_one_that_stayed(start: Start, jpeg: 
             for talk in (first, second):
                 found[talk].append(said(ask(aside, talk, text)))
         assert found[first] == found[second] == alone
-        sessions = aside.app.state.service.sessions  # type: ignore[attr-defined]
+        sessions = aside.app.state.service.desks[0].sessions  # type: ignore[attr-defined]
         assert sessions.put_aside >= 4 and len(sessions) == 1
         assert (sessions.brought_back >= 4) == bool(room) == (sessions.bytes_aside > 0)
         assert ("miras_sessions_restored_total 0.0" in aside.get("/metrics").text) == bool(room)
@@ -174,9 +174,9 @@ def test_a_fork_answers_as_its_parent_would(client: TestClient, jpeg: bytes) -> 
         last = ask(client, talk, text)
     twin = client.post(f"{API}/conversations/{talk}/fork", json={"turns": 2}).json()["id"]
     assert said(ask(client, twin, TEXTS[2])) == said(last)
-    client.app.state.service.sessions.drop(talk)  # type: ignore[attr-defined]  # now it is made from the disk
+    client.app.state.service.desks[0].drop(talk)  # type: ignore[attr-defined]  # now it is made from the disk
     other = client.post(f"{API}/conversations/{talk}/fork", json={"turns": 2}).json()["id"]
-    client.app.state.service.sessions.drop(other)  # type: ignore[attr-defined]
+    client.app.state.service.desks[0].drop(other)  # type: ignore[attr-defined]
     assert said(ask(client, other, TEXTS[2])) == said(last)
 
 

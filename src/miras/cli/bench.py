@@ -19,14 +19,18 @@ from cyclopts import Parameter
 
 from miras.cli.benches.everything import everything
 from miras.cli.benches.script import OPENING, PHOTO, SCRIPT
+from miras.cli.benches.sessions import sessions
 from miras.cli.evaluation.bench_metrics import metrics
+from miras.cli.evaluation.faithful import baselines
 from miras.cli.options import Json, Model
 from miras.cli.output import HERE, Computing, emit, load, say, table
 from miras.core.errors import InputError
 
-bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine.")
+bench_app = cyclopts.App(name="bench", help="Benchmarks: timings of this machine, and the paper's baselines.")
 bench_app.command(metrics)
 bench_app.command(everything, name="all")
+bench_app.command(sessions)
+bench_app.command(baselines)
 
 
 @bench_app.command
@@ -88,7 +92,7 @@ def run(
     if repeats < 1:
         raise InputError("--repeats of at least 1", str(repeats))
     started, photo = time.perf_counter(), image or PHOTO
-    loaded = load(model, on) if drawn.preset is None else drawn.load(on)
+    loaded = load(model, on.measuring(model)) if drawn.preset is None else drawn.load(on)
     first_token = _first_token(loaded, photo, started)
     device = loaded.model.device.type
     at_token = drawn.preset is None or device != "cpu"  # a photo for each token: minutes

@@ -6,7 +6,7 @@ In: a model and settings. Out: an ASGI app. Knows HTTP; what happens is in `serv
 import asyncio
 import contextlib
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +21,7 @@ from miras import __version__
 from miras.chat.load import Loaded
 from miras.core.photo import photo_size
 from miras.serve import api, photos, problems, schemas
+from miras.serve.desk.local import Desk
 from miras.serve.device import routes as device
 from miras.serve.photos import Variant
 from miras.serve.problems import MEDIA_TYPE, Problem
@@ -50,12 +51,15 @@ REFUSALS: dict[int | str, Any] = {
 }
 
 
-def create(loaded: Loaded, settings: Settings, static: Path | None = None) -> FastAPI:
-    """The app of one server; it works while its lifespan does. static: the folder of the page's files.
+def create(
+    loaded: Loaded, settings: Settings, static: Path | None = None, desks: Sequence[Desk] = ()
+) -> FastAPI:  # fmt: skip
+    """The app of one server; it works while its lifespan does. static: the folder of the page's files. desks: where
+    models answer; by default one, here.
 
     Raises InputError when the folder of the data cannot be used.
     """
-    service = Service(loaded, settings)
+    service = Service(loaded, settings, desks)
     doors = Doors(settings, service.records)
 
     @contextlib.asynccontextmanager

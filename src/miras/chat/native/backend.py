@@ -24,6 +24,7 @@ from miras.core.errors import InputError
 from miras.core.grammar import MASK, TEMPLATES, parse_reply
 from miras.core.text_regions import TextRegion
 from miras.core.types import Mask, Region, Turn
+from miras.model.reading import tell_unread
 from miras.model.runtime.base import Runtime
 
 
@@ -142,6 +143,8 @@ class NativeBackend:
     def prepare(self, state: State, message: str, forced: Sequence[int] | None) -> Prepared:
         """Raises InputError for a message that is too long, and for ids that are no reply."""
         ids = None if forced is None else check_reply(forced, self.engine.grammar)
+        if self.runtime.config.reads and forced is None:
+            tell_unread(message)
         prompt = self.context.prompt(message)
         window = self.context.fit(state, len(prompt) + self.context.reserve(self.options.max_new_tokens, ids))
         return Prepared(message, prompt, window, ids)

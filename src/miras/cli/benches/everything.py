@@ -121,7 +121,7 @@ def _answers(
     from miras.cli.benches import machine, parts, roofline, whole
     from miras.core.photo import read_photo
 
-    loaded, repeats = load(model, on), plan.repeats
+    loaded, repeats = load(model, on.measuring(model)), plan.repeats
     rates = machine.rates(repeats)
     hardware = machine.hardware(rates)
     pixels = [read_photo(path) for path in files]

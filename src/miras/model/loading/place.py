@@ -30,7 +30,9 @@ def built(name: str, folder: Path | None, precision: torch.dtype | None = None) 
     """The model of a folder (None: of the preset with this name), on the CPU. precision: of its language model."""
     if folder is None:
         return presets.build(name)
-    return Miras.from_pretrained(folder, language_dtype=precision, answers=True)
+    with torch.random.fork_rng(devices=[]):  # the random language model of `miras-tiny` is not saved: one everywhere
+        torch.manual_seed(0)
+        return Miras.from_pretrained(folder, language_dtype=precision, answers=True)
 
 
 def drawn(

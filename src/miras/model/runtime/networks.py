@@ -94,11 +94,16 @@ class TorchRuntime(Runtime):
     ) -> tuple[Floats, Floats]:  # fmt: skip
         """One pass."""
         tensors: Any = cache.tensors  # type: ignore[attr-defined]
-        ids_BL = torch.tensor([[*ids]], dtype=torch.long, device=self.model.device)
-        filled = self._given(np.concatenate(slots)) if len(slots) else None
-        embeds = self.model.embed(ids_BL, None if features is None else features.visual_BND, filled)
+        embeds = self.embedded(ids, features, slots)
         said = self.model.comprehend(embeds, tensors, predicted=predicted, parents=parents)
         return _array(said.logits_BLV[0]), _array(said.hidden_BLE[0])
+
+    @torch.inference_mode()
+    def embedded(self, ids: Sequence[int], features: ImageFeatures | None, slots: Sequence[Floats]) -> Tensor:
+        """(1, L, D). See `read`."""
+        ids_BL = torch.tensor([[*ids]], dtype=torch.long, device=self.model.device)
+        filled = self._given(np.concatenate(slots)) if len(slots) else None
+        return self.model.embed(ids_BL, None if features is None else features.visual_BND, filled)
 
     def misread(self, ids: Sequence[int]) -> int | None:
         """See `Miras.misread`."""

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from miras.core.errors import InputError, WeightsError
 from miras.core.grammar import IMAGE, MASK, Encoder, TextTokenizer
 from miras.core.types import Box, Mask
+from miras.model.language.bpe import BpeTokenizer
 from miras.model.language.tokenizers import ByteTokenizer, HubTokenizer
 from miras.model.numeric.chances import verdict
 from miras.model.numeric.drawn import drawn
+from miras.model.numeric.halves import float32
 from miras.model.numeric.prediction import MaskPrediction, prompt_points
 from miras.model.numeric.tags import named
 from miras.model.numeric.tree import tree_attention
@@ -193,7 +195,7 @@ class OnnxRuntime(Runtime):
         numbers, first = np.asarray(ids, np.int64), self.manifest.vocabulary
         plain = numbers < first
         embeds = np.empty((len(numbers), self._special.shape[1]), np.float32)
-        embeds[plain] = _floats(self._table[numbers[plain]])
+        embeds[plain] = float32(self._table[numbers[plain]])
         embeds[~plain] = self._special[numbers[~plain] - first]
         for token, rows in ((IMAGE, [] if features is None else [features["visual"]]), (MASK, list(slots))):
             places = np.flatnonzero(numbers == self.grammar.id(token))
@@ -206,26 +208,24 @@ class OnnxRuntime(Runtime):
         return embeds
 
 
-def packed(table_VD: Floats) -> NDArray[Any]:
-    """A table as it is saved: the upper halves of its values, uint16, where nothing is lost (bfloat16)."""
-    bits = np.ascontiguousarray(table_VD).view(np.uint32)
-    return table_VD if (bits & 0xFFFF).any() else (bits >> 16).astype(np.uint16)
-
-
-def _floats(rows: NDArray[Any]) -> Floats:
-    """What `packed` made of them, as float32."""
-    if rows.dtype != np.uint16:
-        return np.asarray(rows, np.float32)
-    return (rows.astype(np.uint32) << 16).view(np.float32)
-
-
 def _tokenizer(folder: Path) -> TextTokenizer:
     """That of the folder; bytes without one."""
     if not (folder / TOKENIZER).is_file():
         return ByteTokenizer()
-    from tokenizers import Tokenizer
-
     try:
-        return HubTokenizer(Tokenizer.from_file(str(folder / TOKENIZER)))
-    except Exception as error:  # the only class that `tokenizers` raises
+        text = (folder / TOKENIZER).read_text(encoding="utf-8")
+        return BpeTokenizer.of(text) or _of_library(text)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"a tokenizer in {folder}", str(error)[:200], EXPORT.format(folder)) from error
+
+
+def _of_library(text: str) -> TextTokenizer:
+    """A tokenizer of another form, by the library, which a plain install lacks. Raises ValueError."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise InputError("the package tokenizers for this tokenizer", "none", "pip install tokenizers") from error
+    try:
+        return HubTokenizer(Tokenizer.from_str(text))
+    except Exception as error:  # the only class that `tokenizers` raises
+        raise ValueError(str(error)) from error
