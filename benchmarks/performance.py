@@ -32,9 +32,14 @@ def ms(seconds: float) -> str:
     return f"{1000 * seconds:.1f}" if seconds < 0.1 else f"{1000 * seconds:.0f}"
 
 
+def beside(row: dict[str, Any]) -> tuple[str, ...]:
+    """Milliseconds, the least that they could be, how many times that."""
+    return ms(row["seconds"]), ms(row["limit_seconds"]), f"{row['times_the_limit']:.1f}"
+
+
 def page(found: dict[str, Any]) -> str:
     """The whole page."""
-    return "\n".join([*_machine(found), *_parts(found), *_whole(found)])
+    return "\n".join([*_machine(found), *_parts(found), *_whole(found), *_missing(found)])
 
 
 def _machine(found: dict[str, Any]) -> Iterator[str]:
@@ -44,7 +49,9 @@ def _machine(found: dict[str, Any]) -> Iterator[str]:
     yield "`benchmarks/performance.json`, the last line of\n"
     yield "```sh\nmiras bench all --threads 1 --data DATA --json\n```\n"
     yield f"Run it on yours: every figure stands beside the limit that the same run measured. Seconds of parts and turns are {hardware['seconds_are']},"
-    yield f"the fastest of {found['repeats']}; photos a second are on the clock.\n"
+    yield f"the fastest of {found['repeats']}; photos a second are on the clock. The limit is a sum over all products and convolutions: each takes at"
+    yield "least its operations by the rate of its precision, or the weights that it reads by the bandwidth, whichever is more. Python, the"
+    yield "reader of text and all else count as nothing in it, so nothing reaches it.\n"
     packages = hardware["packages"]
     yield from table(("the machine", ""), [
         ("processor", hardware["cpu"]), ("instructions", ", ".join(hardware["instructions"]) or None),
@@ -62,44 +69,53 @@ def _machine(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _parts(found: dict[str, Any]) -> Iterator[str]:
-    def beside(row: dict[str, Any]) -> tuple[str, ...]:
-        return ms(row["seconds"]), ms(row["limit_seconds"]), f"{row['times_the_limit']:.1f}"
-
     head = ("ms", LIMIT, "times that")
     yield "## A photo is encoded\n\nBy how many go through the towers together; for each of them.\n"
-    rows = [(r["batch"], r["giga_operations"], *beside(r)) for r in found["encoding"]]
+    rows = [(r["batch"], r["giga_operations"], *beside(r)) for r in found["encoding"] or ()]
     yield from table(("photos", "billion operations", *head), rows)
-    yield f"Its text is read in {ms(found['reading']['seconds'])} ms.\n"
+    if found["reading"]:
+        yield f"Its text is read in {ms(found['reading']['seconds'])} ms, by a reader whose operations nobody counts.\n"
     yield "## The language model reads and writes\n\nOne pass, by how many tokens are new: 1 is a word, 128 a photo and a question.\n"
-    rows = [(r["tokens"], r["megabytes"], r["giga_operations"], *beside(r)) for r in found["language"]]
+    rows = [(r["tokens"], r["megabytes"], r["giga_operations"], *beside(r)) for r in found["language"] or ()]
     yield from table(("tokens", "MB of weights", "billion operations", *head), rows)
     yield "## Masks are drawn\n\nBy how many are drawn together; for each of them.\n"
-    rows = [(r["masks"], r["giga_operations"], *beside(r)) for r in found["decoder"]]
+    rows = [(r["masks"], r["giga_operations"], *beside(r)) for r in found["decoder"] or ()]
     yield from table(("masks", "billion operations", *head), rows)
 
 
 def _whole(found: dict[str, Any]) -> Iterator[str]:
     yield "## A conversation\n\nReplies are given and equally long; a turn costs what is new in it. Against loops that begin anew: `miras bench turns`.\n"
-    yield from table(
-        ("turn", "ms", "new tokens"), [(r["turn"], ms(r["seconds"]), r["new_tokens"]) for r in found["turns"]]
-    )
-    yield "## Many photos\n\n`miras predict`, after its processes have begun ([many photos](predict.md)).\n"
+    rows = [(r["turn"], r["new_tokens"], r["giga_operations"], *beside(r)) for r in found["turns"] or ()]
+    yield from table(("turn", "new tokens", "billion operations", "ms", LIMIT, "times that"), rows)
+    yield "## Many photos\n\n`miras predict`, after its processes have begun ([many photos](predict.md)). At most: what its operations and bytes allow, a core for each process.\n"
     rows = [
-        (r["jobs"], r["questions"], r["photos"], f"{r['photos_per_second']:.2f}", r["processor_seconds"])
-        for r in found["predict"]
+        (r["jobs"], r["questions"], r["photos"], f"{r['photos_per_second']:.2f}", r["limit_photos_per_second"],
+         f"{100 * r['share_of_the_limit']:.0f}%", r["processor_seconds"])
+        for r in found["predict"] or ()
     ]  # fmt: skip
-    yield from table(("processes", "questions", "photos", "photos a second", "processor seconds a photo"), rows)
-    yield "## Memory\n\nOf one process, with so many photos in conversation at once.\n"
-    yield from table(("photos", "MB"), [(r["photos"], r["resident_mb"]) for r in found["held"]])
-    cold = found["cold_start"]
-    yield "## From the shell to an answer\n"
-    yield f"`miras ask PHOTO TEXT --json`: {cold['seconds']} s on the clock, {cold['processor_seconds']} s of the processor; of it the model is"
-    yield f"loaded in {cold['load_seconds']:.2f} s, the photo encoded in {cold['encode_seconds']:.2f} s.\n"
-    if found["training"]:
-        t = found["training"]
+    yield from table(
+        ("processes", "questions", "photos", "photos a second", "at most", "of that", "processor seconds a photo"), rows
+    )  # fmt: skip
+    yield "## Memory\n\nOf one process, with so many photos in conversation at once; at least: the weights, and each photo with its features, keys and values.\n"
+    yield from table(
+        ("photos", "MB", "at least"), [(r["photos"], r["resident_mb"], r["limit_mb"]) for r in found["held"] or ()]
+    )  # fmt: skip
+    if cold := found["cold_start"]:
+        yield "## From the shell to an answer\n"
+        yield f"`miras ask PHOTO TEXT --json`: {cold['seconds']} s on the clock, {cold['processor_seconds']} s of the processor; of it the model is"
+        yield f"loaded in {cold['load_seconds']:.2f} s, the photo encoded in {cold['encode_seconds']:.2f} s. Weights read once and an answer by their limits: {cold['limit_seconds']:.2f} s,"
+        yield f"so this is {cold['times_the_limit']:.0f} times the least; nearly all of it is Python that loads libraries.\n"
+    if t := found["training"]:
         yield "## Training\n"
         yield f"Stage 2, {t['photos']} photos with {t['conversations']} conversations a step: {t['seconds_per_step']} s of {t['clock']} a step,"
-        yield f"{t['conversations_per_second']} conversations a second, {t['resident_mb']} MB (mean of {t['steps']} steps).\n"
+        yield f"{t['conversations_per_second']} conversations a second, {t['resident_mb']} MB (mean of {t['steps']} steps). A step is {t['giga_operations']:.0f} billion operations,"
+        yield f"which take {t['limit_seconds']} s at least: {t['times_the_limit']} times that.\n"
+
+
+def _missing(found: dict[str, Any]) -> Iterator[str]:
+    if found["failed"]:
+        yield "## Not measured\n"
+        yield from (f"- {name}: {reason}" for name, reason in found["failed"].items())
 
 
 def main() -> int:

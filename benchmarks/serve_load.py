@@ -4,11 +4,13 @@
     python benchmarks/serve_load.py memory --model miras-mini   # 500 turns: resident memory on the way
     python benchmarks/serve_load.py kill       # 100 x kill -9 at random moments of a load: nothing told is lost
     python benchmarks/serve_load.py damage     # 10,000 damaged uploads and messages: no 5xx, memory
+    python benchmarks/serve_load.py lose --workers 2   # workers are killed within a load: nothing told is lost
 
-With a model `wait` and `memory` start the command `miras serve` itself. `kill` and `damage` fork the same server from a
-process that has loaded the model already, with wider limits. Without --model they have random weights of a few thousand
-parameters: what is measured then is the server. --turns, --kills, --cases, --people: how much. --load: what else the
-machine does, for the record. --out: file of the result. Exit code 1 when something was lost, mixed, too slow or failed.
+With a model, and with --workers, `wait` and `memory` start the command `miras serve` itself. `kill` and `damage` fork
+the same server from a process that has loaded the model already, with wider limits. Without --model they have random
+weights of a few thousand parameters: what is measured then is the server. --turns, --kills, --cases, --people: how
+much. --load: what else the machine does, for the record. --out: file of the result. Exit code 1 when something was
+lost, mixed, too slow or failed.
 """
 
 from __future__ import annotations
@@ -33,11 +35,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent))
 from serve_load_damage import damaged_body, damaged_photo, photos_of_all_kinds
-from serve_load_server import LIVELY, PEOPLE
+from serve_load_server import LIVELY, PEOPLE, lively
+from serve_load_workers import measure_lose
 
 from miras.client import AsyncClient, Refused
 from miras.serve.database import Database
@@ -60,12 +64,15 @@ class Server:
 class Command(Server):
     """`miras serve`, as a person starts it."""
 
-    def __init__(self, folder: Path, model: str) -> None:
+    def __init__(self, folder: Path, model: str, workers: int | None = None) -> None:
         tokens = folder / "tokens.txt"
         tokens.write_text("\n".join(PEOPLE))
+        if model == LIVELY:
+            model = str(folder / "weights")
+            lively().model.save_pretrained(model)
         self.arguments = [
             sys.executable, "-m", "miras", "serve", "--port", "0", "--threads", "1", "--data", str(folder / "data"),
-            "--token-file", str(tokens), "--model", model,
+            "--token-file", str(tokens), "--model", model, *(["--workers", str(workers)] if workers else []),
         ]  # fmt: skip
 
     def start(self) -> str:
@@ -167,12 +174,22 @@ async def talk(address: str, number: int, turns: int, waits: list[float]) -> tup
         return begun.id, found if kept == found else []
 
 
+async def counted(address: str, name: str) -> float:
+    """A number of the server's metrics."""
+    import httpx2
+
+    async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {PEOPLE[0]}"}, timeout=60) as http:
+        text = (await http.get(f"{address}/metrics")).text
+    return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
 async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
     """All at once, then each alone."""
     waits: list[float] = []
     started = time.perf_counter()
     together = await asyncio.gather(*(talk(address, number, turns, waits) for number in range(people)))
     seconds = time.perf_counter() - started
+    restored = await counted(address, "miras_sessions_restored_total")
     alone_waits: list[float] = []
     alone = [await talk(address, number, turns, alone_waits) for number in range(people)]
     mixed = sum(a[1] != b[1] for a, b in zip(together, alone, strict=True))
@@ -182,24 +199,75 @@ async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
         "different": len({json.dumps(found) for _, found in together}), "seconds": round(seconds, 2),
         "median_wait": round(statistics.median(waits), 3), "max_wait": round(max(waits), 3),
         "ratio": round(max(waits) / statistics.median(waits), 2),
-        "median_alone": round(statistics.median(alone_waits), 3),
+        "median_alone": round(statistics.median(alone_waits), 3), "restored": int(restored),
         "failed": bool(lost or mixed or max(waits) > 3 * statistics.median(waits)),
     }  # fmt: skip
 
 
+async def measure_lost(server: Server, address: str, people: int, turns: int, kills: int, seed: int) -> dict[str, Any]:
+    """Workers are killed within a load; then each conversation alone."""
+
+    async def begin(number: int) -> tuple[AsyncClient, str]:
+        client = AsyncClient(address, PEOPLE[number % len(PEOPLE)])
+        return client, (await client.start(await client.upload(photo(number)))).id
+
+    texts = lambda number: messages(number, turns)  # noqa: E731
+    found = await measure_lose(server.pid, begin, texts, said, people, kills, seed)
+    together = found.pop("told")
+    alone = [(await talk(address, number, turns, []))[1] for number in range(people)]
+    different = sum(
+        ours != theirs for a, b in zip(together, alone, strict=True) for ours, theirs in zip(a, b, strict=True)
+    )
+    return {
+        **found,
+        "conversations_mixed": sum(a != b for a, b in zip(together, alone, strict=True)),
+        "different": different,
+    }
+
+
 async def measure_memory(server: Server, address: str, people: int, turns: int) -> dict[str, Any]:
-    """Many turns, twenty to a conversation; memory after each tenth."""
-    found: list[float] = []
-    done = 0
+    """Many turns, twenty to a conversation; memory after each ten, and how it goes over the last 300."""
+    waits: list[float] = []
+    found: list[tuple[int, float]] = []
+
+    async def watch() -> None:
+        while True:
+            if len(waits) >= 10 * (len(found) + 1):
+                found.append((len(waits), round(server.memory(), 1)))
+            await asyncio.sleep(0.05)
+
+    watching = asyncio.create_task(watch())
     number = 0
-    while done < turns:
-        count = min(people, max(1, (turns - done) // 20))
-        each = min(20, -(-(turns - done) // count))
-        await asyncio.gather(*(talk(address, number + n, each, []) for n in range(count)))
-        number, done = number + count, done + count * each
-        found.append(round(server.memory(), 1))
-    settled = found[len(found) // 3 :]
-    return {"turns": done, "megabytes": found, "growth": round(settled[-1] - settled[0], 1), "failed": False}
+    while len(waits) < turns:
+        left = turns - len(waits)
+        count = min(people, max(1, left // 20))
+        each = min(20, -(-left // count))
+        await asyncio.gather(*(talk(address, number + n, each, waits) for n in range(count)))
+        number += count
+    watching.cancel()
+    settled = [one for one in found if one[0] > len(waits) - 300]
+    each_turn, low, high = slope(settled)
+    return {
+        "turns": len(waits), "conversations": number, "megabytes": [size for _, size in found],
+        "settled": len(settled), "kb_a_turn": each_turn, "kb_a_turn_95": [low, high],
+        "growth": round(settled[-1][1] - settled[0][1], 1), "failed": low > 0,
+    }  # fmt: skip
+
+
+def slope(found: list[tuple[int, float]], block: int = 5, draws: int = 2000) -> tuple[float, float, float]:
+    """KB a turn of (turns, MB), by least squares, and its 95% interval: residuals are drawn again in blocks, since
+    neighbours are alike."""
+    at, size = np.array(found).T
+    fit = np.polyfit(at, size, 1)
+    rest = size - np.polyval(fit, at)
+    rng = np.random.default_rng(0)
+    slopes = []
+    for _ in range(draws):
+        starts = rng.integers(0, max(1, len(at) - block + 1), -(-len(at) // block))
+        drawn = np.concatenate([rest[start : start + block] for start in starts])[: len(at)]
+        slopes.append(np.polyfit(at[: len(drawn)], np.polyval(fit, at[: len(drawn)]) + drawn, 1)[0])
+    low, high = np.quantile(slopes, (0.025, 0.975))
+    return tuple(round(1024 * float(one), 1) for one in (fit[0], low, high))  # type: ignore[return-value]
 
 
 @dataclass
@@ -343,20 +411,21 @@ async def measure_damage(server: Forked, address: str, cases: int, seed: int) ->
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("wait", "memory", "kill", "damage"))
+    parser.add_argument("what", choices=("wait", "memory", "kill", "damage", "lose"))
     parser.add_argument("--model", default=LIVELY)
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--load", default="", help="what else the machine does, for the record")
     parser.add_argument("--turns", type=int)
     parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="miras-load-") as folder:
-        server = (Command if asked.what in ("wait", "memory") and asked.model != LIVELY else Forked)(
-            Path(folder), asked.model
-        )
+        whole = asked.workers or (asked.what in ("wait", "memory") and asked.model != LIVELY)
+        place = Path(folder)
+        server = Command(place, asked.model, asked.workers) if whole else Forked(place, asked.model)
         try:
             address = server.start()
             work = {
@@ -364,9 +433,11 @@ def main() -> int:
                 "memory": lambda: measure_memory(server, address, asked.people, asked.turns or 500),
                 "kill": lambda: measure_kill(server, address, asked.people, asked.kills, asked.seed),
                 "damage": lambda: measure_damage(server, address, asked.cases, asked.seed),
+                "lose": lambda: measure_lost(server, address, asked.people, asked.turns or 5, asked.kills, asked.seed),
             }[asked.what]
             started = time.perf_counter()
             result = {"what": asked.what, "model": asked.model, "seed": asked.seed, **asyncio.run(work())}
+            result |= {"workers": asked.workers} if asked.workers else {}
             result |= {"load": asked.load} if asked.load else {}
             result["took"] = round(time.perf_counter() - started, 1)
         finally:

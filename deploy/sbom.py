@@ -28,6 +28,9 @@ BUNDLED: tuple[dict[str, Any], ...] = (
      "description": "assets/coffee.jpg, assets/chelsea.jpg"},
     {"type": "data", "name": "photographs of NASA and SpaceX", "licenses": [{"license": {"name": "public domain"}}],
      "description": "assets/astronaut.jpg, assets/rocket.jpg"},
+    {"type": "library", "name": "onnxruntime-web", "version": "1.30.0", "purl": "pkg:npm/onnxruntime-web@1.30.0",
+     "licenses": [{"license": {"id": "MIT"}}],
+     "description": "serve/device/engine, and in serve/static: masks drawn in the browser"},
 )  # fmt: skip
 
 

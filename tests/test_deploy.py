@@ -91,8 +91,14 @@ def test_what_is_installed_is_what_the_checkout_installs() -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert f"--no-deps {re.search(r'^LANGUAGE := (.*)$', makefile, re.MULTILINE)[1]}" in runs  # type: ignore[index]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = re.search(r'"\.\[([\w,]+)\]"', runs)
-    assert extras is not None and set(extras[1].split(",")) <= set(project["optional-dependencies"])
+    (extras,) = [
+        re.search(r'^EXTRAS="([\w,]+)"$', rest) for name, rest in instructions() if "EXTRAS" in rest and name == "ARG"
+    ]
+    assert (
+        '".[${EXTRAS}]"' in runs
+        and extras is not None
+        and set(extras[1].split(",")) <= set(project["optional-dependencies"])
+    )
     (torch,) = [one for one in project["dependencies"] if one.startswith("torch")]
     assert f'"{torch}"' in runs
 

@@ -32,13 +32,31 @@ SEVERAL = {
     "cli/test_commands.py": ("cli/bench.py", "cli/doctor.py", "cli/evaluation/evaluate.py"),
     **{
         f"serve/page/test_{topic}.py": ("serve/app.py", "serve/static/index.html")
-        for topic in ("by_hand", "conversation", "exports", "formula", "photos", "rating", "screenshots", "shape")
+        for topic in (
+            "by_hand",
+            "conversation",
+            "device",
+            "exports",
+            "formula",
+            "photos",
+            "rating",
+            "screenshots",
+            "shape",
+        )
     },
     "serve/test_client.py": ("client.py", "serve/api.py"),
     "serve/test_documents.py": ("client.py", "serve/api.py"),
     "serve/test_page_files.py": ("serve/static/sources.sha256",),
+    "train/grpo/test_step.py": (
+        "train/grpo/step.py",
+        "train/grpo/rollout.py",
+        "train/grpo/policy.py",
+        "train/grpo/batch.py",
+        "train/recipe/reinforce.py",
+    ),
     "train/loop/test_distributed.py": ("train/loop/sharding.py", "train/loop/trainer.py"),
     "train/loop/test_full_size.py": ("model/encoders/patches.py", "train/loop/sharding.py", "train/loop/trainer.py"),
+    "train/loop/test_qwen.py": ("model/encoders/tokens.py", "train/loop/estimate.py", "train/run.py"),
     "train/stages/test_pointing.py": ("train/data/dialogue_batch.py", "train/stages/stage2.py"),
     "train/stages/test_stages.py": ("train/stages/stage1.py", "train/stages/stage2.py", "train/data/dialogue_batch.py"),
 }

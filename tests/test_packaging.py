@@ -17,7 +17,7 @@ NEEDED = (
     "miras/weights/miras-mini/model.safetensors", "miras/weights/miras-mini/config.json",
     "miras/weights/miras-mini/README.md", "miras/model/imagenet.json", "miras/serve/static/index.html",
     "miras/serve/static/rate.html", "miras/assets/astronaut.jpg", "miras/assets/LICENSES.md",
-    "miras/predict/templates/sheet.html", "miras/py.typed",
+    "miras/predict/templates/sheet.html", "miras/py.typed", "miras/serve/device/engine/ort-wasm-simd-threaded.wasm.xz",
 )  # fmt: skip
 LICENCES = ("LICENSE", "src/miras/assets/LICENSES.md")
 

@@ -1,9 +1,11 @@
 // The page is served by miras itself: relative addresses, one script, one sheet, nothing inline, nothing from outside.
-import { defineConfig } from "vite";
+import { defaultClientConditions, defineConfig } from "vite";
 import { stamp } from "./stamp.mjs";
 
 export default defineConfig({
   base: "./",
+  resolve: { conditions: ["onnxruntime-web-use-extern-wasm", ...defaultClientConditions] }, // its WebAssembly stays out of the page
+  worker: { format: "es" },
   build: {
     outDir: "../src/miras/serve/static",
     emptyOutDir: true,

@@ -51,7 +51,7 @@ def test_what_is_missing(
     monkeypatch.setattr(place, "WEIGHTS_FOLDER", tmp_path)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=says_what):
-        load(name)
+        load(name, runtime="torch")
 
 
 def test_a_folder_without_weights(tmp_path: Path) -> None:

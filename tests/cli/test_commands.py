@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from miras.cli import main
+from miras.cli.benches import machine
 from tests.cli.test_main import TINY
 from tests.eval.tasks.test_instructpart import make_folder
 
@@ -24,7 +25,9 @@ def test_doctor(capsys):
     assert set(report["parts"]) == {"instruction", "image_encoder", "mask_encoder", "alignment", "decoder"}
 
 
-def test_bench_turns(capsys):
+def test_bench_turns(capsys, monkeypatch):
+    monkeypatch.setattr(machine, "READ_BYTES", 2**16)
+    monkeypatch.setattr(machine, "SIDE", 32)
     assert main.call(["bench", "turns", "--json", "--repeats", "1", *TINY]) == 0
     report = last(capsys)
     assert len(report["turns"]) == 6
@@ -32,7 +35,8 @@ def test_bench_turns(capsys):
     for turn in report["turns"]:
         assert set(turn) == {
             "seconds", "recompute_seconds", "ratio", "token_recompute_seconds", "token_ratio", "new_tokens",
-            "recompute_tokens",
+            "recompute_tokens", "first_token_seconds", "first_mask_seconds", "tokens_per_second", "memory_mb",
+            "limit_seconds", "times_the_limit",
         }  # fmt: skip
     later = report["turns"][1:]
     assert all(turn["new_tokens"] < turn["recompute_tokens"] for turn in later)

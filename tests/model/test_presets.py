@@ -8,7 +8,9 @@ from miras.model import presets
 
 
 def test_names_are_the_files():
-    assert presets.names() == ["miras-7b", "miras-mini", "miras-tiny"]
+    assert presets.names() == [
+        "miras-7b", "miras-mini", "miras-qwen", "miras-qwen-2b", "miras-qwen-8b", "miras-tiny",
+    ]  # fmt: skip
 
 
 def test_unknown_preset_names_the_nearest():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import warnings
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,11 @@ def test_boxes_are_drawn_in_evenly() -> None:
     assert narrow[0, 0] < narrow[1, 0]
 
 
-def test_without_the_package_nothing_is_read_and_it_is_said(
-    photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("message", "told"), [("What does the sign say?", True), ('Where is "OPEN"?', True), ("Where is the cup?", False)]
+)
+def test_without_the_package_nothing_is_read_and_it_is_said_when_it_matters(
+    photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, message: str, told: bool
 ) -> None:
     real = builtins.__import__
 
@@ -68,6 +72,11 @@ def test_without_the_package_nothing_is_read_and_it_is_said(
 
     reading._reader.cache_clear()
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.warns(UserWarning, match="pip install rapidocr"):
+    monkeypatch.setattr(reading.importlib.util, "find_spec", lambda _: None)
+    with warnings.catch_warnings(record=True) as noted:
+        warnings.simplefilter("always")
         assert reading.read(photo) == ()
+        reading.tell_unread(message)
     reading._reader.cache_clear()
+    assert [str(one.message) for one in noted if "pip install 'miras[ocr]'" in str(one.message)][int(told) :] == []
+    assert len(noted) == told

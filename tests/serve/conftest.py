@@ -81,8 +81,10 @@ def start(loaded: Loaded, tmp_path: Path) -> Iterator[Start]:
     running: list[TestClient] = []
 
     def begin(static: Path | None = None, model: Loaded = loaded, **settings: Any) -> TestClient:
+        desks = settings.pop("desks", ())
         chosen = Settings(settings.pop("data", tmp_path / "data"), **settings)
-        client = TestClient(create(model, chosen, static), base_url="http://localhost", raise_server_exceptions=False)
+        app = create(model, chosen, static, desks)
+        client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
         client.__enter__()
         running.append(client)
         return client

@@ -37,7 +37,7 @@ class Scripted(ChatSession):
         if (said := REPLIES.get(text)) is None:
             return None
         one = self.model.grammar
-        parts = [[one.id(part)] if part in SPECIAL_TOKENS else self.model.tokenizer.encode(part) for part in said]
+        parts = [[one.id(part)] if part in SPECIAL_TOKENS else one.tokenizer.encode(part) for part in said]
         return [number for part in parts for number in part]
 
 

@@ -63,16 +63,23 @@ def test_a_session_put_aside_answers_as_the_one_that_stayed(start: Start, jpeg: 
     stayed = start()
     talk = conversation(stayed, jpeg)
     alone = [said(ask(stayed, talk, text)) for text in TEXTS]
-    aside = start(data=tmp_path / "other", session_bytes=0)
-    first, second = conversation(aside, jpeg), conversation(aside, jpeg)
-    found: dict[str, list[Any]] = {first: [], second: []}
-    for text in TEXTS:
-        for talk in (first, second):
-            found[talk].append(said(ask(aside, talk, text)))
-    assert found[first] == found[second] == alone
-    service = aside.app.state.service  # type: ignore[attr-defined]
-    assert service.sessions.put_aside >= 4 and len(service.sessions) == 1
-    assert "miras_sessions_restored_total 0.0" not in aside.get("/metrics").text
+    for room in (0, 2**30):  # made again from its record; read back as it was
+        aside = start(data=tmp_path / f"other {room}", session_bytes=0, aside_bytes=room)
+        first, second = conversation(aside, jpeg), conversation(aside, jpeg)
+        found: dict[str, list[Any]] = {first: [], second: []}
+        for text in TEXTS:
+            for talk in (first, second):
+                found[talk].append(said(ask(aside, talk, text)))
+        assert found[first] == found[second] == alone
+        sessions = aside.app.state.service.desks[0].sessions  # type: ignore[attr-defined]
+        assert sessions.put_aside >= 4 and len(sessions) == 1
+        assert (sessions.brought_back >= 4) == bool(room) == (sessions.bytes_aside > 0)
+        assert ("miras_sessions_restored_total 0.0" in aside.get("/metrics").text) == bool(room)
+        assert client_deletes(aside, first, second) and sessions.bytes_aside == len(sessions) == 0
+
+
+def client_deletes(client: TestClient, *talks: str) -> bool:
+    return all(client.delete(f"{API}/conversations/{talk}").status_code == 204 for talk in talks)
 
 
 def test_eight_at_once_are_as_each_alone(start: Start, jpeg: bytes, tmp_path: Path) -> None:
@@ -167,9 +174,9 @@ def test_a_fork_answers_as_its_parent_would(client: TestClient, jpeg: bytes) -> 
         last = ask(client, talk, text)
     twin = client.post(f"{API}/conversations/{talk}/fork", json={"turns": 2}).json()["id"]
     assert said(ask(client, twin, TEXTS[2])) == said(last)
-    client.app.state.service.sessions.drop(talk)  # type: ignore[attr-defined]  # now it is made from the disk
+    client.app.state.service.desks[0].drop(talk)  # type: ignore[attr-defined]  # now it is made from the disk
     other = client.post(f"{API}/conversations/{talk}/fork", json={"turns": 2}).json()["id"]
-    client.app.state.service.sessions.drop(other)  # type: ignore[attr-defined]
+    client.app.state.service.desks[0].drop(other)  # type: ignore[attr-defined]
     assert said(ask(client, other, TEXTS[2])) == said(last)
 
 

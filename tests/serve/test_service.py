@@ -89,7 +89,7 @@ def test_a_conversation_of_another_model_can_still_be_read(
     service = client.app.state.service  # type: ignore[attr-defined]
     with service.database.write() as db:
         db.execute('UPDATE conversations SET head=replace(head, \'"language": "tiny"\', \'"language": "other"\')')
-    service.sessions.drop(talk)
+    service.desks[0].drop(talk)
     answer = client.post(f"{API}/conversations/{talk}/ask", json={"text": TEXTS[1]})
     name, problem = events_of(answer.text)[-1]
     assert name == "error" and problem["status"] == 409 and "of this model" in problem["expected"]

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from miras.core.errors import InputError
+from miras.serve.listening import events, outcome
 from miras.serve.problems import Problem
-from miras.serve.worker import Event, Job, Worker, events, outcome
+from miras.serve.worker import Event, Job, Lost, Worker
 
 
 def nothing(job: Job) -> Iterator[Event]:
@@ -175,3 +176,87 @@ def test_signs_of_life_and_a_page_that_closes() -> None:
 
     names = asyncio.run(run())
     assert names[0] == "queue" and "" in names
+
+
+def test_several_places_each_keeps_its_conversations() -> None:
+    async def run() -> dict[str, set[int]]:
+        worker, loop = Worker(64, places=2), asyncio.get_running_loop()
+        found: dict[str, set[int]] = {}
+        both = threading.Barrier(2)
+
+        def first(job: Job) -> Iterator[Event]:
+            both.wait(10)  # one at each place at the same time
+            yield from work(job)
+
+        def work(job: Job) -> Iterator[Event]:
+            found.setdefault(job.conversation, set()).add(worker.here)
+            yield "done", None
+
+        jobs = [put(worker, Job(name, name, first, loop)) for name in ("a", "b")]
+        assert worker.length == 2
+        worker.start()
+        for job in jobs:
+            await outcome(worker, job, never)
+        worker.beside("twin", "a")
+        for turn in range(12):
+            names = ("a", "b", "twin")[: 2 + turn % 2]
+            again = [put(worker, Job("somebody", name, work, loop)) for name in names]
+            for job in again:
+                await outcome(worker, job, never)
+        assert worker.up == 2
+        worker.close(5)
+        assert not worker.alive and worker.up == 0
+        return found
+
+    found = asyncio.run(run())
+    assert found["a"] != found["b"] and found["twin"] == found["a"] and all(len(at) == 1 for at in found.values())
+
+
+@pytest.mark.parametrize(
+    ("losses", "told", "answered", "outcomes"),
+    [
+        (1, False, True, ["done"]),  # somebody else answers
+        (1, True, False, ["lost"]),  # half of it was told
+        (2, False, False, ["lost"]),  # once more is enough
+    ],
+)
+def test_who_is_lost_is_waited_for_and_the_others_go_on(
+    losses: int, told: bool, answered: bool, outcomes: list[str]
+) -> None:
+    async def run() -> list[str]:
+        seen: list[str] = []
+        there = {0: threading.Event(), 1: threading.Event()}
+        worker = Worker(
+            8, lambda outcome, job: seen.append(outcome), places=2, back=lambda place: there[place].is_set()
+        )
+        loop, left = asyncio.get_running_loop(), [losses]
+        at: list[int] = []
+
+        def work(job: Job) -> Iterator[Event]:
+            at.append(worker.here)
+            if told:
+                yield "text", {"text": "a"}
+            if left[0]:
+                left[0] -= 1
+                raise Lost
+            yield "reply", "whole"
+
+        worker.start()
+        job = put(worker, Job("a", "1", work, loop))
+        if answered:
+            assert await outcome(worker, job, never) == "whole"
+            assert at[0] != at[1] and worker.place("1") == at[1]
+        else:
+            with pytest.raises(Problem) as caught:
+                await outcome(worker, job, never)
+            assert caught.value.kind == "lost" and caught.value.status_code == 503
+        assert not worker.is_active("1") and worker.up == 2 - losses and worker.alive == (losses == 1)
+        for one in there.values():
+            one.set()
+        while worker.up < 2:
+            await asyncio.sleep(0.01)
+        assert await outcome(worker, put(worker, Job("a", "1", nothing, loop)), never) == "1"
+        worker.close(5)
+        return seen[:-1]
+
+    assert asyncio.run(run()) == outcomes

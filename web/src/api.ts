@@ -1,5 +1,6 @@
 // The HTTP API: typed calls, problems as errors, the stream of `ask`. Knows no page.
 import { EventReader } from "./sse";
+import type { Graphs, Words } from "./device/messages";
 import type * as T from "./types";
 
 const ROOT = "/api/v1";
@@ -78,6 +79,8 @@ export const api = {
   remove: (id: string) => json<void>(`conversations/${id}`, "DELETE"),
   drop: (id: string) => json<T.Conversation>(`conversations/${id}/open`, "DELETE"),
   refine: (id: string, body: T.Refine) => json<T.Turn>(`conversations/${id}/refine`, "POST", body),
+  graphs: () => json<Graphs>("graphs"),
+  words: (id: string, region: number | null) => json<Words>(`conversations/${id}/words${region === null ? "" : `?region=${region}`}`),
   select: (id: string, expression: string) => json<T.Turn>(`conversations/${id}/select`, "POST", { expression }),
   alternative: (id: string, region: number, phrase: string) => json<T.Turn>(`conversations/${id}/alternative`, "POST", { region, phrase }),
   undo: (id: string) => json<T.Conversation>(`conversations/${id}/undo`, "POST"),

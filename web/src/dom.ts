@@ -28,6 +28,7 @@ export function svg<K extends keyof SVGElementTagNameMap>(
 }
 
 const ICONS: Record<string, string> = {
+  chip: "M7 7h10v10H7zM10 3v4M14 3v4M10 17v4M14 17v4M3 10h4M3 14h4M17 10h4M17 14h4",
   undo: "M9 7 4 12l5 5M4 12h10a6 6 0 0 1 0 12h-2",
   fork: "M7 4v16M7 12h4a6 6 0 0 0 6-6V4M4 7l3-3 3 3M14 7l3-3 3 3",
   export: "M12 3v12M7 10l5 5 5-5M4 20h16",

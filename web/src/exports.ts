@@ -3,7 +3,7 @@ import { api } from "./api";
 import { h, icon } from "./dom";
 import { notice, problem } from "./notices";
 import { decodeRle } from "./rle";
-import { state } from "./store";
+import { settled, state } from "./store";
 
 const FORMATS: [format: string, title: string, what: string][] = [
   ["mask", "Mask", "PNG, white is selected"],
@@ -29,6 +29,7 @@ export function save(blob: Blob, name: string): void {
 
 async function download(path: string): Promise<void> {
   try {
+    if (!(await settled())) return;
     const { blob, name } = await api.file(path);
     save(blob, name);
     notice(`${name} is saved.`);

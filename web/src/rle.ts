@@ -46,3 +46,30 @@ export function holds(rle: Rle, x: number, y: number): boolean {
   }
   return false;
 }
+
+/** The run lengths of a mask, bytes of 0 and 1, rows first. */
+export function encodeRle(mask: Uint8Array, height: number, width: number): Rle {
+  const runs: number[] = [];
+  let [run, value] = [0, 0];
+  for (let x = 0; x < width; x++)
+    for (let y = 0; y < height; y++) {
+      if (mask[y * width + x] !== value) {
+        runs.push(run);
+        [run, value] = [0, 1 - value];
+      }
+      run++;
+    }
+  runs.push(run);
+  let counts = "";
+  runs.forEach((length, index) => {
+    let rest = index > 2 ? length - runs[index - 2]! : length;
+    for (let more = true; more; ) {
+      let code = rest & 31;
+      rest >>= 5;
+      more = code & 16 ? rest !== -1 : rest !== 0;
+      if (more) code |= 32;
+      counts += String.fromCharCode(code + 48);
+    }
+  });
+  return { size: [height, width], counts };
+}

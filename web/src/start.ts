@@ -60,7 +60,7 @@ export async function fillStart(): Promise<void> {
   print.textContent = keeps();
   try {
     const [known, { items }] = await Promise.all([samples.childElementCount > 0 ? [] : api.samples(), api.list(null)]);
-    samples.append(...known.map((sample) => h("button", {
+    if (known.length > 0) samples.replaceChildren(...known.map((sample) => h("button", {
       type: "button", class: "sample", title: `${sample.what} (${sample.credit})`, onclick: () => void begin(api.sample(sample.name)),
     }, h("img", { src: sample.image_url, alt: "", width: sample.width, height: sample.height }), h("span", {}, capital(sample.what)))));
     recent.replaceChildren(...(items.length > 0 ? [h("h2", {}, "Go on"), rows(items.slice(0, 4))] : []));

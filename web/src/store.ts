@@ -1,8 +1,10 @@
 // What the page knows, and what may be done. Panels read `state` and hear of changes by topic; only this file changes it.
 import { type Listener, Refused, api, ask } from "./api";
+import { ahead, aimed, here } from "./device/local";
 import { announce } from "./dom";
 import { signs } from "./expression";
 import { clearProblems, notice, problem } from "./notices";
+import { onSent, send, takeBack, waiting } from "./outbox";
 import type { Conversation, Limits, Photo, Piece, Refine, Region, Selection, Session, Summary, Turn } from "./types";
 
 export type Mode = "mask" | "compare" | "cutout" | "photo";
@@ -55,12 +57,33 @@ export function shown(): Shown | null {
   }
   const last = talk.history.at(-1);
   const named = new Set(last?.regions.map((one) => one.id));
-  if (state.pending === null || state.pending.regions.length === 0) return { regions: talk.regions, selection: talk.selection, named };
+  if (state.pending === null || state.pending.regions.length === 0) return { ...late(talk), named };
   const fresh = state.pending.regions;
   const regions = [...talk.regions.filter((old) => !fresh.some((one) => one.id === old.id)), ...fresh];
   const added = fresh.filter((one) => one.operator !== "cut").map((one) => one.id);
   return { regions, selection: { ...talk.selection, outline: fresh.map((one) => one.outline).join(""), expression: "", added, left_out: [] }, named: new Set(added) };
 }
+
+/** The regions and the selection with the masks that the server does not have yet. */
+function late(talk: Conversation): { regions: Region[]; selection: Selection } {
+  const list = waiting(talk.id);
+  const known = new Map(talk.regions.map((region) => [region.id, region]));
+  for (const { id, region } of list) known.set(id, { ...(known.get(id) ?? { ...POINTED, id }), ...region, score: null });
+  const last = list.at(-1);
+  if (!last) return talk;
+  const { expression, selection } = last;
+  const fresh = expression !== talk.selection.expression && { expression, added: [last.id], left_out: [], label: POINTED.phrase };
+  return { regions: [...known.values()], selection: { ...talk.selection, ...selection, ...fresh } };
+}
+
+const POINTED: Omit<Region, "id" | "area" | "box" | "outline" | "rle"> = {
+  phrase: "what you point at", score: null, operator: "replace", again: false, turn: 0, alternatives: [], mask_url: "",
+};
+
+export { aimed };
+
+/** Turns, those too that the server does not have yet. */
+export const turnsNow = (): number => (state.conversation ? state.conversation.history.length + waiting(state.conversation.id).length : -1);
 
 export function regionNamed(id: number): Region | undefined {
   return shown()?.regions.find((region) => region.id === id);
@@ -87,6 +110,7 @@ async function change<A>(work: () => Promise<A>): Promise<A | undefined> {
   clearProblems();
   changed("busy");
   try {
+    if (!(await settled())) return undefined;
     return await work();
   } catch (error) {
     problem(error);
@@ -115,6 +139,7 @@ export async function open(id: string): Promise<boolean> {
     const talk = await api.conversation(id);
     if (mine !== watching) return true;
     hold(talk);
+    void send(talk.id);
     if (talk.state === "running" && state.pending === null)
       setTimeout(() => mine === watching && state.pending === null && void open(id), 1500);
     return true;
@@ -138,7 +163,7 @@ export async function begin(photo: Promise<Photo>): Promise<void> {
 /** Asks, or asks the open question again (null). True when it was taken: else what was typed is to be kept. */
 export async function say(text: string | null): Promise<boolean> {
   const talk = state.conversation;
-  if (talk === null || state.busy || state.pending !== null) return false;
+  if (talk === null || state.busy || state.pending !== null || !(await settled())) return false;
   const pending: Pending = {
     text: text ?? talk.open?.text ?? "", pieces: [], regions: [], position: 0, since: performance.now(), stop: new AbortController(),
   };
@@ -228,9 +253,34 @@ async function byHand(work: (talk: Conversation) => Promise<Turn>): Promise<bool
   return true;
 }
 
-/** A change by hand, on the region that is chosen. */
-export const refine = (gesture: Omit<Refine, "region">): Promise<boolean> =>
-  byHand((talk) => api.refine(talk.id, { region: state.target, ...gesture }));
+/** A change by hand, on the region that is chosen: drawn on this device, where it can, else on the server. */
+export async function refine(gesture: Omit<Refine, "region">): Promise<boolean> {
+  const [talk, now] = [state.conversation, shown()];
+  const free = !state.busy && state.pending === null && (gesture.points ?? gesture.box ?? null) !== null;
+  if (talk && now && free && (await here(talk, state.target, now, gesture))) {
+    changed("conversation", "view");
+    announce("Changed.");
+    return true;
+  }
+  return byHand((one) => api.refine(one.id, { region: state.target, ...gesture }));
+}
+
+/** Whether the server has all masks of this conversation; what waits is sent first. */
+export const settled = async (): Promise<boolean> =>
+  state.conversation === null || waiting(state.conversation.id).length === 0 || (await send(state.conversation.id));
+
+onSent({
+  sent: (id, turn) => {
+    if (state.conversation?.id !== id) return;
+    took(state.conversation, turn);
+    changed("conversation", "view");
+  },
+  lost: (id) => { if (state.conversation?.id === id) void open(id); },
+});
+on(["tool", "conversation"], () => {
+  const talk = state.conversation;
+  if (talk && (state.tool === "points" || state.tool === "box")) void ahead(talk, state.target);
+});
 
 /** Another selection of the regions that there are. */
 export const choose = (expression: string): Promise<boolean> => byHand((talk) => api.select(talk.id, expression));
@@ -244,7 +294,11 @@ async function anew(work: (talk: Conversation) => Promise<unknown>, said: string
   announce(`${said} Selected: ${fresh.selection.label || "nothing"}.`);
 }
 
-export const undo = (): Promise<void> => anew((talk) => api.undo(talk.id), "Undone.");
+export async function undo(): Promise<void> {
+  if (state.conversation === null || !takeBack(state.conversation.id)) return anew((talk) => api.undo(talk.id), "Undone.");
+  announce("Undone.");
+  changed("conversation", "view");
+}
 export const drop = (): Promise<void> => anew((talk) => api.drop(talk.id).catch((error: unknown) => {
   if (!isConflict(error)) throw error; // a question that the server never saw is dropped already
 }), "The question is dropped.");

@@ -1,7 +1,8 @@
 // The bars on the stage: tools with their settings, and how the photo is shown.
-import { h, tool as button, icon } from "./dom";
+import { device, onDevice, toggle } from "./device/device";
+import { h, icon, percent, tool as button } from "./dom";
 import { whole, zoom } from "./stage";
-import { type Mode, on, show, state, wield } from "./store";
+import { type Mode, changed, on, show, state, wield } from "./store";
 
 export const TOOLS: [name: string, icon: string, title: string, key: string, hint: string][] = [
   ["pick", "hand", "Pick", "v", "Click a region to speak of it. Drag to move the photo."],
@@ -28,7 +29,7 @@ function settings(): HTMLElement {
   const pen = h("input", { type: "range", min: 2, max: 96, "aria-label": "Width of the pen", oninput: () => wield({ pen: Number(pen.value) }) });
   const width = h("label", { class: "slider" }, "Width", pen);
   const target = h("select", { "aria-label": "Region to change", onchange: () => wield({ target: target.value ? Number(target.value) : null }) });
-  const bar = h("div", { class: "bar settings" }, target, sign, width, hint);
+  const bar = h("div", { class: "bar settings" }, target, sign, width, here(), hint);
   on(["tool", "conversation", "view"], () => {
     bar.hidden = state.tool === "pick";
     hint.textContent = TOOLS.find(([name]) => name === state.tool)?.[4] ?? "";
@@ -45,6 +46,23 @@ function settings(): HTMLElement {
     target.value = String(state.target ?? "");
   });
   return bar;
+}
+
+/** Switches drawing on this device on and off, and says how far it is. */
+function here(): HTMLElement {
+  const words = h("span", {}, "on this device");
+  const one = h("button", { type: "button", class: "toggle device", "aria-label": "Draw masks on this device", onclick: () => { toggle(); changed("tool"); } }, icon("chip"), words);
+  const draw = (): void => {
+    const { status, share } = device;
+    one.dataset.status = status;
+    one.setAttribute("aria-pressed", String(status !== "off"));
+    one.hidden = state.tool !== "points" && state.tool !== "box";
+    words.textContent = status === "loading" ? `loading ${percent(share)}` : status === "reading" ? "reading the photo" : "on this device";
+    one.title = status === "off" ? "Draw masks on this device: loads the model once, some 75 MB" : status === "ready" ? "Masks are drawn on this device" : "Until it is ready the server draws the masks";
+  };
+  on(["tool"], draw);
+  onDevice(draw);
+  return one;
 }
 
 function looks(): HTMLElement {

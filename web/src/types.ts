@@ -47,5 +47,5 @@ export interface Sheet {
   name: string; rater: string; title: string; intro: string[]; comments: boolean; questions: Question[]; items: SheetItem[];
 }
 export interface Refine {
-  region: number | null; points?: Dot[] | null; box?: Box | null; strokes?: Stroke[] | null; paint?: boolean;
+  region: number | null; points?: Dot[] | null; box?: Box | null; strokes?: Stroke[] | null; paint?: boolean; mask?: { rle: Rle };
 }

@@ -1,6 +1,6 @@
 // Strings as pycocotools writes them.
 import { expect, test } from "vitest";
-import { decodeRle, holds, runsOf } from "../src/rle";
+import { decodeRle, encodeRle, holds, runsOf } from "../src/rle";
 
 const KNOWN: [size: [number, number], counts: string, rows: string][] = [
   [[1, 1], "01", "1"],
@@ -14,6 +14,7 @@ const KNOWN: [size: [number, number], counts: string, rows: string][] = [
 test.each(KNOWN)("%j %s", (size, counts, rows) => {
   const mask = decodeRle({ size, counts });
   expect([...mask].join("")).toBe(rows);
+  expect(encodeRle(mask, ...size)).toEqual({ size, counts });
   for (const [at, letter] of [...rows].entries())
     expect(holds({ size, counts }, (at % size[1]) + 0.5, Math.floor(at / size[1]) + 0.5)).toBe(letter === "1");
 });

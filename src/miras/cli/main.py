@@ -13,7 +13,7 @@ import cyclopts
 
 from miras import __version__
 from miras.cli.output import BAD_INPUT, complain, quiet, say
-from miras.core.errors import MirasError
+from miras.core.errors import InputError, MirasError
 
 app = cyclopts.App(
     name="miras",
@@ -44,6 +44,13 @@ COMMANDS = {
 """Name -> "module:function" (or application of several commands), which is imported when it is called or listed. A new
 command is a module beside this one, and a line here."""
 
+EXTRAS = {
+    "torch": "torch", "transformers": "torch", "peft": "torch", "huggingface_hub": "torch", "tokenizers": "torch",
+    "accelerate": "train", "scipy": "data", "matplotlib": "data", "pyarrow": "data",
+    "rapidocr": "ocr", "onnx": "export",
+}  # fmt: skip
+"""Packages that a plain install lacks, and the extra that brings them."""
+
 for name, where in COMMANDS.items():
     app.command(where, name=name)
 
@@ -65,6 +72,12 @@ def call(arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else 0
     except cyclopts.CycloptsError as error:
         say(f"miras: {' '.join(str(error).split())}; see miras --help")
+        return BAD_INPUT
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None or os.environ.get("MIRAS_DEBUG"):
+            raise
+        complain(InputError(f"the package {error.name}", "not installed", f"pip install 'miras[{extra}]'"))
         return BAD_INPUT
     except MirasError as error:
         if os.environ.get("MIRAS_DEBUG"):

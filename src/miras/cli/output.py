@@ -11,7 +11,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -33,13 +33,22 @@ class Computing:
     device: Annotated[str, Parameter(help="Where a model computes: cpu, cuda (cuda:1), mps; auto: a GPU, if any.")] = (
         "cpu"
     )
-    dtype: Annotated[str | None, Parameter(help="float32 or bfloat16; by default what the device is fastest in.")] = (
-        None
-    )
+    dtype: Annotated[str | None, Parameter(help="float32, bfloat16 or int8; by default what is fastest.")] = None
 
     runtime: Annotated[
-        str | None, Parameter(help="torch, or onnx for what miras export onnx wrote; by default what --model holds.")
+        str | None,
+        Parameter(help="onnx or torch; by default onnx for miras-mini, and for what miras export onnx wrote."),
     ] = None
+    bits: Annotated[int | None, Parameter(help="8 or 4, for the weights of our own language model (torchao).")] = None
+    static: Annotated[
+        bool, Parameter(negative="", help="Caches of fixed size; on a GPU short passes are recorded and replayed.")
+    ] = False
+
+    def measuring(self, name: str) -> Computing:
+        """The same for what is measured: by torch, where nothing else was said."""
+        from miras.chat.load import by_torch
+
+        return replace(self, runtime=by_torch(name, self.runtime))
 
 
 HERE = Computing()
@@ -140,14 +149,16 @@ def load(name: str, on: Computing, pair: Pair = ALONE, **options: Any) -> Any:
         raise InputError("--model composed beside --talker, --segmenter, --look", f"--model {name}")
     from miras.chat.load import is_onnx
 
-    if not is_onnx(name, on.runtime):
+    if not is_onnx(name, on.runtime, on.device, on.dtype):
         hush()
     if name == COMPOSED or pair.preset is not None:
         return miras.compose(
             pair.talker, pair.segmenter, preset=pair.preset, look=pair.look, threads=on.threads, device=on.device,
             dtype=on.dtype, **options,
         )  # fmt: skip
-    return miras.load(name, threads=on.threads, device=on.device, dtype=on.dtype, runtime=on.runtime)
+    return miras.load(
+        name, threads=on.threads, device=on.device, dtype=on.dtype, runtime=on.runtime, bits=on.bits, static=on.static
+    )  # fmt: skip
 
 
 def progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:

@@ -65,12 +65,9 @@ def run(
     questions = questions_of(asks, script)
     if resume and not (out / JOB).is_file():
         raise InputError(f"a job to resume in {out}", "none", "leave --resume out to begin one")
-    from miras.chat.load import is_onnx
+    from miras.chat.load import exported
 
-    if is_onnx(model, on.runtime):
-        from miras.model.runtime.manifest import find_exported
-
-        model = str(find_exported(model))
+    model = str(exported(model, on.runtime, on.device, on.dtype) or model)
     settings = Settings(formats, model, seed, on.device, on.dtype, format, jobs, on.threads, ray)
     summary = predict(photos, questions, out, settings, lines=_stdin(photos), watch=watch)
     for line in summary.warnings[:SHOWN_WARNINGS]:

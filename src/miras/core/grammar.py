@@ -52,9 +52,10 @@ class TextTokenizer(Protocol):
 @dataclass(frozen=True)
 class Template:
     """The language model's chat format. Strings named in `controls` are looked up by id. user_end closes the photo's
-    place and what a person said; turn_end with after_turn a reply."""
+    place and what a person said; turn_end with after_turn a reply. image_end stands behind the visual tokens."""
 
     system_open: tuple[str, ...] = ("<|im_start|>", "system\n")
+    image_end: tuple[str, ...] = ()
     user_open: tuple[str, ...] = ("<|im_start|>", "user\n")
     user_end: tuple[str, ...] = ("<|im_end|>", "\n")
     assistant_open: tuple[str, ...] = ("<|im_start|>", "assistant\n")
@@ -69,7 +70,12 @@ LLAVA = Template(
     turn_end="</s>", after_turn="", controls=frozenset({"</s>"}),
 )  # fmt: skip
 """LLaVA-1.5's (conv_vicuna_v1): only replies are closed."""
-TEMPLATES = {"chatml": CHATML, "llava": LLAVA}
+QWEN3VL = Template(
+    system_open=("<|im_start|>", "user\n", "<|vision_start|>"), image_end=("<|vision_end|>",),
+    controls=CHATML.controls | {"<|vision_start|>", "<|vision_end|>"},
+)  # fmt: skip
+"""Qwen3-VL's: the photo is a message of its own, so that it stays when old turns are dropped."""
+TEMPLATES = {"chatml": CHATML, "llava": LLAVA, "qwen3vl": QWEN3VL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ def render_prefix(
     return [
         *_fixed(template, template.system_open),
         Span("special", IMAGE),
+        *_fixed(template, template.image_end),
         *lines,
         *_fixed(template, template.user_end),
     ]

@@ -18,7 +18,7 @@ from miras.model.decoders.registry import DECODERS
 from miras.model.language.registry import LANGUAGES
 from miras.model.towers.registry import TOWERS
 
-FUSIONS = ("pyramid", "patches")
+FUSIONS = ("pyramid", "patches", "tokens")
 
 
 class MirasConfig(PreTrainedConfig):
@@ -29,7 +29,9 @@ class MirasConfig(PreTrainedConfig):
     a row (each semantic patch owns a window). mask_decoder: "" for our own, which reads the towers; else one of the hub
     that looks at the photo itself, at decoder_size ("sam:REPO"). fusion: "pyramid", small and trained from nothing;
     "patches": each patch of the semantic tower attends over its window of all maps of the detail tower, at the tower's
-    own width, and a projector brings it to the language model (`model.encoders`).
+    own width, and a projector brings it to the language model (`model.encoders`); "tokens": the visual tokens are the
+    semantic tower's own, of one checkpoint with the language model, and the mask decoder's view is the detail.
+    dense_prompt: the decoder gets one vector more from the words, which is added to every cell of the photo.
     width: decoder width C. prompts: P prompt embeddings per region. candidates: masks per region.
     mask_tokens: K slots after each `[SEG]`. alignment_layers: hidden states (0 = embeddings) that
     the alignment reads. language_tuned: the language model's own weights were trained too and are saved with the
@@ -72,6 +74,7 @@ class MirasConfig(PreTrainedConfig):
         alignment_layers: tuple[int, ...] = (0, 10, 20, 30),
         decoder_layers: int = 3,
         prompts: int = 4,
+        dense_prompt: bool = False,
         candidates: int = 3,
         mask_tokens: int = 2,
         lora_rank: int = 8,
@@ -114,6 +117,7 @@ class MirasConfig(PreTrainedConfig):
         self.alignment_layers = list(alignment_layers)
         self.decoder_layers = decoder_layers
         self.prompts = prompts
+        self.dense_prompt = dense_prompt
         self.candidates = candidates
         self.mask_tokens = mask_tokens
         self.lora_rank = lora_rank
@@ -166,11 +170,14 @@ class MirasConfig(PreTrainedConfig):
         """Everything wrong with the values, in words."""
         faults = []
         for name, known in (("semantic_tower", TOWERS), ("detail_tower", TOWERS), ("language", LANGUAGES)):
-            if getattr(self, name).partition(":")[0] not in known:
+            is_seen = name == "detail_tower" and self.fusion == "tokens"  # by the mask decoder's own encoder
+            if not is_seen and getattr(self, name).partition(":")[0] not in known:
                 faults.append(f"{name}={getattr(self, name)!r} is none of {', '.join(known)}")
         if self.template not in TEMPLATES:
             faults.append(f"template={self.template!r} is none of {', '.join(TEMPLATES)}")
-        if self.semantic_size % self.semantic_stride or self.detail_size % 32:
+        if self.fusion == "tokens":
+            faults += self._token_faults()
+        elif self.semantic_size % self.semantic_stride or self.detail_size % 32:
             faults.append(f"semantic_size must be a multiple of {self.semantic_stride}, detail_size a multiple of 32")
         elif (self.detail_size // 16) % self.grid:
             faults.append(f"detail_size / 16 must be a multiple of semantic_size / {self.semantic_stride}")
@@ -180,6 +187,8 @@ class MirasConfig(PreTrainedConfig):
             faults.append(f"mask_decoder={self.mask_decoder!r} is none of {', '.join(DECODERS)}")
         if bool(self.mask_decoder) != bool(self.decoder_size):
             faults.append("mask_decoder and decoder_size go together")
+        if self.dense_prompt and not self.mask_decoder:
+            faults.append("dense_prompt is for a mask_decoder of the hub")
         if self.width % self.heads or self.alignment_width % self.heads:
             faults.append("width and alignment_width must be multiples of heads")
         if not (self.use_semantic_tower or self.use_detail_tower):
@@ -187,6 +196,24 @@ class MirasConfig(PreTrainedConfig):
         for name in ("mask_tokens", "prompts", "candidates", "decoder_layers"):
             if getattr(self, name) < 1:
                 faults.append(f"{name} must be at least 1")
+        return faults
+
+    def _token_faults(self) -> list[str]:
+        """Of a model whose visual tokens are the tower's own."""
+        faults = []
+        if self.semantic_size % self.semantic_stride:
+            faults.append(f"semantic_size must be a multiple of {self.semantic_stride}")
+        kinds = {self.language.partition(":")[0], self.semantic_tower.partition(":")[0]}
+        if kinds != {"qwen3vl"} or not self.mask_decoder or not self.use_semantic_tower or self.semantic_head:
+            faults.append(
+                "fusion='tokens' needs language and semantic_tower of qwen3vl:REPO and a mask_decoder, without "
+                "semantic_head"
+            )
+        if self.paper_bugs:
+            faults.append(
+                "paper_bugs is the released code's, whose offset comes of LLaVA's 576 visual tokens: fusion='tokens' "
+                "has no such count (miras-7b has)"
+            )
         return faults
 
     def _refuse_unknown(self, kwargs: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from miras.core.errors import InputError
 from miras.core.grammar import IMAGE, MASK, SPECIAL_TOKENS, special_rows
 from miras.model.config import MirasConfig
-from miras.model.language.base import Language, Packs
+from miras.model.language.base import Language, Packs, widened
 
 GUESSES = 16
 """Tokens that may stand past the end of a conversation for a moment, as guesses."""
@@ -56,7 +56,8 @@ class InstructionComprehension(nn.Module):
         return self.language.table
 
     def embed(self, ids_BL: Tensor, visual_BND: Tensor | None, mask_slots_MD: Tensor | None) -> Tensor:
-        """Embeddings (B, L, D); visual and mask tokens go into their slots in reading order.
+        """Embeddings (B, L, D); visual and mask tokens go into their slots in reading order. Where visual tokens are
+        wider than D, so is every row, with zeros.
 
         Raises InputError when slots and tokens differ in number.
         """
@@ -66,6 +67,7 @@ class InstructionComprehension(nn.Module):
             self.language.embed(ids_BL.clamp_max(self.vocab_size - 1)).to(self.special.dtype),
         )  # fmt: skip
         visual = None if visual_BND is None else visual_BND.flatten(0, 1)
+        embeds = embeds if visual is None else widened(embeds, visual.shape[-1])
         for token, rows in ((IMAGE, visual), (MASK, mask_slots_MD)):
             slots = ids_BL == self.vocab_size + SPECIAL_TOKENS.index(token)
             wanted, given = int(slots.sum()), 0 if rows is None else rows.shape[0]
@@ -74,7 +76,7 @@ class InstructionComprehension(nn.Module):
                     f"{wanted} tokens for the {token} slots", str(given), "encode and fill one by the other"
                 )
             if rows is not None and wanted:
-                embeds = embeds.masked_scatter(slots[..., None], rows.to(embeds.dtype))
+                embeds = embeds.masked_scatter(slots[..., None], widened(rows, embeds.shape[-1]).to(embeds.dtype))
         return embeds
 
     def forward(

@@ -84,7 +84,8 @@ class Miras(nn.Module):
         self.image_encoder = encoders.build(config, width)
         self.mask_encoder = MaskEncoder(config, width)
         self.alignment = RegionAlignment(config, width)
-        self.decoder = decoders.build(config.mask_decoder) if config.mask_decoder else MaskDecoder(config)
+        hub = (config.mask_decoder, config.width, config.decoder_size, config.dense_prompt)
+        self.decoder = decoders.fitting(*hub) if config.mask_decoder else MaskDecoder(config)
         self.concepts: Concepts | None = None
         if config.has_concepts:
             layers = len(config.alignment_layers)
@@ -126,12 +127,11 @@ class Miras(nn.Module):
 
     def look(self, views: Views) -> ImageFeatures:
         """Features of photos from their views, in whatever they are computed in."""
-        features: ImageFeatures = self.image_encoder(views)
-        if views.decoder_B3SS is None:
-            return features
-        with torch.no_grad():
-            seen = self.decoder.see(as_trained(views.decoder_B3SS, self.decoder.mean, self.decoder.std))
-        return replace(features, drawn_from=seen)
+        seen: tuple[Tensor, ...] = ()
+        if views.decoder_B3SS is not None:
+            with torch.no_grad():
+                seen = self.decoder.see(as_trained(views.decoder_B3SS, self.decoder.mean, self.decoder.std))
+        return replace(self.image_encoder(replace(views, drawn_from=seen)), drawn_from=seen)
 
     def learn_tags(self, names: Sequence[str]) -> Tagger:
         """A tagger for these names from now on; its weights are to be filled."""
@@ -263,7 +263,7 @@ class Miras(nn.Module):
         naming: log probability that its name is the right one; it counts for the score alone. Where nothing is
         pointed at, specks are taken out of the masks.
         """
-        device, side = features.pixels_BChw.device, self.config.detail_size // 4
+        device, side = features.pixels_BChw.device, self.config.mask_side
         width = self.instruction.width * len(self.config.alignment_layers)
         span = torch.zeros(1, width, device=device) if span_SE is None else span_SE
         words = torch.full((1, span.shape[0]), span_SE is not None, device=device)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib.resources import files
+from typing import Any
 
 import torch
 import yaml
@@ -27,8 +28,14 @@ def configuration(name: str) -> MirasConfig:
     if name not in names():
         near = get_close_matches(name, names(), 1) or names()
         raise InputError("the name of a preset", repr(name), f"try {' or '.join(near)}")
+    return MirasConfig(**_values(name))
+
+
+def _values(name: str) -> dict[str, Any]:
+    """What the file of a preset says, over what its `base` does."""
     text = (files("miras.model") / "presets" / f"{name}.yaml").read_text(encoding="utf-8")
-    return MirasConfig(**(yaml.safe_load(text) or {}))
+    found: dict[str, Any] = yaml.safe_load(text) or {}
+    return {**_values(found.pop("base")), **found} if "base" in found else found
 
 
 def build(name: str, seed: int = 0) -> Miras:

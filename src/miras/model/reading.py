@@ -6,8 +6,10 @@ through the package `rapidocr`, whose models come with it; nothing is downloaded
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miras.core.errors import MirasWarning
 from miras.core.text_regions import TextRegion
 
 MOST = 12
@@ -30,6 +33,11 @@ SURE = 0.6
 TIGHT = 0.15
 """Heights of a line by which its box is drawn in on each side: the reader's boxes stand wide of the letters
 (docs/decisions/0020-written-text.md)."""
+
+_ASKED = re.compile(
+    r"\b(read|reads|written|writing|text|says?|spells?|letter(s|ing)?|inscription|caption)\b|[\"“]", re.I
+)
+"""Messages that may ask for written text."""
 
 
 class Page:
@@ -50,7 +58,7 @@ class Page:
 def read(photo: NDArray[np.uint8]) -> tuple[TextRegion, ...]:
     """The lines of written text in a photo (H, W, 3) uint8 RGB, at most MOST, in reading order.
 
-    Empty, with a warning, where `rapidocr` is not installed.
+    Empty where `rapidocr` is not installed: `tell_unread` says so when it matters.
     """
     reader = _reader()
     shorter, longer = sorted(photo.shape[:2])
@@ -66,6 +74,13 @@ def read(photo: NDArray[np.uint8]) -> tuple[TextRegion, ...]:
     ]
     kept = sorted(lines, key=lambda line: -line.height)[:MOST]
     return tuple(line for line in lines if line in kept)
+
+
+def tell_unread(message: str) -> None:
+    """A warning where a message asks for written text, and nothing reads it."""
+    if _ASKED.search(message) and importlib.util.find_spec("rapidocr") is None:
+        cure = "pip install 'miras[ocr]'"
+        warnings.warn(f"the text in the photo is not read, for its reader is not installed: {cure}", MirasWarning, 2)
 
 
 def tightened(box: Sequence[Sequence[float]] | NDArray[Any]) -> tuple[Any, Any, Any, Any]:
@@ -92,8 +107,7 @@ def _reader() -> Any:
     """One reader for all photos; None where the package is missing."""
     try:
         from rapidocr import RapidOCR
-    except ImportError as error:
-        warnings.warn(f"written text is not read: {error}; pip install rapidocr onnxruntime", stacklevel=2)
+    except ImportError:
         return None
     logging.getLogger("RapidOCR").setLevel(logging.ERROR)
     threads = {f"EngineConfig.onnxruntime.{kind}_op_num_threads": _threads() for kind in ("intra", "inter")}

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from miras.model.concepts import FACTS
 from miras.model.config import MirasConfig
+from miras.model.language.base import PLACE
 from miras.model.layers import Attention, Mlp
 
 MATCH = 128
@@ -60,10 +61,14 @@ class RegionAlignment(nn.Module):
         self.memory_in = nn.Linear(language_width, width)
         self.kind = nn.Parameter(torch.randn(3, width) * 0.02)
         self.no_words = nn.Parameter(torch.randn(width) * 0.02)
-        self.queries = nn.Parameter(torch.randn(config.prompts, width) * 0.02)
+        self.queries = nn.Parameter(torch.randn(config.prompts + config.dense_prompt, width) * 0.02)
         self.blocks = nn.ModuleList(AlignmentBlock(width, config.heads) for _ in range(config.alignment_blocks))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, config.width)
+        if config.dense_prompt:  # from zero: training starts as if there were none
+            self.dense_out = nn.Linear(width, config.width)
+            nn.init.zeros_(self.dense_out.weight)
+            nn.init.zeros_(self.dense_out.bias)
         self.match_words = nn.Linear(width, MATCH)
         self.match_pixels = nn.Sequential(nn.LayerNorm(config.width), nn.Linear(config.width, MATCH))
         self.match_scale = nn.Parameter(torch.tensor(2.3))
@@ -101,7 +106,7 @@ class RegionAlignment(nn.Module):
             seg = self.single(mixed[rows, last])
             seg = torch.where(has_words[:, None], seg, self.no_words.to(seg.dtype))
             prompts = self.norm(seg[:, None] + self.queries)
-            return self.out(prompts), F.normalize(self.match_words(prompts.mean(1)).float(), dim=-1)
+            return self._prompts(prompts), F.normalize(self.match_words(prompts.mean(1)).float(), dim=-1)
         words = self.words_in(mixed) + self.kind[0]
         seg = words[rows, last]
         seg = torch.where(has_words[:, None], seg, self.no_words.to(seg.dtype))
@@ -115,7 +120,13 @@ class RegionAlignment(nn.Module):
         for block in self._fresh(query) if self.config.paper_bugs else self.blocks:
             query = block(query, source, keep)
         query = self.norm(query)
-        return self.out(query), F.normalize(self.match_words(query.mean(1)).float(), dim=-1)
+        return self._prompts(query), F.normalize(self.match_words(query.mean(1)).float(), dim=-1)
+
+    def _prompts(self, query_RPA: Tensor) -> Tensor:
+        """(R, P, C); with `dense_prompt` one more, the last, for the whole photo."""
+        if not self.config.dense_prompt:
+            return self.out(query_RPA)
+        return torch.cat([self.out(query_RPA[:, :-1]), self.dense_out(query_RPA[:, -1:])], 1)
 
     def _fresh(self, query_RPA: Tensor) -> list[AlignmentBlock]:
         """Random blocks, for `paper_bugs`."""
@@ -167,10 +178,24 @@ class RegionAlignment(nn.Module):
     def match_patches(self, visual_BND: Tensor, span_RSE: Tensor, words_RS: Tensor) -> Tensor:
         """Logits (B, R, N) that visual token n of photo b shows what phrase r names.
 
-        Stage 1 trains the visual tokens with it, so that the language model can read them.
+        Stage 1 trains the visual tokens with it, so that the language model can read them. Tokens in another grid than
+        a square one are told by the square's cells: each has the nearest token's logit.
         """
         weight = words_RS[..., None].float()
         words = (self.mix(span_RSE).float() * weight).sum(1) / weight.sum(1).clamp_min(1.0)
         words_RD = F.normalize(self.patch_words(words), dim=-1)
-        cosine = torch.einsum("bnd,rd->brn", F.normalize(visual_BND.float(), dim=-1), words_RD)
-        return self.patch_scale.exp() * cosine + self.patch_bias
+        plain_BND = visual_BND[..., : self.language_width].float()
+        logits = self.patch_scale.exp() * torch.einsum("bnd,rd->brn", F.normalize(plain_BND, dim=-1), words_RD)
+        if visual_BND.shape[-1] > self.language_width:
+            logits = as_square(logits, visual_BND[..., -PLACE:])
+        return logits + self.patch_bias
+
+
+def as_square(logits_BRN: Tensor, place_BN2: Tensor) -> Tensor:
+    """What is said of the tokens of photos in grids of any shape, by the cells of a square one. place: `PLACE`."""
+    side = round(logits_BRN.shape[-1] ** 0.5)
+    height_B, width_B = place_BN2.round().long().amax(1).unbind(-1)
+    middle = (torch.arange(side, device=logits_BRN.device) + 0.5) / side
+    rows_BS, columns_BS = ((middle * count_B[:, None]).long() for count_B in (height_B, width_B))
+    at_BN = (rows_BS[:, :, None] * width_B[:, None, None] + columns_BS[:, None]).flatten(1)
+    return logits_BRN.gather(2, at_BN[:, None].expand(-1, logits_BRN.shape[1], -1))

@@ -20,12 +20,14 @@ from miras.model.numeric.views import MEAN, STD, cells, view
 @dataclass(frozen=True)
 class Views:
     """Normalised pixels for both towers and the photos' own sizes (H, W). decoder_B3SS: for a mask decoder that looks
-    at the photo itself; None for one that reads the towers."""
+    at the photo itself; None for one that reads the towers. drawn_from: what that decoder sees in it, where it has
+    looked."""
 
     detail_B3SS: Tensor
     semantic_B3ss: Tensor
     sizes: tuple[tuple[int, int], ...]
     decoder_B3SS: Tensor | None = None
+    drawn_from: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device) -> Views:
         """The same pixels on a device."""

@@ -117,10 +117,10 @@ def free_memory() -> int:
 
 def _job(sources: Sequence[str], questions: Sequence[Messages], settings: Settings) -> Job:
     """Raises what loading would raise for a model, device or precision that is not there."""
-    from miras.chat.load import is_onnx
+    from miras.chat.load import exported
 
-    folder: Path | None = Path(settings.model)
-    if not is_onnx(settings.model):
+    folder = exported(settings.model, None, settings.device, settings.dtype)
+    if folder is None:
         from miras.model.loading.place import device_of, dtype_of, find
 
         device_of(settings.device)

@@ -96,7 +96,7 @@ class Work:
 def _loaded(model: str, threads: int | None, device: str, dtype: str | None) -> Any:
     from miras.chat.load import is_onnx, load
 
-    if not is_onnx(model):
+    if not is_onnx(model, None, device, dtype):
         from transformers.utils import logging as transformers_logging
 
         transformers_logging.set_verbosity_error()

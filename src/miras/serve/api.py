@@ -22,10 +22,11 @@ from miras.core.photo import read_photo
 from miras.serve import corrections, exports, schemas
 from miras.serve import turns as views
 from miras.serve.gestures import Refine
+from miras.serve.listening import events, outcome
 from miras.serve.problems import Problem, not_found
 from miras.serve.security import Doors
 from miras.serve.service import Service
-from miras.serve.worker import Job, events, outcome
+from miras.serve.worker import Job
 
 Id = Annotated[str, InPath(max_length=80)]
 Number = Annotated[int, InPath(ge=1, le=2**31)]
@@ -142,6 +143,7 @@ def routes(service: Service, doors: Doors) -> APIRouter:
     def fork(person: Person, conversation: Id, body: schemas.Fork) -> Any:
         """A new conversation with the first turns of this one."""
         twin = records.fork(person, conversation, body.turns, body.title, limits.conversations)
+        service.worker.beside(twin, conversation)
         service.warm(person, twin)
         return service.view(person, twin)
 

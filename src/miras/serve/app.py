@@ -6,7 +6,7 @@ In: a model and settings. Out: an ASGI app. Knows HTTP; what happens is in `serv
 import asyncio
 import contextlib
 import mimetypes
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,10 +21,12 @@ from miras import __version__
 from miras.chat.load import Loaded
 from miras.core.photo import photo_size
 from miras.serve import api, photos, problems, schemas
+from miras.serve.desk.local import Desk
+from miras.serve.device import routes as device
 from miras.serve.photos import Variant
 from miras.serve.problems import MEDIA_TYPE, Problem
 from miras.serve.records import new_id
-from miras.serve.security import COOKIE, LOGIN_SECONDS, Doors, Guard
+from miras.serve.security import COOKIE, LOGIN_SECONDS, WORKER_POLICY, Doors, Guard
 from miras.serve.service import Service
 from miras.serve.settings import Settings
 from miras.serve.turns import PREFIX, photo_view
@@ -49,12 +51,15 @@ REFUSALS: dict[int | str, Any] = {
 }
 
 
-def create(loaded: Loaded, settings: Settings, static: Path | None = None) -> FastAPI:
-    """The app of one server; it works while its lifespan does. static: the folder of the page's files.
+def create(
+    loaded: Loaded, settings: Settings, static: Path | None = None, desks: Sequence[Desk] = ()
+) -> FastAPI:  # fmt: skip
+    """The app of one server; it works while its lifespan does. static: the folder of the page's files. desks: where
+    models answer; by default one, here.
 
     Raises InputError when the folder of the data cannot be used.
     """
-    service = Service(loaded, settings)
+    service = Service(loaded, settings, desks)
     doors = Doors(settings, service.records)
 
     @contextlib.asynccontextmanager
@@ -78,6 +83,7 @@ def create(loaded: Loaded, settings: Settings, static: Path | None = None) -> Fa
     _photos(router, service, doors)
     _operations(router, service, doors)
     router.include_router(api.routes(service, doors))
+    router.include_router(device.routes(service, doors))
 
     @router.get("/corrections", response_class=Response, responses=ARCHIVE, tags=["conversations"])
     def collected(person: Annotated[str, Depends(doors.person)]) -> Response:
@@ -96,6 +102,7 @@ def create(loaded: Loaded, settings: Settings, static: Path | None = None) -> Fa
     def metrics(_: person) -> Response:
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
+    device.engine_routes(app)
     page_routes(app, static)
     if settings.origins:
         app.add_middleware(
@@ -273,4 +280,5 @@ def page_routes(app: FastAPI, static: Path | None, index: str = "index.html") ->
             return PlainTextResponse(told, 404)
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         kept = "public, max-age=31536000, immutable" if path.startswith("assets/") else "no-cache"
-        return Response(found.read_bytes(), media_type=kind, headers={"Cache-Control": kept})
+        more = WORKER_POLICY if found.name.startswith("worker-") else {}
+        return Response(found.read_bytes(), media_type=kind, headers={"Cache-Control": kept, **more})

@@ -33,6 +33,7 @@ TITLES = {
     "busy": (429, "The queue is full"),
     "rate": (429, "Too many requests"),
     "internal": (500, "A fault of the server"),
+    "lost": (503, "Who answered is gone"),
     "stopping": (503, "The server is going down"),
     "storage": (507, "No room on the disk"),
 }

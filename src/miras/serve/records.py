@@ -11,28 +11,29 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from miras.serve.database import Database, Row
 from miras.serve.problems import Problem, not_found
 
 
+def new_id(kind: str) -> str:
+    """An id that nobody guesses. kind: its first letter."""
+    return f"{kind}_{secrets.token_urlsafe(16)}"
+
+
 @dataclass(frozen=True)
 class Answered:
     """A turn as it is kept. event: of `ChatSession.to_json`; head: the rest of that document. reply: the turn object
     without what depends on where it stands. record: text and content of the reply as the dataset format has them, None
-    for a refinement."""
+    for a refinement. key: of this turn and no other."""
 
     head: str
     event: str
     reply: dict[str, Any]
     record: dict[str, Any] | None
-
-
-def new_id(kind: str) -> str:
-    """An id that nobody guesses. kind: its first letter."""
-    return f"{kind}_{secrets.token_urlsafe(16)}"
+    key: str = field(default_factory=lambda: new_id("t"))
 
 
 class Records:
@@ -219,7 +220,7 @@ class Records:
             if asked:
                 db.execute("UPDATE conversations SET question=NULL, asked=NULL WHERE id=?", (conversation,))
             record = None if done.record is None else _json(done.record)
-            values = (conversation, number, new_id("t"), now, done.event, _json(done.reply), record)
+            values = (conversation, number, done.key, now, done.event, _json(done.reply), record)
             db.execute("INSERT INTO turns VALUES (?, ?, ?, ?, ?, ?, ?)", values)
             found: Row = db.execute(
                 "SELECT * FROM turns WHERE conversation=? AND number=?", (conversation, number)

@@ -1,7 +1,7 @@
 """What the server does for people: conversations about photos, each turn on the disk before it is told.
 
-In: who, which conversation, what. Out: jobs whose events are answers, and views. One thread has the model and all
-sessions; the database is the truth, and a session that is not like it is dropped. Knows no HTTP.
+In: who, which conversation, what. Out: jobs whose events are answers, and views. Models and sessions are at desks, one
+thread each; the database is the truth, and a session that is not like it is made like it. Knows no HTTP.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 from miras.chat.inputs import clean_text
 from miras.chat.load import Loaded
-from miras.chat.reply import Reply
-from miras.chat.session import ChatSession
-from miras.core.grammar import MASK, OBJ, REF, SEG
-from miras.core.types import Region
 from miras.serve import turns as views
 from miras.serve.database import Database, Row
-from miras.serve.gestures import Refine, keywords
+from miras.serve.desk.aside import Aside
+from miras.serve.desk.local import Call, Desk, Local, Past
+from miras.serve.desk.sessions import Sessions
+from miras.serve.gestures import Refine
 from miras.serve.metrics import Metrics
 from miras.serve.photos import PhotoFiles
 from miras.serve.problems import Problem
 from miras.serve.records import Answered, Records
-from miras.serve.sessions import Sessions
 from miras.serve.settings import Settings
 from miras.serve.worker import Event, Job, Worker
 
@@ -36,19 +35,36 @@ PATIENCE = 20.0
 Json = views.Json
 
 
-class Service:
-    """Model, database, photos, sessions and queue of one server. Raises InputError when the folder cannot be used."""
+def local(loaded: Loaded, settings: Settings) -> Local:
+    """The desk of a server that has its model itself."""
+    aside = Aside(settings.data / "aside", settings.aside_bytes)
+    return Local(loaded, Sessions(settings.session_bytes, aside))
 
-    def __init__(self, loaded: Loaded, settings: Settings) -> None:
+
+class Service:
+    """Desks, database, photos and queue of one server. desks: where models answer; by default one, here. Raises
+    InputError when the folder cannot be used."""
+
+    def __init__(self, loaded: Loaded, settings: Settings, desks: Sequence[Desk] = ()) -> None:
         self.loaded, self.settings, self.metrics = loaded, settings, Metrics()
         self.database = Database(settings.data)
         self.records = Records(self.database)
         self.photos = PhotoFiles(settings.data / "photos")
-        self.sessions = Sessions(settings.session_bytes)
-        self.worker = Worker(settings.limits.queue, self._observe)
-        self.metrics.gauge("miras_queue_length", "Turns that wait.", lambda: self.worker.length)
-        self.metrics.gauge("miras_sessions", "Sessions that are ready.", lambda: len(self.sessions))
-        self.metrics.gauge("miras_sessions_bytes", "Bytes of the sessions that are ready.", lambda: self.sessions.bytes)
+        self.desks: Sequence[Desk] = desks or (local(loaded, settings),)
+        places = len(self.desks)
+        self.worker = Worker(settings.limits.queue, self._observe, places, lambda place: self.desks[place].back())
+        gauge = self.metrics.gauge
+        gauge("miras_queue_length", "Turns that wait.", lambda: self.worker.length)
+        gauge("miras_workers", "Models that answer.", lambda: self.worker.up)
+        gauge("miras_sessions", "Sessions that are ready.", lambda: sum(one.facts.sessions for one in self.desks))
+        gauge(
+            "miras_sessions_bytes", "Bytes of the sessions that are ready.",
+            lambda: sum(one.facts.bytes for one in self.desks),
+        )  # fmt: skip
+        gauge(
+            "miras_sessions_aside_bytes", "Bytes of the files of those that are put aside.",
+            lambda: sum(one.facts.aside for one in self.desks),
+        )  # fmt: skip
 
     def start(self) -> None:
         """Take leftovers of a crash away and begin to work."""
@@ -59,6 +75,8 @@ class Service:
     def close(self) -> None:
         """Stop: what runs comes to its end, what waits stays open."""
         self.worker.close(PATIENCE)
+        for desk in self.desks:
+            desk.close()
         self.database.close()
 
     def tidy(self) -> None:
@@ -74,7 +92,7 @@ class Service:
         """Delete a conversation, what runs in it, and its photo when no other one uses it."""
         photo = self.records.delete(owner, conversation)
         self.worker.stop(conversation)
-        self.sessions.drop(conversation)
+        self._drop(conversation)
         if photo is not None:
             self.photos.delete(photo)
 
@@ -141,8 +159,9 @@ class Service:
             log.info("%s asks %r", conversation, message)
         begin = self.records.begin
         return self.job(
-            owner, conversation, lambda job: self._ask(job, message), loop, lambda: begin(conversation, message)
-        )
+            owner, conversation, lambda job: self._turn(job, "ask", {"text": message}, asked=True), loop,
+            lambda: begin(conversation, message),
+        )  # fmt: skip
 
     def refine(self, owner: str, conversation: str, body: Refine, loop: asyncio.AbstractEventLoop) -> Job:
         """Change a region by hand."""
@@ -154,7 +173,8 @@ class Service:
         """Another selection of the regions that there are."""
         self.records.conversation(owner, conversation)
         self._room(conversation)
-        return self.job(owner, conversation, lambda job: self._select(job, expression), loop)
+        said = {"expression": expression}
+        return self.job(owner, conversation, lambda job: self._turn(job, "select", said), loop)
 
     def alternative(
         self, owner: str, conversation: str, region: int, phrase: str, loop: asyncio.AbstractEventLoop
@@ -171,82 +191,57 @@ class Service:
 
         def work() -> None:
             if not self.worker.is_active(conversation):
-                self._session(owner, conversation)
+                for _ in self._said(owner, conversation, "warm", {}, lambda: None):
+                    pass
+                if not self.records.exists(conversation):
+                    self._drop(conversation)
 
         self.worker.when_idle(conversation, work)
 
-    # In the model's thread
+    def words(self, conversation: str, region: int | None) -> tuple[Any, Sequence[int]] | None:
+        """See `Desk.words`."""
+        desk = self.desks[self.worker.place(conversation) or 0]
+        return desk.words(conversation, tuple(self.records.keys(conversation)), region)
 
-    def _session(self, owner: str, conversation: str) -> tuple[ChatSession, float]:
-        """The session of a conversation, and the seconds that its photo took when it had to be read."""
-        ready = self.sessions.get(conversation)
-        if ready is not None:
-            return ready, 0.0
+    # In a model's thread
+
+    def _said(
+        self, owner: str, conversation: str, do: str, arguments: Json, check: Callable[[], None]
+    ) -> Iterator[Event]:
+        """What the desk of this thread says, what it read counted."""
         row = self.records.conversation(owner, conversation)
-        if (twin := self._forked(row)) is not None:
-            self._ready(conversation, twin)
-            return twin, 0.0
-        photo = self.records.photo(owner, row["photo"])
-        content = self.full(photo)
-        text = self.records.session(conversation)
-        session = self.loaded.chat(content) if text is None else self.loaded.restore(text, content)
-        if text is not None:
-            self.metrics.restored.inc()
-        self.metrics.stage.labels("encode").observe(session.encode_seconds)
-        self._ready(conversation, session)
-        return session, session.encode_seconds
+        call = Call(conversation, tuple(self.records.keys(conversation)), row["parent"], do, arguments)
 
-    def _forked(self, row: Row) -> ChatSession | None:
-        """The session of a fork, when that of its parent is ready and still begins alike: no photo is read for it."""
-        parent = None if row["parent"] is None else self.sessions.get(row["parent"])
-        if parent is None:
-            return None
-        ours, theirs = (self.records.keys(one) for one in (row["id"], row["parent"]))
-        if theirs[: len(ours)] != ours:
-            return None
-        twin = parent.fork()
-        for _ in theirs[len(ours) :]:
-            twin.undo()
-        return twin
+        def past() -> Past:
+            photo = self.records.photo(owner, row["photo"])
+            return Past(self.full(photo), self.records.session(conversation))
 
-    def _ready(self, conversation: str, session: ChatSession) -> None:
-        """Keep a session ready, unless its conversation was deleted meanwhile."""
-        self.sessions.put(conversation, session)
-        if not self.records.exists(conversation):
-            self.sessions.drop(conversation)
+        for name, data in self.desks[self.worker.here].run(call, past, check):
+            if name != "read":
+                yield name, data
+                continue
+            self.metrics.stage.labels("encode").observe(data[0])
+            self.metrics.restored.inc(data[1])
+            yield "read", data[0]
 
-    def _ask(self, job: Job, message: str) -> Iterator[Event]:
-        session, encode = self._session(job.owner, job.conversation)
-        job.check()
-        kept, known = self.records.count(job.conversation), len(session.regions)
-        stream = session.stream(message)
-        for event in stream:
-            if isinstance(event, Reply):
-                yield "reply", self._keep(job, session, event, "exchange", kept, encode, asked=True)
-                return
-            job.check()
-            if isinstance(event, Region):
-                view = views.region_view(event, event.operator, event.id <= known)
-                yield "region", views.placed_region(view, job.conversation, kept + 1)
+    def _turn(self, job: Job, do: str, arguments: Json, *, replaces: bool = False, **keep: Any) -> Iterator[Event]:
+        """A turn. replaces, keep: see `_keep`."""
+        number, encode = self.records.count(job.conversation) + (not replaces), 0.0
+        for name, data in self._said(job.owner, job.conversation, do, arguments, job.check):
+            if name == "read":
+                encode = data
+            elif name == "said":
+                yield "reply", self._keep(job, data, encode, replaces=replaces, **keep)
             else:
-                yield "text", {"text": event}
+                placed = views.placed_region(data, job.conversation, number) if name == "region" else data
+                yield name, placed
 
     def _refine(self, job: Job, body: Refine) -> Iterator[Event]:
-        session, encode = self._session(job.owner, job.conversation)
-        region = body.region
-        if region is None and (last := self.records.last(job.conversation)) is not None:
+        changed = None
+        if body.region is None and (last := self.records.last(job.conversation)) is not None:
             selection = json.loads(last["reply"])["selection"]
-            region = next(reversed(selection["added"] or selection["left_out"]), None)
-        old = next((one.mask for one in session.regions if one.id == region), None)
-        kept, before = self.records.count(job.conversation), len(session.turns)
-        reply = session.refine(**keywords(body, session.size, old), region=body.region)
-        kind = "pointing" if len(session.turns) > before else "refinement"
-        yield "reply", self._keep(job, session, reply, kind, kept, encode)
-
-    def _select(self, job: Job, expression: str) -> Iterator[Event]:
-        session, encode = self._session(job.owner, job.conversation)
-        kept = self.records.count(job.conversation)
-        yield "reply", self._keep(job, session, session.select(expression), "selection", kept, encode)
+            changed = next(reversed(selection["added"] or selection["left_out"]), None)
+        yield from self._turn(job, "refine", {"body": body, "changed": changed})
 
     def _alternative(self, job: Job, region: int, phrase: str) -> Iterator[Event]:
         row = self.records.last(job.conversation)
@@ -262,78 +257,50 @@ class Service:
             raise Problem(
                 "invalid", f"one of its alternatives: {', '.join(others) or 'it has none'}", got, field="phrase"
             )
-        names = [piece["region"] for piece in json.loads(row["record"])["content"] if piece["type"] == "name"]
-        ids = self._renamed(json.loads(row["event"])["reply_ids"], names.index(region), phrase)
-        session, encode = self._session(job.owner, job.conversation)
-        twin = session.fork()
-        twin.undo()
-        reply = twin.ask(turn["user"], forced=ids)
-        known = {region: views.other_names(old, phrase)}
-        taken = {*json.loads(row["record"]).get("taken", ()), region}
-        yield (
-            "reply",
-            self._keep(
-                job, twin, reply, "exchange", row["number"] - 1, encode, replaces=True, others=known, taken=taken
-            ),
-        )
-
-    def _renamed(self, ids: list[int], place: int, phrase: str) -> list[int]:
-        """The ids of a reply with other words for the region that it names at a place."""
-        grammar = self.loaded.model.grammar
-        kept = [i for i in ids if i != grammar.id(MASK)]
-        start = [n for n, i in enumerate(kept) if i == grammar.id(OBJ)][place] + 1
-        ends = (grammar.id(SEG), grammar.id(REF))
-        end = next(n for n in range(start, len(kept)) if kept[n] in ends)
-        return [*kept[:start], *grammar.tokenizer.encode(f" {phrase}"), *kept[end:]]
+        record = json.loads(row["record"])
+        names = [piece["region"] for piece in record["content"] if piece["type"] == "name"]
+        said = {
+            "ids": json.loads(row["event"])["reply_ids"], "place": names.index(region), "phrase": phrase,
+            "user": turn["user"],
+        }  # fmt: skip
+        known, taken = {region: views.other_names(old, phrase)}, {*record.get("taken", ()), region}
+        yield from self._turn(job, "rename", said, replaces=True, others=known, taken=taken)
 
     def _undo(self, job: Job) -> Iterator[Event]:
+        """The session follows with its next turn."""
         self.records.undo(job.conversation)
-        session = self.sessions.get(job.conversation)
-        if session is not None:
-            try:
-                session.undo()
-                self._ready(job.conversation, session)
-            except BaseException:
-                self.sessions.drop(job.conversation)
-                raise
         yield "done", None
 
     def _keep(
-        self, job: Job, session: ChatSession, reply: Reply, kind: str, kept: int, encode: float, *,
-        replaces: bool = False, asked: bool = False, others: Mapping[int, list[Json]] | None = None,
-        taken: Collection[int] = (),
+        self, job: Job, done: Answered, encode: float, *, replaces: bool = False, asked: bool = False,
+        others: Mapping[int, list[Json]] | None = None, taken: Collection[int] = (),
     ) -> Json:  # fmt: skip
-        """Put a turn on the disk, then keep its session ready. A session that is ahead of the disk is dropped.
+        """Put a turn on the disk. A session that is ahead of the disk is dropped.
 
-        kept: turns before it. replaces, asked: see `Records.answer`. others: alternatives of regions that are known.
-        taken: regions whose names a person chose.
+        replaces, asked: see `Records.answer`. others: alternatives of regions that are known. taken: regions whose
+        names a person chose.
         """
-        try:
-            done = self._done(session, reply, kind, kept, encode, job.waited)
-            for region in done.reply["regions"]:
-                region["alternatives"] = (others or {}).get(region["id"], region["alternatives"])
-            if taken and done.record is not None:
-                done.record["taken"] = sorted(taken)
-            row = self.records.answer(job.conversation, done, replaces=replaces, asked=asked)
-        except BaseException:
-            self.sessions.drop(job.conversation)
-            raise
-        self._ready(job.conversation, session)
-        return views.placed(row)
-
-    def _done(self, session: ChatSession, reply: Reply, kind: str, kept: int, encode: float, wait: float) -> Answered:
-        """A finished turn, as it is kept."""
-        document = json.loads(session.to_json(since=kept))
-        (event,) = document.pop("events")
-        turn = None if kind in ("refinement", "selection") else session.turns[-1]
-        view = views.reply_view(reply, turn, session.regions, kind, encode=encode, wait=wait)
+        view = done.reply
+        view["seconds"] |= {"encode": round(encode, 4), "wait": round(job.waited, 4)}
         for stage in ("prefill", "generate", "segment"):
             self.metrics.stage.labels(stage).observe(view["seconds"][stage])
-        self.metrics.tokens.inc(reply.new_tokens)
+        self.metrics.tokens.inc(view["tokens"])
         if self.settings.log_content:
-            log.info("reply %r", reply.text)
-        head, event = json.dumps(document, ensure_ascii=False), json.dumps(event, ensure_ascii=False)
-        return Answered(head, event, view, None if turn is None else views.record_view(turn))
+            log.info("reply %r", view["text"])
+        for region in view["regions"]:
+            region["alternatives"] = (others or {}).get(region["id"], region["alternatives"])
+        if taken and done.record is not None:
+            done.record["taken"] = sorted(taken)
+        try:
+            return views.placed(self.records.answer(job.conversation, done, replaces=replaces, asked=asked))
+        except BaseException:
+            self._drop(job.conversation)
+            raise
+
+    def _drop(self, conversation: str) -> None:
+        """Forget a session, wherever it is."""
+        for desk in self.desks:
+            desk.drop(conversation)
 
     def _room(self, conversation: str) -> None:
         most = self.settings.limits.turns

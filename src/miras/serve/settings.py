@@ -47,7 +47,8 @@ class Settings:
     """data: the folder of the database and the photos. tokens: who may ask; none = whoever reaches the loopback
     address. hosts: further names that this server is reached by. origins: pages of other origins that may ask (CORS).
     retention_days: conversations that were not used for so long are deleted; None keeps them. session_bytes: memory
-    for sessions that are kept ready. log_content: messages and replies go to the log, too.
+    for sessions that are kept ready; aside_bytes: disk for those that are put aside as they are. log_content: messages
+    and replies go to the log, too.
 
     Raises InputError for an address that others reach without a token.
     """
@@ -59,17 +60,19 @@ class Settings:
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
     retention_days: int | None = None
-    session_bytes: int = 2 * 2**30
+    session_bytes: int = 256 * 2**20
     log_content: bool = False
     limits: Limits = field(default_factory=Limits)
+    aside_bytes: int = 2 * 2**30
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise InputError("a port from 0 to 65535", str(self.port))
         if self.retention_days is not None and self.retention_days < 1:
             raise InputError("at least 1 day", str(self.retention_days), "leave it out to keep everything")
-        if self.session_bytes < 0:
-            raise InputError("0 bytes or more for sessions", str(self.session_bytes))
+        for size in (self.session_bytes, self.aside_bytes):
+            if size < 0:
+                raise InputError("0 bytes or more for sessions", str(size))
         for token in self.tokens:
             if len(token) < MIN_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
                 got = f"one of {len(token)} characters" if len(token) < MIN_TOKEN else "one with other characters"

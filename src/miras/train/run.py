@@ -33,6 +33,7 @@ from miras.train.data import corpus as corpora
 from miras.train.data.corpus import Corpus
 from miras.train.data.dialogue_batch import History, Tag, dialogue_batch
 from miras.train.data.photos import SHARES, Item, Items
+from miras.train.grpo.batch import Again, asked_batch
 from miras.train.loop import card, sharding, validation
 from miras.train.loop.blend import blend
 from miras.train.loop.callbacks import Average, Progress, Validation
@@ -62,6 +63,9 @@ def train(
         folder = out / recipe.name if chain.apart else out
         if before is not None and not recipe.start.weights:
             recipe = replace(recipe, start=replace(recipe.start, weights=str(before), config={}))
+        if recipe.stage == 3 and not recipe.start.weights:
+            cure = "--set start.weights=miras-mini, or a folder that was trained in stage 2"
+            raise InputError("weights that can talk, to be reinforced (start.weights)", "none", cure)
         if resume and (folder / MODEL / "config.json").exists():
             if sharding.is_first():
                 print(f"{recipe.name} is done: {folder / MODEL}", file=sys.stderr)
@@ -139,13 +143,14 @@ def run(
     }  # fmt: skip
 
 
-def items(recipe: Recipe, corpus: Corpus, model: Miras | None = None) -> Items:
+def items(recipe: Recipe, corpus: Corpus, model: Miras | None = None) -> Items | Again:
     """The photos and conversations of every step of the run, each determined by its number. model: which sampled
     conversations it can be taught follows from what it can do."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     count = recipe.steps * recipe.batch.photos * recipe.batch.accumulate * world
     can = {} if model is None else {"points": model.config.points, "complements": model.config.complements}
-    return Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count, **can)
+    made = Items(corpus.phrases() if recipe.stage == 1 else corpus, recipe, count, **can)
+    return Again(made, count // recipe.steps, recipe.reinforce.updates) if recipe.stage == 3 else made
 
 
 def tags(recipe: Recipe, corpus: Corpus, module: TrainingModule, out: Path) -> tagging.Tags | None:
@@ -202,6 +207,8 @@ class Collate:
         first = numbered[0][0]
         rng = np.random.default_rng([self.recipe.seed, 3, first])
         drawn = [item for _, item in numbered]
+        if self.recipe.stage == 3:
+            return {"batch": asked_batch(numbered, self.grammar, self.tag), "first": first}
         parsing = self.parsing(first)
         seen = {"photos": [digest(item.pixels) for item in drawn]} if self.recipe.features.gigabytes else {}
         if self.recipe.stage == 1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from miras.cli.benches import parts
 from miras.cli.benches.machine import Rates
@@ -16,11 +15,6 @@ RATES = Rates(10e9, 50e9, 200e9)
 @pytest.fixture(scope="module")
 def model():
     return presets.build("miras-tiny")
-
-
-def test_operations_are_those_of_a_product():
-    one, other = torch.zeros(3, 5), torch.zeros(5, 7)
-    assert parts.operations(lambda: one @ other) == 2 * 3 * 5 * 7
 
 
 def test_rows_are_of_one_photo_and_one_mask(model):

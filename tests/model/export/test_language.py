@@ -19,7 +19,7 @@ def test_as_torch_step_by_step() -> None:
 
     model = build("miras-tiny")
     model.instruction.answer_fast(64, torch.float32)
-    graph = language_graph(model.instruction)
+    graph, _ = language_graph(model.instruction)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     ids = torch.tensor([np.random.default_rng(1).integers(0, model.instruction.vocab_size, 22)])
     cache, at = model.instruction.language.cache(), 0

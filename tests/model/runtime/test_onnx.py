@@ -20,7 +20,7 @@ from miras.model.export.folder import export
 from miras.model.miras import Miras
 from miras.model.presets import configuration
 from miras.model.runtime.manifest import MANIFEST
-from miras.model.runtime.onnx import OnnxRuntime, packed
+from miras.model.runtime.onnx import OnnxRuntime
 
 pytest.importorskip("onnxscript")
 PHOTO = np.random.default_rng(3).integers(0, 255, (90, 130, 3), dtype=np.uint8)
@@ -174,10 +174,5 @@ def test_what_it_cannot_is_refused(folder: Path, options: dict) -> None:
 
 def test_nothing_exported_is_told_with_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIRAS_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match="miras export onnx --model miras-mini"):
-        load("miras-mini", runtime="onnx")
-
-
-@pytest.mark.parametrize(("value", "kind"), [(1.5, np.uint16), (1.0009765625, np.float32)])
-def test_tables_are_halved_where_nothing_is_lost(value: float, kind: type) -> None:
-    assert packed(np.full((2, 3), value, np.float32)).dtype == kind
+    with pytest.raises(WeightsError, match="miras export onnx --model miras-tiny"):
+        load("miras-tiny", runtime="onnx")

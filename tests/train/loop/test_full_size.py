@@ -1,4 +1,5 @@
-"""The recipes of `miras-7b` on its shape with tiny checkpoints of the hub: trained, talked with, and by two processes.
+"""The recipes of `miras-7b` on its shape with tiny checkpoints of the hub: trained, talked with, and by two processes;
+by two of `miras-qwen` too (`test_qwen`).
 
 Run as a script under `torchrun`, it trains the jobs of `JOBS` in a row.
 """
@@ -27,10 +28,13 @@ from miras.train.loop import sharding, shards, trainer
 from miras.train.recipe import recipe as recipes
 from miras.train.recipe.schema import Features, Recipe, Start
 from miras.train.stages.training_module import build
-from tests import hub
+from tests import hub, qwen
 from tests.train.tiny import corpus
 
-JOBS = {("full-8x80gb", 1): 1e-6, ("full-8x80gb", 2): 1e-6, ("full-2nodes", 1): 3e-5, ("full-2nodes", 2): 3e-5}
+JOBS = {
+    ("full-8x80gb", 1): 1e-6, ("full-8x80gb", 2): 1e-6, ("full-2nodes", 1): 3e-5, ("full-2nodes", 2): 3e-5,
+    ("qwen-8x80gb", 2): 1e-6,
+}  # fmt: skip
 """DDP and FSDP2: recipe and stage -> how far weights may be apart (docs/distributed.md)."""
 
 
@@ -45,15 +49,17 @@ def small(name: str, stage: int, start: Start, accumulate: int = 1) -> Recipe:
     )  # fmt: skip
 
 
-def begun(where: Path) -> Start:
-    """A new model of tiny checkpoints."""
-    return Start(preset="miras-tiny", config=json.loads((where / "values.json").read_text()))
+def begun(where: Path, name: str = "full") -> Start:
+    """A new model of tiny checkpoints; name: of a recipe, whose model's shape it has."""
+    file = where / ("qwen.json" if name.startswith("qwen") else "values.json")
+    return Start(preset="miras-tiny", config=json.loads(file.read_text()))
 
 
 @pytest.fixture(scope="module")
 def where(tmp_path_factory):
     folder = tmp_path_factory.mktemp("full")
     (folder / "values.json").write_text(json.dumps(hub.miras_7b(folder)))
+    (folder / "qwen.json").write_text(json.dumps(qwen.miras_qwen(folder)))
     corpus(folder / "photos")
     return folder
 
@@ -129,7 +135,7 @@ def test_qlora_trains_and_goes_on(where, frozen, monkeypatch):
 
 def job(name: str, stage: int, where: Path, accumulate: int = 1) -> Recipe:
     """Under FSDP2 shares lie in memory and each process writes its own; in stage 2 conversations share rows."""
-    one = small(name, stage, begun(where), accumulate)
+    one = small(name, stage, begun(where, name), accumulate)
     if one.parallel == "ddp":
         return one
     batch = replace(one.batch, conversations=2, pack=4096 * (stage - 1))
@@ -187,7 +193,8 @@ def test_one_process_goes_on_with_what_two_began(two):
 
 if __name__ == "__main__":
     place = Path(sys.argv[1])
-    for name, stage in JOBS:  # with a cache of features that both processes fill
-        chosen = replace(job(name, stage, place), features=Features(0.1, str(place / "shared-features")))
+    for name, stage in JOBS:  # the paper's with a cache of features that both processes fill
+        kept = Features(0.1, str(place / "shared-features")) if name.startswith("full") else Features()
+        chosen = replace(job(name, stage, place), features=kept)
         run.run(chosen, replace(corpus(place / "photos"), held_out=[]), place / f"two-{name}-{stage}")
     sharding.leave()

@@ -229,7 +229,7 @@ def talker_of(
         return Asked(scripted.name, Asking(scripted, book), family_of(""))
     if colon:
         raise InputError(f"a talker: {TALKERS}", repr(spec))
-    loaded = load(spec, device=device, dtype=dtype)
+    loaded = load(spec, device=device, dtype=dtype, runtime="torch")
     return Own(spec, Native(loaded.model))
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, IMAGE, MASK, NOT, OBJ, REF, REJ, SEG, Encoder, Template
@@ -162,6 +164,35 @@ def choose(restricted_V: Floats, temperature: float, generator: np.random.Genera
         return int(restricted_V.argmax())
     chances = np.cumsum(softmax(restricted_V.astype(np.float64) / temperature))
     return int(min(np.searchsorted(chances, generator.random() * chances[-1], side="right"), len(chances) - 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """An id that was drawn, for training on one's own replies (`train.grpo`); what the grammar asks for is none.
+
+    at: its place in the ids of the conversation (the end of turn has the place after the last one). allowed: which ids
+    could come, packed bits (V,). merged: the id that stood for both ends of a name, with the chances of both, -1 where
+    none did; ends: those two. chance: log probability by the sampler, at its temperature.
+    """
+
+    token_id: int
+    at: int
+    allowed: NDArray[np.uint8]
+    merged: int
+    ends: tuple[int, ...]
+    chance: float
+
+
+def choice(
+    token_id: int, at: int, logits_V: Floats, restricted_V: Floats, rules: ReplyRules, temperature: float
+) -> Choice:
+    """What was drawn from where. restricted: `rules.restrict(logits)`, drawn from at a temperature above 0."""
+    open_V = np.isfinite(restricted_V)
+    changed = np.flatnonzero(open_V & (restricted_V != logits_V))
+    ends = tuple(sorted(end for end in rules.ends if end < len(logits_V)))
+    cooled_V = restricted_V.astype(np.float64) / temperature
+    chance = float(cooled_V[token_id]) - logsumexp(cooled_V)
+    return Choice(token_id, at, np.packbits(open_V), int(changed[0]) if len(changed) else -1, ends, chance)
 
 
 def check_reply(ids: Sequence[int], grammar: Encoder) -> tuple[int, ...]:

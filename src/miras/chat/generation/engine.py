@@ -17,7 +17,7 @@ from math import exp, log
 import numpy as np
 from numpy.typing import NDArray
 
-from miras.chat.generation.decoding import ReplyRules, TextStream, choose
+from miras.chat.generation.decoding import Choice, ReplyRules, TextStream, choice, choose
 from miras.chat.generation.draft import UNSEEN_TOO, Draft, Sighting
 from miras.chat.generation.kv_cache import KVCache, Slot
 from miras.chat.generation.naming import Doubt, is_doubtful, names, shares
@@ -40,7 +40,8 @@ class Job:
 
     turn: its index. message: what is answered. previous: what is selected. forced: these ids instead of
     the likeliest ones, checked, without mask slots and end of turn. least_score: a region without pixels, or with a
-    lower score, is no answer; None: whatever is drawn is one. refuse_below: see `inputs.Options`.
+    lower score, is no answer; None: whatever is drawn is one. refuse_below: see `inputs.Options`. trace: gets every id
+    that is drawn; the weights alone then decide what is refused, and whatever is drawn is an answer.
     """
 
     rules: ReplyRules
@@ -53,6 +54,7 @@ class Job:
     forced: tuple[int, ...] | None = None
     least_score: float | None = None
     refuse_below: float = REFUSE_BELOW
+    trace: list[Choice] | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Engine:
         there, and when its first region is drawn, the calibrated odds of pixels and language model let
         the answer pass or takes it back for a refusal. Until then nothing is given away.
         """
-        if job.forced is not None:
+        if job.forced is not None or job.trace is not None:
             return (yield from _told(self._compose(logits_V, job)))
         start = len(self.past.ids)
         refusal = job.rules.refusal(logits_V)
@@ -177,7 +179,7 @@ class Engine:
         safe, at, others = draft.copy(), start, list[Alternative]()
         generator = np.random.default_rng(job.seed)
         forced = None if job.forced is None else iter((*job.forced, job.rules.end))
-        careful = forced is None and job.least_score is not None
+        careful = forced is None and job.least_score is not None and job.trace is None
         while True:
             rules = draft.rules
             delta, token_id = self._next(draft, job, generator, forced)
@@ -242,6 +244,9 @@ class Engine:
                     draft.doubt = replace(draft.doubt, chance=chance)
             only = draft.rest.pop(0) if draft.rest else only
             token_id = choose(restricted_V, job.temperature, generator) if only is None else only
+            if only is None and job.trace is not None:
+                at, heat = len(self.past.ids), job.temperature
+                job.trace.append(choice(token_id, at, draft.logits_V, restricted_V, rules, heat))
         if draft.certainty is None:
             draft.certainty = rules.certainty(restricted_V, token_id)
         special = token_id == rules.end or token_id >= self.grammar.words

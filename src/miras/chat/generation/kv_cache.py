@@ -264,9 +264,16 @@ class KVCache:
     def memory(self, before: int | None = None) -> Floats | None:
         """Mask tokens (M, D) of the regions in the cache, or of those named before region `before`. Lines of text in
         the opening are not among them: they are for the language model."""
-        named = list({slot.region.id: slot for slot in reversed(self.slots) if slot.region.id > 0}.values())[::-1]
-        tokens = [slot.tokens_KD for slot in named if before is None or slot.region.id < before]
+        tokens = [slot.tokens_KD for slot in self._named(before)]
         return np.concatenate(tokens) if tokens else None
+
+    def remembered(self, before: int | None = None) -> tuple[int, ...]:
+        """Ids of the regions that `memory` has the tokens of, in its order."""
+        return tuple(slot.region.id for slot in self._named(before))
+
+    def _named(self, before: int | None) -> list[Slot]:
+        named = list({slot.region.id: slot for slot in reversed(self.slots) if slot.region.id > 0}.values())[::-1]
+        return [slot for slot in named if before is None or slot.region.id < before]
 
     def span(self, region_id: int) -> Floats | None:
         """States (S, E) of a region's words; None when it has left the context or was pointed at."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miras.chat.context import Context, Run
-from miras.chat.generation.decoding import ReplyRules, check_reply
+from miras.chat.generation.decoding import Choice, ReplyRules, check_reply
 from miras.chat.generation.engine import Engine, Evidence, Job
 from miras.chat.inputs import Gesture, Options
 from miras.chat.native import record
@@ -24,6 +24,7 @@ from miras.core.errors import InputError
 from miras.core.grammar import MASK, TEMPLATES, parse_reply
 from miras.core.text_regions import TextRegion
 from miras.core.types import Mask, Region, Turn
+from miras.model.reading import tell_unread
 from miras.model.runtime.base import Runtime
 
 
@@ -63,7 +64,10 @@ def runtime_of(model: Any) -> Runtime:
 
 
 class NativeBackend:
-    """One photo's dialogue with our model; see `chat.backend.Backend`."""
+    """One photo's dialogue with our model; see `chat.backend.Backend`. trace: gets what replies are sampled from, see
+    `generation.engine.Job`; None for replies as they are given."""
+
+    trace: list[Choice] | None = None
 
     def __init__(self, runtime: Runtime, photo: NDArray[np.uint8], options: Options) -> None:
         config, grammar = runtime.config, runtime.grammar
@@ -139,6 +143,8 @@ class NativeBackend:
     def prepare(self, state: State, message: str, forced: Sequence[int] | None) -> Prepared:
         """Raises InputError for a message that is too long, and for ids that are no reply."""
         ids = None if forced is None else check_reply(forced, self.engine.grammar)
+        if self.runtime.config.reads and forced is None:
+            tell_unread(message)
         prompt = self.context.prompt(message)
         window = self.context.fit(state, len(prompt) + self.context.reserve(self.options.max_new_tokens, ids))
         return Prepared(message, prompt, window, ids)
@@ -184,6 +190,12 @@ class NativeBackend:
             self.engine.past.sync(self.context.run(after))
         return self._event(new, state.window)
 
+    def words(self, region: int | None) -> tuple[NDArray[np.float32] | None, tuple[int, ...]]:
+        """What `refine` gives the decoder beside photo and gesture, for a decoder elsewhere: states (S, E) of the
+        region's words, and the regions whose mask tokens are its memory. region: None for one that is not there yet."""
+        past = self.engine.past
+        return (None, past.remembered()) if region is None else (past.span(region), past.remembered(region))
+
     def resume(self, state: State) -> None:
         """The cache is cropped to what it has in common with the state, bit by bit; the rest is run again."""
         self.engine.past.sync(self.context.run(state))
@@ -227,7 +239,7 @@ class NativeBackend:
         return Job(
             rules, turn, len(state.regions) + 1, prepared.message, selection.mask if selection.expression else None,
             self.options.temperature, (self.options.seed * 100_003 + turn) % 2**63, prepared.forced,
-            self.runtime.config.least_score, self.options.refuse_below,
+            self.runtime.config.least_score, self.options.refuse_below, self.trace,
         )  # fmt: skip
 
     def _refined(self, old: Region, hand: Gesture) -> Region:

@@ -6,15 +6,20 @@ are measured in the same run, with the same threads.
 
 from __future__ import annotations
 
-import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from miras.cli.options import Json, Model
 from miras.cli.output import HERE, Computing, emit, load, say, table
-from miras.core.errors import InputError
+from miras.core.errors import InputError, MirasError
+
+if TYPE_CHECKING:
+    from miras.cli.benches.machine import Rates
 
 PHOTOS = Path(__file__).parents[2] / "assets"
 QUESTIONS, TURNS = (1, 3), 6
@@ -25,66 +30,107 @@ def everything(
     photos: Annotated[int, Parameter(help="Photos that miras predict is measured with, for each way.")] = 8,
     jobs: Annotated[list[int], Parameter(consume_multiple=True, help="Processes of miras predict.")]
     = [1, 2],  # noqa: B006
+    quick: Annotated[bool, Parameter(negative="", help="Everything once, of the least: to see that it runs.")] = False,
     data: Annotated[Path | None, Parameter(help="Annotated photos; with them a training step is measured, too.")]
     = None, json: Json = False, model: Model = "miras-mini", on: Computing = HERE,
 ) -> int:  # fmt: skip
     """All of it: turns, photos, masks, many photos, memory, cold start, training, each beside its limit."""
-    return run(repeats=repeats, photos=photos, jobs=jobs, data=data, as_json=json, model=model, on=on)
+    plan = Plan(1, 1, (1,), data, most=1) if quick else Plan(repeats, photos, tuple(jobs), data)
+    return run(plan, as_json=json, model=model, on=on)
 
 
-def run(
-    *, repeats: int, photos: int, jobs: list[int], data: Path | None, as_json: bool, model: str, on: Computing
-) -> int:  # fmt: skip
-    """Exit code 0."""
-    for name, value in (("repeats", repeats), ("photos", photos), *(("jobs", one) for one in jobs)):
+@dataclass(frozen=True)
+class Plan:
+    """How much is measured. most: photos in conversation at once."""
+
+    repeats: int
+    photos: int
+    jobs: tuple[int, ...]
+    data: Path | None
+    most: int = 8
+
+
+def run(plan: Plan, *, as_json: bool, model: str, on: Computing) -> int:
+    """Exit code 0; 1 where a part could not be measured, which is told."""
+    for name, value in (("repeats", plan.repeats), ("photos", plan.photos), *(("jobs", one) for one in plan.jobs)):
         if value < 1:
             raise InputError(f"--{name} of at least 1", str(value))
     if on.device != "cpu":
         raise InputError("--device cpu: the limits are measured there", on.device)
-    if data is not None and not data.exists():
-        raise InputError("a folder of annotated photos", f"no {data}")
-    result = measured(repeats, photos, jobs, data, model, on)
+    if plan.data is not None and not plan.data.exists():
+        raise InputError("a folder of annotated photos", f"no {plan.data}")
+    result = measured(plan, model, on)
     if as_json:
         emit(result)
-        return 0
+        return int(bool(result["failed"]))
     for name, value in result["hardware"].items():
         print(f"{name}: {value}")
-    for part in ("encoding", "language", "decoder"):
-        head = list(result[part][0])
-        print(f"\n{part}\n" + table([tuple(row.values()) for row in result[part]], tuple(head)))
-    for part in ("turns", "reading", "predict", "held", "cold_start", "training"):
+    for part in ("encoding", "language", "decoder", "turns"):
+        rows = result[part] or [{}]
+        print(f"\n{part}\n" + table([tuple(row.values()) for row in rows], tuple(rows[0])))
+    for part in ("reading", "predict", "held", "cold_start", "training", "failed"):
         print(f"\n{part}: {result[part]}")
-    return 0
+    return int(bool(result["failed"]))
 
 
-def measured(
-    repeats: int, photos: int, jobs: list[int], data: Path | None, model: str, on: Computing
-) -> dict[str, Any]:  # fmt: skip
+class Parts:
+    """What was measured so far, part by part; a line for each on standard error. failed: why a part is missing."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+        self.failed: dict[str, str] = {}
+        self._start = time.perf_counter()
+
+    def add(self, name: str, measure: Callable[[], Any]) -> None:
+        """One more; None where it could not be."""
+        try:
+            self.found[name] = measure()
+            said = "measured"
+        except (MirasError, OSError, RuntimeError) as error:  # the others are worth having
+            said = self.failed[name] = " ".join(f"{error}".split())[:300] or type(error).__name__
+            self.found[name] = None
+        say(f"{time.perf_counter() - self._start:6.0f} s  {name}: {said}")
+
+
+def measured(plan: Plan, model: str, on: Computing) -> dict[str, Any]:
     """The object that `--json` prints; seconds, bytes, operations."""
-    from miras.cli.benches import machine, parts, whole
+    from miras.cli.benches import machine, whole
+
+    files, repeats, many = sorted(PHOTOS.glob("*.jpg")), plan.repeats, Parts()
+    name, hardware, rates, limits, limit = _answers(many, plan, files, model, on)
+    threads = hardware["threads"]
+    many.add("cold_start", lambda: whole.cold_start(model, files[1], threads, min(repeats, 3), limit))
+    for questions in QUESTIONS:
+        for jobs in plan.jobs:
+            many.add(f"predict {questions} {jobs}", lambda jobs=jobs, questions=questions: whole.many(  # type: ignore[misc]
+                model, files, plan.photos, jobs, questions, limits[questions]
+            ))  # fmt: skip
+    many.add("training", lambda: plan.data and whole.training(model, plan.data, min(repeats, 3), rates))
+    hardware["load_after"] = machine.load()
+    found = many.found
+    predict = [found.pop(key) for key in list(found) if key.startswith("predict ")]
+    found["predict"] = [row for row in predict if row is not None]
+    return {"model": name, "repeats": repeats, "hardware": hardware, **found, "failed": many.failed}
+
+
+def _answers(
+    many: Parts, plan: Plan, files: Sequence[Path], model: str, on: Computing
+) -> tuple[str, dict[str, Any], Rates, dict[int, float], float]:
+    """What is measured with the model in this process, which it leaves. Returns its name, the machine, its rates, the
+    least seconds of a photo by how many questions, and those of a first answer with its weights."""
+    from miras.cli.benches import machine, parts, roofline, whole
     from miras.core.photo import read_photo
 
-    files = sorted(PHOTOS.glob("*.jpg"))
-    loaded = load(model, on)
+    loaded, repeats = load(model, on.measuring(model)), plan.repeats
     rates = machine.rates(repeats)
     hardware = machine.hardware(rates)
     pixels = [read_photo(path) for path in files]
-    say("photos in conversation")
-    result: dict[str, Any] = {"model": loaded.name, "repeats": repeats, "hardware": hardware}
-    result["held"] = whole.held(loaded, files)
-    say("encoding, language, decoder, text")
-    result["encoding"] = parts.encoding(loaded.model, pixels, rates, repeats)
-    result["language"] = parts.language(loaded.model, rates, repeats)
-    result["decoder"] = parts.decoding(loaded.model, pixels[0], rates, repeats)
-    result["reading"] = parts.reading(pixels[0], repeats)
-    say("turns")
-    result["turns"] = whole.turns(loaded, TURNS, repeats)
-    del loaded
-    say("cold start")
-    result["cold_start"] = whole.cold_start(model, files[1], hardware["threads"], min(repeats, 3))
-    say("many photos")
-    ways = [(count, questions) for questions in QUESTIONS for count in jobs]
-    result["predict"] = [whole.many(model, files, photos, count, questions) for count, questions in ways]
-    result["training"] = None if data is None else whole.training(model, data, min(repeats, 3))
-    hardware["load_after"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return result
+    many.add("held", lambda: whole.held(loaded, files, plan.most))
+    many.add("encoding", lambda: parts.encoding(loaded.model, pixels, rates, repeats))
+    many.add("language", lambda: parts.language(loaded.model, rates, repeats))
+    many.add("decoder", lambda: parts.decoding(loaded.model, pixels[0], rates, repeats))
+    many.add("reading", lambda: parts.reading(pixels[0], repeats))
+    many.add("turns", lambda: whole.turns(loaded, rates, TURNS, repeats))
+    limits = {count: whole.answer_limit(loaded, files[1], count, rates).seconds for count in QUESTIONS}
+    limit = limits[1] + roofline.size(loaded.model) / rates.bandwidth
+    return loaded.name, hardware, rates, limits, limit

@@ -1,6 +1,6 @@
 """The machine: what it is, how fast its memory is read and how fast it multiplies.
 
-In: nothing. Out: facts and rates, measured with the threads that torch has now. They are the limits that everything
+In: a device. Out: facts and rates, measured with the threads that torch has now. They are the limits that everything
 else is held against: no part of an answer can be faster than its bytes by the bandwidth or its operations by the rate.
 """
 
@@ -33,14 +33,9 @@ class Rates:
     float32: float
     bfloat16: float
 
-    def beside(self, seconds: float, *, size: float = 0.0, operations: float = 0.0, dtype: str = "bfloat16") -> dict:  # type: ignore[type-arg]
-        """What took so long, with the least time that its bytes and operations allow."""
-        limit = max(size / self.bandwidth, operations / float(getattr(self, dtype)))
-        return {
-            "seconds": round(seconds, 4), "megabytes": round(size / 1e6, 1),
-            "giga_operations": round(operations / 1e9, 2), "limit_seconds": round(limit, 4),
-            "times_the_limit": round(seconds / limit, 2),
-        }  # fmt: skip
+    def of(self, dtype: str) -> float:
+        """Operations a second in a precision; those of float32 where it was not measured."""
+        return float(getattr(self, dtype, self.float32))
 
 
 def clock_now() -> Callable[[], float]:
@@ -48,42 +43,52 @@ def clock_now() -> Callable[[], float]:
     return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
-def fastest(work: Callable[[], object], repeats: int) -> float:
+def fastest(work: Callable[[], object], repeats: int, device: str = "cpu") -> float:
     """Seconds of the fastest of `repeats`, after one that is not counted. With one thread they are processor time, so
-    that other programs on the machine do not count; with several, time on the clock."""
-    clock = clock_now()
+    that other programs on the machine do not count; with several, and on a GPU, time on the clock."""
+    clock = clock_now() if device == "cpu" else time.perf_counter
     work()
     found = []
     for _ in range(repeats):
+        wait(device)
         start = clock()
         work()
+        wait(device)
         found.append(clock() - start)
     return min(found)
 
 
+def wait(device: str) -> None:
+    """Until a GPU has done what it was told."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
 @torch.inference_mode()
-def rates(repeats: int) -> Rates:
-    """Measured here and now."""
-    long = torch.ones(READ_BYTES // 4)
+def rates(repeats: int, device: str = "cpu") -> Rates:
+    """Measured here and now; on a GPU with larger arrays and matrices."""
+    grown = 1 if device == "cpu" else 4
+    count, side = READ_BYTES * grown // 4, SIDE * grown
+    long = torch.ones(count, device=device)
     target = torch.empty_like(long)
-    read = READ_BYTES / fastest(lambda: long.sum(), repeats)
-    copied = 2 * READ_BYTES / fastest(lambda: target.copy_(long), repeats)
+    read = 4 * count / fastest(lambda: long.sum(), repeats, device)
+    copied = 8 * count / fastest(lambda: target.copy_(long), repeats, device)
     products = {}
     for dtype in (torch.float32, torch.bfloat16):
-        one, other = (torch.randn(SIDE, SIDE).to(dtype) for _ in range(2))
-        products[dtype] = 2 * SIDE**3 / fastest(lambda a=one, b=other: a @ b, max(2, repeats // 2))  # type: ignore[misc]
+        one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        taken = fastest(lambda a=one, b=other: a @ b, max(2, repeats // 2), device)  # type: ignore[misc]
+        products[dtype] = 2 * side**3 / taken
     return Rates(max(read, copied), products[torch.float32], products[torch.bfloat16])
 
 
 def hardware(found: Rates) -> dict[str, Any]:
     """What the machine is, what runs on it, how busy it is with other things."""
     about = _cpu()
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     return {
         "cpu": about.get("model name") or platform.processor() or platform.machine(),
         "instructions": [flag for flag in FLAGS if flag in about.get("flags", about.get("Features", "")).split()],
         "machine": platform.machine(), "system": f"{platform.system()} {platform.release()}", "cores": cores(),
-        "memory_gb": _memory_gb(), "threads": torch.get_num_threads(), "load_before": load,
+        "memory_gb": _memory_gb(), "threads": torch.get_num_threads(), "load_before": load(),
         "seconds_are": "processor time" if torch.get_num_threads() == 1 else "time on the clock",
         "python": platform.python_version(),
         "packages": {name: version(name) for name in ("miras", "torch", "transformers", "numpy", "onnxruntime")},
@@ -94,6 +99,20 @@ def hardware(found: Rates) -> dict[str, Any]:
         },
         "rates": asdict(found),
     }  # fmt: skip
+
+
+def load() -> float | None:
+    """Programs that run or wait to, over the last minute; None where the system does not say."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def resident_mb() -> int | None:
+    """Megabytes of this process, now; None where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return round(int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024)
 
 
 def _cpu() -> dict[str, str]:

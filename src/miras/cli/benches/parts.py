@@ -1,21 +1,20 @@
 """The parts of an answer, each alone: a photo encoded, tokens read and written, masks drawn, text read.
 
-In: a model, photos, the machine's rates. Out: rows of seconds, bytes and operations beside the limit. Operations are
-counted by torch (convolutions and products); bytes are those of the weights that have to be read.
+In: a model, photos, the machine's rates. Out: rows of seconds, bytes and operations beside the limit (`roofline`).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.flop_counter import FlopCounterMode
 
 from miras.cli.benches.machine import Rates, fastest
+from miras.cli.benches.roofline import least
 from miras.model.miras import Miras
 from miras.model.reading import read
 
@@ -25,17 +24,9 @@ BEFORE = 128
 Row = dict[str, Any]
 
 
-def operations(work: Callable[[], object]) -> float:
-    """Of convolutions and products."""
-    with FlopCounterMode(display=False) as counter:
-        work()
-    return float(counter.get_total_flops())
-
-
 def encoding(model: Miras, photos: Sequence[NDArray[np.uint8]], rates: Rates, repeats: int) -> list[Row]:
     """A photo through the towers, by how many go together; seconds of one."""
     rows = []
-    dtype = str(model.image_dtype).removeprefix("torch.")
     for batch in BATCHES:
         chosen = [photos[number % len(photos)] for number in range(batch)]
 
@@ -43,8 +34,7 @@ def encoding(model: Miras, photos: Sequence[NDArray[np.uint8]], rates: Rates, re
             with torch.no_grad():
                 return model.encode_image(chosen)
 
-        seconds, counted = fastest(work, repeats) / batch, operations(work) / batch
-        rows.append({"batch": batch, **rates.beside(seconds, operations=counted, dtype=dtype)})
+        rows.append({"batch": batch, **least(work, rates, model).beside(fastest(work, repeats) / batch, batch)})
     return rows
 
 
@@ -52,7 +42,6 @@ def encoding(model: Miras, photos: Sequence[NDArray[np.uint8]], rates: Rates, re
 def language(model: Miras, rates: Rates, repeats: int) -> list[Row]:
     """One pass of the language model over new tokens, by how many: one is a word that is said, 128 a photo and a
     question that are read."""
-    decoder: Any = getattr(getattr(model.instruction.language, "module", None), "decoder", None)
     width = model.instruction.width
     before = model.instruction.language.cache()
     model.comprehend(torch.randn(1, BEFORE, width), before)
@@ -65,16 +54,8 @@ def language(model: Miras, rates: Rates, repeats: int) -> list[Row]:
             cache.layers = [copy.copy(layer) for layer in before.layers]
             return model.comprehend(new, cache)
 
-        seconds = fastest(work, repeats)
-        size = _weights(decoder) + model.instruction.table.weight.nbytes if decoder is not None else 0
-        dtype = str(decoder.dtype if decoder is not None else torch.float32).removeprefix("torch.")
-        limit = rates.beside(seconds, size=size, operations=operations(work), dtype=dtype)
-        rows.append({"tokens": count, **limit})
+        rows.append({"tokens": count, **least(work, rates, model).beside(fastest(work, repeats))})
     return rows
-
-
-def _weights(decoder: Any) -> int:
-    return sum(value.nbytes for layer in decoder.layers for value in vars(layer).values())
 
 
 @torch.inference_mode()
@@ -94,11 +75,10 @@ def decoding(model: Miras, photo: NDArray[np.uint8], rates: Rates, repeats: int)
         def work(given: tuple[Any, ...] = given) -> object:
             return model.decoder(*given)
 
-        seconds, counted = fastest(work, repeats) / count, operations(work) / count
-        rows.append({"masks": count, **rates.beside(seconds, operations=counted, dtype="float32")})
+        rows.append({"masks": count, **least(work, rates, model).beside(fastest(work, repeats) / count, count)})
     return rows
 
 
 def reading(photo: NDArray[np.uint8], repeats: int) -> Row:
-    """The text in a photo, read by `rapidocr`; its operations are not counted."""
+    """The text in a photo, read by `rapidocr` over onnxruntime, whose operations nobody counts."""
     return {"seconds": round(fastest(lambda: read(photo), repeats), 4)}

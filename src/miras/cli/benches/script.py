@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import statistics
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from miras.core.grammar import ADD, CUT, OBJ, SEG, SPECIAL_TOKENS
+from miras.core.types import Region
 
 PHOTO = Path(__file__).parents[2] / "assets" / "coffee.jpg"
 Exchange = tuple[str, tuple[str, ...]]
@@ -34,11 +36,29 @@ def typical(times: Times) -> float:
     return statistics.mean(fastest.values())
 
 
-def timed(session: Any, text: str, ids: tuple[int, ...]) -> tuple[Any, float]:
-    """A reply of these ids, and the seconds that its turn took on the clock."""
-    start = time.perf_counter()
-    reply = session.ask(text, forced=ids)
-    return reply, time.perf_counter() - start
+@dataclass(frozen=True)
+class Timed:
+    """A turn. Seconds on the clock: of all of it, until its first piece of text and its first mask were there (None:
+    it has none). written: tokens of its reply in a second of writing them, the masks' slots read among them."""
+
+    reply: Any
+    seconds: float
+    first_token: float | None
+    first_mask: float | None
+
+    @property
+    def written(self) -> float:
+        """Tokens in a second."""
+        return len(self.reply.ids) / max(float(self.reply.timings.generate), 1e-9)
+
+
+def timed(session: Any, text: str, ids: tuple[int, ...]) -> Timed:
+    """A turn with a reply of these ids, as it comes."""
+    start, first = time.perf_counter(), dict[type, float]()
+    part = None
+    for part in session.stream(text, forced=ids):
+        first.setdefault(type(part), time.perf_counter() - start)
+    return Timed(part, time.perf_counter() - start, first.get(str), first.get(Region))
 
 
 def equal_length(model: Any, script: tuple[Exchange, ...]) -> list[tuple[str, tuple[int, ...]]]:

@@ -104,7 +104,7 @@ def hold(held: Held, asked: Asked) -> dict[str, Any]:
         system = registry.open_system(
             asked.model, decoder=asked.decoder, threads=asked.on.threads, seed=asked.seed, endpoint=asked.endpoint,
             others={record["id"] for record in every}, journal=out / registry.JOURNAL,
-            loader=lambda name, _: load(name, asked.on),
+            loader=lambda name, _: load(name, asked.on.measuring(name)),
             pair={**vars(asked.pair), "device": asked.on.device, "dtype": asked.on.dtype},
         )  # fmt: skip
         try:
@@ -188,7 +188,7 @@ def _reported(out: Path) -> dict[str, str]:
 
 def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
     """Who holds the conversations in the place of this process. Raises InputError for what cannot be spread."""
-    from miras.chat.load import load as load_weights
+    from miras.chat.load import load_torch as load_weights
     from miras.eval.runs.scale import over_ray
     from miras.eval.systems.registry import open_system
 
@@ -197,7 +197,7 @@ def _over_ray(asked: Asked, history: Literal["own", "gold"]) -> Any:
     if asked.on.device != "cpu":
         raise InputError("--device cpu, for --ray", asked.on.device, "leave --ray out")
     threads = asked.on.threads or 1
-    loader = partial(load_weights, dtype=asked.on.dtype)
+    loader = partial(load_weights, dtype=asked.on.dtype, runtime=asked.on.runtime)
     opening = partial(
         open_system, asked.model, decoder=asked.decoder, threads=threads, seed=asked.seed, loader=loader
     )  # fmt: skip

@@ -13,7 +13,7 @@ from typing import Any
 
 from miras.chat.composed.compose import chosen, compose, talker_of
 from miras.chat.load import DEFAULT, Loaded
-from miras.chat.load import load as load_weights
+from miras.chat.load import load_torch as load_weights
 from miras.core.errors import InputError
 from miras.eval.protocol import Ours, System
 from miras.eval.systems import baselines, plain_agent

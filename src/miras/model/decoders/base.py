@@ -24,13 +24,15 @@ STILL = ("model.vision_encoder.", "model.shared_image_embedding.", "model.prompt
 
 class HubDecoder(nn.Module):
     """model: SAM's or SAM 2's of `transformers`. size: S. width: C. mean, std: of R, G, B in 0..255. first: output
-    tokens before those of the masks."""
+    tokens before those of the masks. has_bias: the last prompt is no token, it is added to every cell of the photo (the
+    dense prompt of ConverSeg-Net)."""
 
     mean, std = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
     model: Any
     size: int
     width: int
     first: int
+    has_bias: bool = False
 
     def see(self, view_B3SS: Tensor) -> tuple[Tensor, ...]:
         """What the image encoder gives of photos, pixels as it was trained on: maps (B, ...), the coarsest last. To be
@@ -55,7 +57,7 @@ class HubDecoder(nn.Module):
         there one. points: x, y in 0..1 and a label, as for `segmentation.MaskDecoder`.
         """
         encoder, photo = self.model.prompt_encoder, maps[-1]
-        sparse = prompts_RPC
+        sparse = prompts_RPC[:, :-1] if self.has_bias else prompts_RPC
         if points_RQ3 is not None and points_RQ3.shape[1]:
             sparse = torch.cat([sparse, self.points(points_RQ3).to(sparse.dtype)], 1)
         dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(photo)
@@ -63,6 +65,8 @@ class HubDecoder(nn.Module):
             given = _resized(shown_R1ss.to(dense.dtype), 4 * photo.shape[-1])
             drawn = encoder.mask_embed((2 * given - 1) * SURE)
             dense = torch.where(present_R[:, None, None, None], drawn, dense)
+        if self.has_bias:
+            dense = dense + prompts_RPC[:, -1, :, None, None].to(dense.dtype)
         logits, iou = self.drawn(photo, sparse, dense, self.fine(maps))
         return _resized(logits, shown_R1ss.shape[-1]), iou
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, cast
 
+from miras.core.errors import InputError
+
 if TYPE_CHECKING:
     from miras.model.decoders.base import HubDecoder
 
@@ -25,3 +27,14 @@ def build(name: str) -> HubDecoder:
     if isinstance(maker, str):
         maker = cast("Callable[[str], HubDecoder]", resolve_name(maker))
     return maker(name)
+
+
+def fitting(name: str, width: int, size: int, has_bias: bool) -> HubDecoder:
+    """The decoder of a configuration (its width and decoder_size; see `HubDecoder.has_bias`). Raises InputError where
+    the checkpoint has others."""
+    made = build(name)
+    if (made.width, made.size) != (width, size):
+        got = f"width={width}, decoder_size={size}"
+        raise InputError(f"width={made.width} and decoder_size={made.size} for {name}", got)
+    made.has_bias = has_bias
+    return made

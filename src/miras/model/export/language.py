@@ -8,7 +8,8 @@ L new tokens, P read before, T = P + L, D width, H query heads, N key heads, d h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from miras.core.errors import InputError
 from miras.model.instruction import InstructionComprehension
 from miras.model.language.llama import AnsweringLlama, LlamaDecoder
+from miras.model.numeric.halves import BLOCK, eight_bits
 
 OPSET, OWN_OPSET, IR = 21, 1, 10
 """Of the standard operators, of ORT's own ("com.microsoft"), and of the file."""
@@ -24,20 +26,67 @@ FLOAT, INT = 1, 7
 """Types of elements, as ONNX numbers them."""
 
 
-class Graph:
-    """Operators and weights as they are added; names are numbered."""
+Given = Callable[[str], NDArray[np.float32]]
 
-    def __init__(self) -> None:
+
+@dataclass(frozen=True)
+class Where:
+    """Which weight a piece of a graph is made of. transposed, blocks: see `runtime.shipped.recipe.Piece`."""
+
+    source: str
+    transposed: bool = False
+    blocks: str = ""
+
+
+class Graph:
+    """Operators and weights as they are added; names are numbered. int8: products with weights take them in 8 bits.
+    given: weights by their source, in place of the model's. sources: of the weights that were named."""
+
+    def __init__(self, int8: bool = False, given: Given | None = None) -> None:
+        self.int8, self.given = int8, given
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
+        self.sources: dict[str, Where] = {}
 
-    def weight(self, value: NDArray[Any]) -> str:
+    def weight(self, value: NDArray[Any], where: Where | None = None) -> str:
         """Name of a weight."""
         from onnx import numpy_helper
 
         name = f"w{len(self.weights)}"
         self.weights.append(numpy_helper.from_array(np.asarray(value, order="C"), name))
+        if where is not None:
+            self.sources[name] = where
         return name
+
+    def named_weight(self, tensor: Any, source: str) -> str:
+        """Of a tensor that has a source."""
+        return self.weight(self._value(tensor, source), Where(source))
+
+    def product(self, x: str, tensor: Any, source: str) -> str:
+        """Name of x @ tensor.T; the rows of x are as long as those of the tensor."""
+        matrix_NK = self._value(tensor, source)
+        count, inner = matrix_NK.shape
+        if not self.int8 or inner % BLOCK:
+            transposed = self.weight(matrix_NK.T, Where(source, transposed=True))
+            return str(self.run("MatMul", x, transposed))
+        values, scales = eight_bits(matrix_NK)
+        halves = (
+            self.weight(values, Where(source, blocks="values")),
+            self.weight(scales, Where(source, blocks="scales")),
+        )
+        return str(self.run(
+            "MatMulNBits", x, *halves, own=True, K=inner, N=count, bits=8, block_size=BLOCK, accuracy_level=4
+        ))  # fmt: skip
+
+    def _value(self, tensor: Any, source: str) -> NDArray[np.float32]:
+        """As given, where it is; it may differ from the model's by a rounding alone."""
+        own = _array(tensor)
+        if self.given is None:
+            return own
+        value = self.given(source)
+        if value.shape != own.shape or not np.allclose(value, own, rtol=1e-5, atol=1e-6):
+            raise InputError(f"{source} as it lies in its files", "other weights", "export the folder itself")
+        return value
 
     def run(self, kind: str, *inputs: str, outputs: int = 1, own: bool = False, **attributes: Any) -> Any:
         """Name of what an operator gives; a list of them where it gives several."""
@@ -59,8 +108,10 @@ class Graph:
         self.nodes.append(helper.make_node("Identity", [value], [name]))
 
 
-def language_graph(box: InstructionComprehension) -> Any:
-    """An `onnx` model of what `InstructionComprehension` does after `embed`, for one sequence.
+def language_graph(
+    box: InstructionComprehension, int8: bool = False, given: Given | None = None
+) -> tuple[Any, dict[str, Where]]:
+    """An `onnx` model of what `InstructionComprehension` does after `embed`, for one sequence; sources of its weights.
 
     Inputs: embeds (L, D); past (P, layers, 2 N, d), keys before values; positions (1, L) int64; bias (L, T), 0 where a
     token sees another, else -inf; predicted (1,) int64, how many of the last tokens get logits. Outputs: logits
@@ -74,11 +125,11 @@ def language_graph(box: InstructionComprehension) -> Any:
         raise InputError("a language model of the Llama family", got, "answer with torch: --runtime torch")
     module: Any = language.module
     decoder: LlamaDecoder = module.decoder
-    graph = Graph()
+    graph = Graph(int8, given)
     x, kept, new = _layers(graph, decoder, box.states)
     last = graph.run("Slice", x, graph.run("Neg", "predicted"), graph.ints(2**62), graph.ints(0))
-    words = graph.run("MatMul", last, graph.weight(_array(module.lm_head.weight).T))
-    special = graph.run("MatMul", last, graph.weight(_array(box.special).T))
+    words = graph.product(last, module.lm_head.weight, "language:embed")
+    special = graph.product(last, box.special, "own:instruction.special")
     special = graph.run("Add", special, graph.weight(_array(box.special_bias)))
     graph.named(graph.run("Concat", words, special, axis=1), "logits")
     graph.named(graph.run("Concat", *kept, axis=1), "states")
@@ -98,7 +149,7 @@ def language_graph(box: InstructionComprehension) -> Any:
         graph.weights,
     )  # fmt: skip
     opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", OWN_OPSET)]
-    return helper.make_model(body, opset_imports=opsets, ir_version=IR)
+    return helper.make_model(body, opset_imports=opsets, ir_version=IR), graph.sources
 
 
 def _layers(graph: Graph, decoder: LlamaDecoder, states: Sequence[int]) -> tuple[str, list[str], list[str]]:
@@ -109,36 +160,33 @@ def _layers(graph: Graph, decoder: LlamaDecoder, states: Sequence[int]) -> tuple
     bias = graph.run("Tile", "bias", graph.ints(groups, 1))
     x, found, new = "embeds", {0: "embeds"}, list[str]()
     for number, layer in enumerate(decoder.layers):
-        normed = _norm(graph, x, layer.norm_D, decoder.epsilon)
-        query, rows = _heads(graph, decoder, normed, _array(layer.qkv), turns)
+        source = f"language:layers.{number}."
+        normed = _norm(graph, x, graph.named_weight(layer.norm_D, f"{source}norm"), decoder.epsilon)
+        product = graph.product(normed, layer.qkv, f"{source}qkv")
+        query, rows = _heads(graph, decoder, product, turns)
         new.append(graph.run("Unsqueeze", rows, graph.ints(1)))
         before = graph.run("Gather", "past", graph.weight(np.array(number, np.int64)), axis=1)
         seen = _attend(graph, decoder, query, graph.run("Concat", before, rows, axis=0), bias)
-        x = graph.run("Add", x, graph.run("MatMul", seen, graph.weight(_array(layer.out).T)))
-        normed = _norm(graph, x, layer.norm_mlp_D, decoder.epsilon)
-        both = graph.run("MatMul", normed, graph.weight(_array(layer.gate_up).T))
+        x = graph.run("Add", x, graph.product(seen, layer.out, f"{source}out"))
+        normed = _norm(graph, x, graph.named_weight(layer.norm_mlp_D, f"{source}norm_mlp"), decoder.epsilon)
+        both = graph.product(normed, layer.gate_up, f"{source}gate_up")
         gate, up = graph.run("Split", both, outputs=2, axis=1, num_outputs=2)
         inner = graph.run("Mul", graph.run("Mul", gate, graph.run("Sigmoid", gate)), up)
-        x = graph.run("Add", x, graph.run("MatMul", inner, graph.weight(_array(layer.down).T)))
+        x = graph.run("Add", x, graph.product(inner, layer.down, f"{source}down"))
         found[number + 1] = x
-    found[len(decoder.layers)] = _norm(graph, x, decoder.norm_D, decoder.epsilon)
+    found[len(decoder.layers)] = _norm(graph, x, graph.named_weight(decoder.norm_D, "language:norm"), decoder.epsilon)
     return found[len(decoder.layers)], [found[number] for number in states], new
 
 
-def _norm(graph: Graph, x: str, weight: Any, epsilon: float) -> str:
+def _norm(graph: Graph, x: str, weight: str, epsilon: float) -> str:
     """RMS norm."""
-    name: str = graph.run(
-        "SimplifiedLayerNormalization", x, graph.weight(_array(weight)), axis=-1, epsilon=epsilon, stash_type=1
-    )
+    name: str = graph.run("SimplifiedLayerNormalization", x, weight, axis=-1, epsilon=epsilon, stash_type=1)
     return name
 
 
-def _heads(
-    graph: Graph, decoder: LlamaDecoder, normed: str, qkv: NDArray[np.float32], turns: tuple[str, str]
-) -> tuple[str, str]:
+def _heads(graph: Graph, decoder: LlamaDecoder, product: str, turns: tuple[str, str]) -> tuple[str, str]:
     """Queries (N, H / N * L, d), rotated; new rows of the cache (L, 2 N, d)."""
     heads, keys, width = decoder.heads, decoder.keys, decoder.width
-    product = graph.run("MatMul", normed, graph.weight(qkv.T))
     sizes = graph.ints((heads + keys) * width, keys * width)
     both, value = graph.run("Split", product, sizes, outputs=2, axis=1)
     flat = graph.run("Unsqueeze", both, graph.ints(0))

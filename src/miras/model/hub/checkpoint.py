@@ -35,13 +35,14 @@ Weights = Literal["published", "random", "shapes"]
 class Origin:
     """Where weights come from, and how they are held. dtype: of frozen towers; a language model is told its own.
     device: where they are put as they are read. bits: 16; 8 or 4 for a language model through bitsandbytes. layers: of
-    random transformers; None for all."""
+    random transformers; None for all. narrower: how many times they are."""
 
     weights: Weights = "published"
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
     bits: int = 16
     layers: int | None = None
+    narrower: int = 1
 
 
 _NOW: ContextVar[Origin] = ContextVar("origin")
@@ -89,7 +90,30 @@ def kind(repo: str, wanted: Mapping[str, str], form: str) -> dict[str, Any]:
         expected = " or ".join(f"{what} (model_type {name})" for name, what in wanted.items())
         got = f"model_type {found.get('model_type')} in {repo}"
         raise InputError(f"{expected} behind {form}", got, f"give a checkpoint of that family behind {form}")
-    return found if now().layers is None else _cut(found, now().layers or 1)
+    here = now()
+    found = found if here.narrower == 1 else _narrowed(found, here.narrower)
+    return found if here.layers is None else _cut(found, here.layers or 1)
+
+
+WIDTHS = (
+    "hidden_size", "intermediate_size", "mlp_dim", "num_attention_heads", "num_key_value_heads", "num_heads",
+    "out_hidden_size", "hidden_sizes", "embed_dim_per_stage", "num_attention_heads_per_stage", "backbone_channel_list",
+)  # fmt: skip
+"""What a narrower configuration has less of; heads stay as wide as they are."""
+DRAWING = ("prompt_encoder_config", "mask_decoder_config")
+"""Parts that stay as they are: their width is the configuration's own."""
+
+
+def _narrowed(values: Mapping[str, Any], times: int) -> dict[str, Any]:
+    """A configuration with as many layers, of narrower ones."""
+    found = dict(values)
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            found[key] = value if key in DRAWING else _narrowed(value, times)
+        elif key in WIDTHS:
+            one = isinstance(value, int)
+            found[key] = max(1, value // times) if one else [max(1, width // times) for width in value]
+    return found
 
 
 def _cut(values: Mapping[str, Any], layers: int) -> dict[str, Any]:
@@ -98,22 +122,31 @@ def _cut(values: Mapping[str, Any], layers: int) -> dict[str, Any]:
     for key, value in values.items():
         if isinstance(value, Mapping):
             found[key] = _cut(value, layers)
-        elif key == "num_hidden_layers":
+        elif key in ("num_hidden_layers", "depth"):
             found[key] = min(layers, value)
-        elif key == "depths":
+        elif key in ("depths", "blocks_per_stage"):
             found[key] = [min(layers, depth) for depth in value]
         elif key == "global_attn_indexes":
             found[key] = [layers - 1]
+        elif key == "deepstack_visual_indexes":
+            found[key] = list(range(min(layers, len(value))))
+        elif key == "global_attention_blocks":  # never the first of a stage, which makes the maps smaller
+            found[key] = [layers - 1] if layers > 1 else []
     return found
 
 
-def made(cls: Any, config: Any, repo: str, dtype: torch.dtype | None = None, *, whole: bool = True) -> Any:
+def made(
+    cls: Any, config: Any, repo: str, dtype: torch.dtype | None = None, *, whole: bool = True,
+    renamed: Mapping[str, str] | None = None,
+) -> Any:  # fmt: skip
     """A module of a class of `transformers`, frozen. config: of that class. dtype: None for that of frozen towers.
-    whole: whether every weight must be in the checkpoint. Raises WeightsError for what is missing or damaged."""
+    whole: whether every weight must be in the checkpoint. renamed: regular expressions for names in the checkpoint and
+    what stands for them in the module, which may be a part of what was saved. Raises WeightsError for what is missing
+    or damaged."""
     here = now()
     dtype = here.dtype if dtype is None else dtype
     if here.weights == "published":
-        module = _read(cls, config, fetched(repo), repo, dtype, whole)
+        module = _read(cls, config, fetched(repo), repo, dtype, whole, renamed)
     elif here.weights == "shapes":
         with torch.device("meta"):
             module = cls(config)
@@ -124,7 +157,9 @@ def made(cls: Any, config: Any, repo: str, dtype: torch.dtype | None = None, *, 
     return module.eval().requires_grad_(False)
 
 
-def _read(cls: Any, config: Any, folder: Path, repo: str, dtype: torch.dtype, whole: bool) -> Any:
+def _read(
+    cls: Any, config: Any, folder: Path, repo: str, dtype: torch.dtype, whole: bool, renamed: Mapping[str, str] | None
+) -> Any:
     what, here = cls.__name__, now()
     complete(folder, repo)
     how: dict[str, Any] = {} if here.device == "cpu" else {"device_map": {"": here.device}}
@@ -132,11 +167,12 @@ def _read(cls: Any, config: Any, folder: Path, repo: str, dtype: torch.dtype, wh
         with silent():
             module, info = cls.from_pretrained(
                 folder, config=config, dtype=dtype, local_files_only=True, use_safetensors=True,
-                output_loading_info=True, **how,
+                output_loading_info=True, key_mapping=dict(renamed) if renamed else None, **how,
             )  # fmt: skip
     except torch.OutOfMemoryError as error:
+        recipe = "qwen-24gb" if what.startswith("Qwen") else "full-24gb"
         raise InputError(
-            f"room for {what} on {here.device}", "too little", "miras train full-24gb --dry-run"
+            f"room for {what} on {here.device}", "too little", f"miras train {recipe} --dry-run"
         ) from error
     except _BROKEN as error:
         raise WeightsError(f"weights of {what} in {repo}", first_line(error), "fetch them again") from error

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from miras.core.errors import WeightsError
 from miras.core.grammar import TextTokenizer
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 States = dict[int, Tensor]
 """Number -> states (B, L, D): 0 the embeddings, i what layer i gives, the last one normed."""
+
+PLACE = 2
+"""Columns at the end of a wide row, of a language model whose visual tokens are more than embeddings: row and column of
+the token in the photo, from 1; 0 for what is no visual token. Before them stands what only that model reads."""
 
 
 class Language(Protocol):
@@ -58,7 +63,8 @@ class Language(Protocol):
         parents: Sequence[int] = (),
     ) -> tuple[Tensor, States]:
         """The last states, normed, and those that are kept. The cache is extended in place, positions go on from its
-        length. padding: True at real tokens. parents: the last tokens are a tree (`numeric.tree`)."""
+        length. padding: True at real tokens. parents: the last tokens are a tree (`numeric.tree`). embeds: wider than
+        D where visual tokens are (`PLACE`)."""
         raise NotImplementedError
 
     def logits(self, last_BLD: Tensor) -> Tensor:
@@ -129,6 +135,11 @@ class Source:
         refuse(sorted(name for name, value in tuned.weights.items() if shape(mine.get(name)) != value.shape))
         language.module.load_state_dict({name: value.float() for name, value in tuned.weights.items()}, strict=False)
         return language.answering(length, dtype)
+
+
+def widened(rows: Tensor, width: int) -> Tensor:
+    """Rows (..., D) with zeros behind, as wide as a visual token."""
+    return rows if rows.shape[-1] == width else pad(rows, (0, width - rows.shape[-1]))
 
 
 def shape(value: Tensor | None) -> torch.Size | None:

@@ -58,11 +58,12 @@ class CausalLanguage:
         padding_BL: Tensor | None = None,
         parents: Sequence[int] = (),
     ) -> tuple[Tensor, States]:
-        """See `Language.hidden`. parents: for one sequence with a cache."""
+        """See `Language.hidden`. parents: for one sequence."""
         mask = None if padding_BL is None else padding_BL.long()
         positions = None
-        if parents and cache is not None:
-            places, sees = tree_attention(cache.get_seq_length(), embeds_BLD.shape[1], parents)
+        if parents:
+            past = 0 if cache is None else cache.get_seq_length()
+            places, sees = tree_attention(past, embeds_BLD.shape[1], parents)
             positions, visible = torch.from_numpy(places)[None].to(embeds_BLD.device), torch.from_numpy(sees)
             mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[None, None]
             mask = mask.to(embeds_BLD.device)

@@ -20,9 +20,9 @@ from transformers import DynamicCache
 
 from miras.core.errors import InputError
 from miras.core.grammar import TextTokenizer
+from miras.model.language.attention import Attend, Part, rotate, seen, view
 from miras.model.language.base import Language, States, Tuned, refuse
 from miras.model.language.precision import fastest_dtype
-from miras.model.numeric.tree import tree_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -111,31 +111,47 @@ class LlamaDecoder(nn.Module):
         """Hidden states (1, L, D) float32 by number, as `transformers` counts them: 0 the embeddings, i what
         layer i gives, the last one normed (always kept). The cache is extended in place. parents: the last
         tokens are a tree (`tree_attention`)."""
-        past, length = cache.get_seq_length(), embeds_BLD.shape[1]
-        x_LD = embeds_BLD[0].float()
-        positions, visible = (torch.from_numpy(rows).to(x_LD.device) for rows in tree_attention(past, length, parents))
-        cos_Ld, sin_Ld = self.cos_Ld[positions], self.sin_Ld[positions]
-        # All query heads of one key head are rows of one product, so each row of the mask repeats.
-        mask = None if length == 1 else torch.zeros(visible.shape, dtype=self.dtype, device=x_LD.device)
-        if mask is not None:
-            mask = mask.masked_fill_(~visible, -torch.inf).repeat(self.heads // self.keys, 1)
-        states = {0: x_LD[None]} if 0 in kept else {}
+        return self.together([Part(embeds_BLD[0], cache, parents)], kept)[0]
+
+    def together(self, parts: Sequence[Part], kept: Collection[int]) -> list[dict[int, Tensor]]:
+        """The same of several conversations in one pass: every weight is read once for all of them, and each part of
+        the rows sees its own cache alone."""
+        lengths = [len(part.embeds_LD) for part in parts]
+        x_LD = torch.cat([part.embeds_LD.float() for part in parts]) if len(parts) > 1 else parts[0].embeds_LD.float()
+        groups = self.heads // self.keys
+        views = [view(part, groups, self.dtype) for part in parts]
+        positions = torch.cat([positions for positions, _ in views])
+        turns = self.cos_Ld[positions], self.sin_Ld[positions]
+
+        def attend(number: int, query_LHd: Tensor, key_LNd: Tensor, value_LNd: Tensor) -> Tensor:
+            rows = zip(*(each.split(lengths) for each in (query_LHd, key_LNd, value_LNd)), strict=True)
+            found = []
+            for part, (query, key, value), (_, mask) in zip(parts, rows, views, strict=True):
+                keys, values = part.cache.update(key.transpose(0, 1)[None], value.transpose(0, 1)[None], number)
+                found.append(seen(query, keys, values, mask))
+            return found[0] if len(found) == 1 else torch.cat(found)
+
+        states = self.layered(x_LD, turns, attend, kept)
+        split = {number: rows.split(lengths) for number, rows in states.items()}
+        return [{number: rows[index][None] for number, rows in split.items()} for index in range(len(parts))]
+
+    def layered(
+        self, x_LD: Tensor, turns: tuple[Tensor, Tensor], attend: Attend, kept: Collection[int]
+    ) -> dict[int, Tensor]:
+        """States (L, D) by number, of rows at positions with these cosines and sines. attend: see `Attend`."""
+        states = {0: x_LD} if 0 in kept else {}
+        length = len(x_LD)
         for number, layer in enumerate(self.layers, 1):
             qkv = F.linear(self._normed(x_LD, layer.norm_D), layer.qkv).view(length, -1, self.width).float()
             query_LHd, key_LNd, value_LNd = qkv.split([self.heads, self.keys, self.keys], 1)
-            rotated = _rotate(torch.cat([query_LHd, key_LNd], 1), cos_Ld, sin_Ld).to(self.dtype)
+            rotated = rotate(torch.cat([query_LHd, key_LNd], 1), *turns).to(self.dtype)
             query_LHd, key_LNd = rotated.split([self.heads, self.keys], 1)
-            new_key, new_value = key_LNd.transpose(0, 1)[None], value_LNd.to(self.dtype).transpose(0, 1)[None]
-            key_BNTd, value_BNTd = cache.update(new_key, new_value, number - 1)
-            grouped = query_LHd.view(length, self.keys, -1, self.width).permute(1, 2, 0, 3).flatten(1, 2)[None]
-            seen = F.scaled_dot_product_attention(grouped, key_BNTd, value_BNTd, mask)
-            seen = seen[0].unflatten(1, (-1, length)).permute(2, 0, 1, 3).reshape(length, -1)
-            x_LD = x_LD + F.linear(seen, layer.out)
+            x_LD = x_LD + F.linear(attend(number - 1, query_LHd, key_LNd, value_LNd.to(self.dtype)), layer.out)
             gate, up = F.linear(self._normed(x_LD, layer.norm_mlp_D), layer.gate_up).chunk(2, -1)
             x_LD = x_LD + F.linear(F.silu(gate) * up, layer.down)
             if number in kept and number < len(self.layers):
-                states[number] = x_LD[None]
-        states[len(self.layers)] = F.rms_norm(x_LD, x_LD.shape[-1:], self.norm_D, self.epsilon)[None]
+                states[number] = x_LD
+        states[len(self.layers)] = F.rms_norm(x_LD, x_LD.shape[-1:], self.norm_D, self.epsilon)
         return states
 
     def _normed(self, x_LD: Tensor, weight_D: Tensor) -> Tensor:
@@ -164,8 +180,10 @@ class LlamaModule(nn.Module):
 
 
 class AnsweringLlama:
-    """A `Language` for inference. head_dtype: what the last states are cast to before `logits`."""
+    """A `Language` for inference. head_dtype: what the last states are cast to before `logits`. held: caches of fixed
+    size (`static.Held`); None for caches that grow."""
 
+    held: Any = None
     lora_targets: Sequence[str] = ()
 
     def __init__(self, module: LlamaModule, tokenizer: TextTokenizer) -> None:
@@ -195,16 +213,21 @@ class AnsweringLlama:
         """See `Language.hidden`; for one sequence. Raises InputError for several."""
         if embeds_BLD.shape[0] != 1 or padding_BL is not None:
             raise InputError("one sequence for a model that answers", f"{len(embeds_BLD)}", "load it to be trained")
-        states = self._llama.decoder(embeds_BLD, self.cache() if cache is None else cache, kept, parents)
+        part = Part(embeds_BLD[0], self.cache() if cache is None else cache, parents)
+        states = self.together([part], kept)[0] if self.held is None else self.held(part, kept)
         return states[self.layers], states
+
+    def together(self, parts: Sequence[Part], kept: Collection[int]) -> list[States]:
+        """States of several conversations in one pass; see `LlamaDecoder.together`."""
+        return self._llama.decoder.together(parts, kept)
 
     def logits(self, last_BLD: Tensor) -> Tensor:
         """(B, L, V) of the last states."""
         return self._llama.lm_head(last_BLD)
 
     def cache(self) -> DynamicCache:
-        """An empty key-value cache."""
-        return DynamicCache()
+        """An empty key-value cache, or what stands for one."""
+        return DynamicCache() if self.held is None else self.held.cache()
 
     def add_lora(self, rank: int, alpha: int) -> None:
         """Raises InputError: it only answers."""
@@ -306,8 +329,3 @@ def rotations(theta: float, width: int, length: int) -> tuple[Tensor, Tensor]:
     angle_Ld = torch.arange(length).float()[:, None] * frequency_d
     doubled = torch.cat([angle_Ld, angle_Ld], -1)
     return doubled.cos(), doubled.sin()
-
-
-def _rotate(x_LHd: Tensor, cos_Ld: Tensor, sin_Ld: Tensor) -> Tensor:
-    first, second = x_LHd.chunk(2, -1)
-    return x_LHd * cos_Ld[:, None] + torch.cat([-second, first], -1) * sin_Ld[:, None]

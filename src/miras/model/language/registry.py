@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 LANGUAGES: dict[str, str | Callable[[str], Source]] = {
     "llava": "miras.model.language.llava:Llava",
+    "qwen3vl": "miras.model.language.qwen:Qwen3VL",
     "smollm2-135m-instruct": "miras.model.language.smollm2:SmolLM2",
     "tiny": "miras.model.language.tiny:Tiny",
 }

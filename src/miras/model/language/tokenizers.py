@@ -61,6 +61,6 @@ class ByteTokenizer:
 class StandInTokenizer(ByteTokenizer):
     """Bytes and the control tokens of every template: for a model with random weights, its own tokenizer not here."""
 
-    CONTROLS = ("<|im_start|>", "<|im_end|>", "<s>", "</s>")
+    CONTROLS = ("<|im_start|>", "<|im_end|>", "<s>", "</s>", "<|vision_start|>", "<|vision_end|>")
     vocab_size = 256 + len(CONTROLS)
     reserved = frozenset(range(256, vocab_size))

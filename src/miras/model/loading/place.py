@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -14,24 +15,32 @@ from miras.core.errors import InputError, WeightsError
 from miras.model import presets
 from miras.model.hub import checkpoint
 from miras.model.language import registry
+from miras.model.language.llama import LlamaDecoder
 from miras.model.language.precision import fastest_dtype
 from miras.model.miras import Miras
 from miras.model.saved import located
 
 WEIGHTS_FOLDER = Path(__file__).parents[2] / "weights"
 """Where the weights that ship with the package lie, one folder a name."""
+NARROWER = (1, 2, 4, 8, 16)
+"""How many times a model of the hub's parts can be narrower: its heads are so many times fewer."""
 
 
 def built(name: str, folder: Path | None, precision: torch.dtype | None = None) -> Miras:
     """The model of a folder (None: of the preset with this name), on the CPU. precision: of its language model."""
     if folder is None:
         return presets.build(name)
-    return Miras.from_pretrained(folder, language_dtype=precision, answers=True)
+    with torch.random.fork_rng(devices=[]):  # the random language model of `miras-tiny` is not saved: one everywhere
+        torch.manual_seed(0)
+        return Miras.from_pretrained(folder, language_dtype=precision, answers=True)
 
 
-def drawn(preset: str, place: torch.device, precision: torch.dtype, layers: int | None = None) -> Miras:
+def drawn(
+    preset: str, place: torch.device, precision: torch.dtype, layers: int | None = None, narrower: int = 1
+) -> Miras:
     """A preset of the hub's parts with random weights, nothing fetched: for its speed. layers: of its
-    transformers, None for all. Raises InputError for a preset that is not of the hub's parts."""
+    transformers, None for all. narrower: how many times, all of its parts. Raises InputError for a preset that is not
+    of the hub's parts."""
     config = presets.configuration(preset)
     if not config.mask_decoder:
         raise InputError(
@@ -41,8 +50,10 @@ def drawn(preset: str, place: torch.device, precision: torch.dtype, layers: int 
         if layers < 1:
             raise InputError("at least 1 layer", str(layers))
         config.alignment_layers = sorted({min(number, layers) for number in config.alignment_layers})
+    if narrower not in NARROWER:
+        raise InputError(f"--scale {', '.join(map(str, NARROWER))}", str(narrower), "that all widths can be divided by")
     with (
-        checkpoint.origin("random", dtype=precision, device=str(place), layers=layers),
+        checkpoint.origin("random", dtype=precision, device=str(place), layers=layers, narrower=narrower),
         torch.random.fork_rng(devices=[]),
     ):
         torch.manual_seed(0)
@@ -60,6 +71,26 @@ def placed(model: Miras, place: torch.device, precision: torch.dtype | None = No
     model.encode_fast(precision)
     model.requires_grad_(False)
     return model
+
+
+def faster(model: Miras, bits: int | None = None, static: bool = False) -> None:
+    """A placed model whose language model answers in another way. bits: of its weights, 8 or 4 (`language.packed`).
+    static: its caches are of fixed size, and a GPU replays the passes of few tokens (`language.static`). Raises
+    InputError for one that is no Llama, or has no such kernels."""
+    if bits is None and not static:
+        return
+    language: Any = model.instruction.language
+    decoder = getattr(language.module, "decoder", None)
+    if not isinstance(decoder, LlamaDecoder):
+        raise InputError("a Llama for --bits and --static", type(language.module).__name__, "leave them out")
+    if bits is not None:
+        from miras.model.language.packed import pack
+
+        pack(decoder, bits)
+    if static:
+        from miras.model.language.static import Held
+
+        language.held = Held(decoder)
 
 
 def device_of(name: str | torch.device) -> torch.device:

@@ -17,6 +17,8 @@ from miras.model.numeric.views import Floats
 
 MOST = 16
 """Pieces that are told apart, the largest; what is smaller goes with the nearest of them."""
+_AT_ONCE = 256
+"""Pixels whose distances are held in memory."""
 RANKS = 4
 ORDERS = 6
 """From the left, right, top and bottom, and by size, largest and smallest first."""
@@ -35,11 +37,21 @@ def pieces_of(mask_hw: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
     number[order[:MOST] + 1] = np.arange(1, min(count, MOST) + 1)
     large = number[found]
     if count > MOST:
-        from scipy import ndimage
-
-        nearest = ndimage.distance_transform_edt(large == 0, return_distances=False, return_indices=True)
-        large = np.where(mask_hw, large[tuple(nearest)], 0).astype(np.int32)
+        large = nearest(large, mask_hw)
     return large, min(count, MOST)
+
+
+def nearest(numbers_hw: NDArray[np.int32], mask_hw: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Numbers of the pixels of a mask: those that have none (0) get that of the nearest pixel with one, of several the
+    first from left to right, then downwards; as SciPy's distance transform chooses."""
+    x_N, y_N = np.nonzero(numbers_hw.T)
+    bare_y, bare_x = np.nonzero(mask_hw & (numbers_hw == 0))
+    found = np.where(mask_hw, numbers_hw, 0).astype(np.int32)
+    for first in range(0, len(bare_y), _AT_ONCE):
+        y, x = bare_y[first : first + _AT_ONCE], bare_x[first : first + _AT_ONCE]
+        closest = ((y[:, None] - y_N) ** 2 + (x[:, None] - x_N) ** 2).argmin(1)
+        found[y, x] = numbers_hw[y_N[closest], x_N[closest]]
+    return found
 
 
 def facts_of(pieces_hw: NDArray[np.int32], count: int) -> NDArray[np.float32]:

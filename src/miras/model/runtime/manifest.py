@@ -19,6 +19,9 @@ FORMAT = 1
 """Of the folder; another one is refused."""
 MANIFEST = "miras-onnx.json"
 TABLE, SPECIAL, TOKENIZER, CONTINUATIONS = "table.npy", "special.npy", "tokenizer.json", "continuations.json"
+WEIGHTS, LANGUAGE_WEIGHTS = "weights.bin", "language.bin"
+PRECISIONS = ("float32", "int8")
+"""Of the language model."""
 LANGUAGE = "language"
 """Name of the part that is the language model."""
 SETTINGS = (
@@ -68,6 +71,17 @@ def read_manifest(folder: Path) -> Manifest:
         if got != size:
             raise WeightsError(f"{size} bytes in {path}", "no such file" if got is None else f"{got}", cure)
     return manifest
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Bytes of a folder's files, by name."""
+    return {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def following(table: Mapping[tuple[int, ...], Any]) -> bytes:
+    """What follows what in a model's replies, as it is written."""
+    rows = sorted([list(context), after] for context, after in table.items())
+    return json.dumps(rows, separators=(",", ":")).encode()
 
 
 def default_folder(name: str, int8: bool = False) -> Path:

@@ -82,9 +82,10 @@ class TorchRuntime(Runtime):
         """See `Miras.tags`."""
         return self.model.tags(features, 0)
 
-    def cache(self) -> TorchCache:
-        """An empty one."""
-        return TorchCache(self.model.instruction.language.cache())
+    def cache(self) -> Any:
+        """An empty one; one of fixed size is its own."""
+        made: Any = self.model.instruction.language.cache()
+        return TorchCache(made) if isinstance(made, DynamicCache) else made
 
     @torch.inference_mode()
     def read(
@@ -92,12 +93,17 @@ class TorchRuntime(Runtime):
         predicted: int = 1, parents: Sequence[int] = (),
     ) -> tuple[Floats, Floats]:  # fmt: skip
         """One pass."""
-        assert isinstance(cache, TorchCache)
+        tensors: Any = cache.tensors  # type: ignore[attr-defined]
+        embeds = self.embedded(ids, features, slots)
+        said = self.model.comprehend(embeds, tensors, predicted=predicted, parents=parents)
+        return _array(said.logits_BLV[0]), _array(said.hidden_BLE[0])
+
+    @torch.inference_mode()
+    def embedded(self, ids: Sequence[int], features: ImageFeatures | None, slots: Sequence[Floats]) -> Tensor:
+        """(1, L, D). See `read`."""
         ids_BL = torch.tensor([[*ids]], dtype=torch.long, device=self.model.device)
         filled = self._given(np.concatenate(slots)) if len(slots) else None
-        embeds = self.model.embed(ids_BL, None if features is None else features.visual_BND, filled)
-        said = self.model.comprehend(embeds, cache.tensors, predicted=predicted, parents=parents)
-        return _array(said.logits_BLV[0]), _array(said.hidden_BLE[0])
+        return self.model.embed(ids_BL, None if features is None else features.visual_BND, filled)
 
     def misread(self, ids: Sequence[int]) -> int | None:
         """See `Miras.misread`."""

@@ -21,6 +21,7 @@ from miras.core.types import Box, Mask
 from miras.model.language.tokenizers import ByteTokenizer, HubTokenizer
 from miras.model.numeric.chances import verdict
 from miras.model.numeric.drawn import drawn
+from miras.model.numeric.halves import float32
 from miras.model.numeric.prediction import MaskPrediction, prompt_points
 from miras.model.numeric.tags import named
 from miras.model.numeric.tree import tree_attention
@@ -193,7 +194,7 @@ class OnnxRuntime(Runtime):
         numbers, first = np.asarray(ids, np.int64), self.manifest.vocabulary
         plain = numbers < first
         embeds = np.empty((len(numbers), self._special.shape[1]), np.float32)
-        embeds[plain] = _floats(self._table[numbers[plain]])
+        embeds[plain] = float32(self._table[numbers[plain]])
         embeds[~plain] = self._special[numbers[~plain] - first]
         for token, rows in ((IMAGE, [] if features is None else [features["visual"]]), (MASK, list(slots))):
             places = np.flatnonzero(numbers == self.grammar.id(token))
@@ -204,19 +205,6 @@ class OnnxRuntime(Runtime):
             if given:
                 embeds[places] = np.concatenate(rows)
         return embeds
-
-
-def packed(table_VD: Floats) -> NDArray[Any]:
-    """A table as it is saved: the upper halves of its values, uint16, where nothing is lost (bfloat16)."""
-    bits = np.ascontiguousarray(table_VD).view(np.uint32)
-    return table_VD if (bits & 0xFFFF).any() else (bits >> 16).astype(np.uint16)
-
-
-def _floats(rows: NDArray[Any]) -> Floats:
-    """What `packed` made of them, as float32."""
-    if rows.dtype != np.uint16:
-        return np.asarray(rows, np.float32)
-    return (rows.astype(np.uint32) << 16).view(np.float32)
 
 
 def _tokenizer(folder: Path) -> TextTokenizer:

@@ -17,6 +17,7 @@ TOWERS: dict[str, str | Callable[[str], Tower]] = {
     "convnext": "miras.model.towers.convnext:ConvNextTower",
     "efficientnet-lite0": "miras.model.towers.efficientnet:EfficientNetLite",
     "efficientnet-lite2": "miras.model.towers.efficientnet:EfficientNetLite",
+    "qwen3vl": "miras.model.towers.qwen:QwenTower",
     "tiny": "miras.model.towers.efficientnet:EfficientNetLite",
 }
 """Name -> what makes a tower of that name: "module:class", or the class itself. What stands behind a colon in a

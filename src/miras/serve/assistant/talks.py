@@ -23,7 +23,7 @@ from miras.chat.session import ChatSession
 from miras.core.errors import InputError
 from miras.core.masks import box_of
 from miras.core.types import Region, Selection
-from miras.serve.sessions import Sessions
+from miras.serve.desk.sessions import Sessions
 
 SIDE, QUALITY = 1024, 85
 """Longer side of the pictures in pixels, at most, and their JPEG quality: assistants pay for each."""

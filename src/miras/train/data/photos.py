@@ -276,7 +276,7 @@ class Items(Dataset[tuple[int, Item]]):
         if unknown := sorted(set(recipe.augment) - set(known)):
             raise InputError(f"augment of {', '.join(known)}", ", ".join(unknown), "see docs/training.md for every key")
         mix = Mix(
-            batch.conversations if recipe.stage == 2 else 0, data.recorded, data.turns, data.kinds or None,
+            0 if recipe.stage == 1 else batch.conversations, data.recorded, data.turns, data.kinds or None,
             data.longest, data.shares, data.other, Strength(**recipe.augment),
             data.manner, points, complements,
         )  # fmt: skip

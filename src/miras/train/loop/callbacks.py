@@ -35,6 +35,9 @@ SHOWN = (
     "refusal",
     "pointer",
     "operators",
+    "reward",
+    "kl",
+    "flat",
 )
 
 

@@ -17,6 +17,7 @@ from torch.nn import Parameter
 from miras.model import presets
 from miras.model.hub import checkpoint
 from miras.model.miras import Miras
+from miras.train.grpo import count as sampled
 from miras.train.recipe.schema import Recipe
 from miras.train.stages.frozen_features import towers
 from miras.train.stages.training_module import TrainingModule, build
@@ -43,7 +44,8 @@ BITS = {"float32": 32.0, "bf16": 16.0, "int8": 8.1, "nf4": 4.5}
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one step of a recipe on one device. Bytes where not said otherwise. tokens, operations: of all devices."""
+    """Of one step of a recipe on one device. Bytes where not said otherwise. tokens, operations: of all devices.
+    waiting: seconds in which replies are written, id by id (stage 3)."""
 
     parameters: int
     trained: int
@@ -64,6 +66,7 @@ class Estimate:
     """Bytes in the machine's memory, of each process."""
     padding: float = 0.0
     """Share of the tokens."""
+    waiting: float = 0.0
 
     @property
     def memory(self) -> float:
@@ -74,7 +77,7 @@ class Estimate:
         """Of the whole recipe, when every device does so many 10^12 operations a second. cached: features of all photos
         lie on disk already."""
         each = self.operations - (self.cached if cached else 0.0)
-        return self.steps * each / (teraflops * 1e12 * self.devices) / 3600
+        return self.steps * (each / (teraflops * 1e12 * self.devices) + self.waiting) / 3600
 
 
 def counted(recipe: Recipe) -> TrainingModule:
@@ -109,11 +112,13 @@ def estimate(recipe: Recipe, devices: int = 1) -> Estimate:
     if recipe.parallel == "fsdp2":
         shape: Any = module.model.instruction.language_model.config
         lying += FETCHED * layers / shape.num_hidden_layers
+    start = 4 * trained if recipe.stage == 3 else 0.0  # the weights of the start, for the divergence
     return Estimate(
-        sum(p.numel() for p in module.model.parameters()), learnt, weights, 4 * trained, state * trained, 4 * trained,
-        lying, int(rows * length * recipe.batch.accumulate * devices),
+        sum(p.numel() for p in module.model.parameters()), learnt, weights + start, 4 * trained, state * trained,
+        4 * trained, lying, int(rows * length * recipe.batch.accumulate * devices),
         operations(recipe, module, rows * length) * recipe.batch.accumulate * devices, devices, recipe.steps,
         *kept_features(recipe, module, devices), offloaded, padding,
+        sampled.sampling(recipe, weights) if recipe.stage == 3 else 0.0,
     )  # fmt: skip
 
 
@@ -151,6 +156,8 @@ def _rows(recipe: Recipe, module: TrainingModule) -> tuple[int, int, float]:
     batch, config = recipe.batch, module.model.config
     if recipe.stage == 1:
         return batch.photos * (batch.regions + batch.asked), PHRASE, 0.0
+    if recipe.stage == 3:
+        return *sampled.tree(recipe, config.image_tokens, config.mask_tokens, EXCHANGE), 0.0
     turns, rows = sum(recipe.data.turns) / 2, batch.photos * batch.conversations
     length = int(config.image_tokens + turns * (EXCHANGE + config.mask_tokens))
     empty = 0 if rows == 1 or batch.pack >= 2 * length else LONGER
@@ -163,7 +170,8 @@ def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) 
     size, tokens = 2 if module.is_half else 4, rows * length
     shape: Any = model.instruction.language_model.config
     layer = tokens * size * (8 * shape.hidden_size + 4 * shape.intermediate_size)
-    logits = tokens * shape.vocab_size * (size + 4 + 4)
+    chosen = sampled.replies(recipe) * sampled.REPLY if recipe.stage == 3 else tokens
+    logits = chosen * shape.vocab_size * (size + 4 + 4)
     kept = tokens * shape.hidden_size * size
     if recipe.stage == 1:  # phrases are read without gradients
         language = layer + kept * shape.num_hidden_layers
@@ -175,7 +183,11 @@ def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) 
     if hasattr(encoder, "mining"):
         width, cells = sum(encoder.detail_tower.channels), (model.config.detail_size // 4) ** 2
         fusion = batch.photos * cells * (width * (4 + 2 * 4 + 2 * size) + 2 * encoder.semantic_tower.channels[3] * size)
-    drawn = batch.photos * (batch.regions if recipe.stage == 1 else batch.conversations * sum(recipe.data.turns) / 2)
+    drawn = (
+        1
+        if recipe.stage == 3
+        else batch.photos * (batch.regions if recipe.stage == 1 else batch.conversations * sum(recipe.data.turns) / 2)
+    )
     masks = drawn * REGION * (1.0 if model.config.mask_decoder else 0.25)
     seen = 0.0
     if model.config.mask_decoder:  # the attention of a global layer of the image encoder, with its bias, in passing
@@ -189,7 +201,8 @@ def operations(recipe: Recipe, module: TrainingModule, tokens: int) -> float:
     are frozen and states are not, and forward once more with checkpoints."""
     model, photos = module.model, recipe.batch.photos
     language = sum(p.numel() for n, p in model.named_parameters() if "language_model" in n and "embed_tokens" not in n)
-    passes = 2 if recipe.stage == 1 else 6 if recipe.gradient_checkpointing else 4
+    passes = 2.0 if recipe.stage == 1 else 6.0 if recipe.gradient_checkpointing else 4.0
+    passes = sampled.passes(recipe) if recipe.stage == 3 else passes
     total = float(passes * language * tokens)
     return total + sum(2.0 * photos * parameter.numel() * _cells(name, model) for name, parameter in _named(model))
 
@@ -207,8 +220,14 @@ def _cells(name: str, model: Miras) -> int:
         stage = int(name.split("stages.")[1].split(".")[0])
         return int((config.detail_size // (4 << stage)) ** 2)
     cells = {
-        "semantic_tower": config.image_tokens, "vision_encoder": (config.decoder_size // 16) ** 2,
+        "semantic_tower": config.image_tokens * _patches(model), "vision_encoder": (config.decoder_size // 16) ** 2,
         "mask_decoder": 3 * (config.decoder_size // 16) ** 2, "mining": 3 * (config.detail_size // 4) ** 2,
         "projector": 3 * config.image_tokens,
     }  # fmt: skip
     return sum(count for part, count in cells.items() if part in name)
+
+
+def _patches(model: Any) -> int:
+    """Patches of the semantic tower to a visual token."""
+    side: int = getattr(getattr(model.image_encoder, "semantic_tower", None), "merge", 1)
+    return side**2

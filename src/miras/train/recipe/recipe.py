@@ -17,6 +17,7 @@ import yaml
 
 from miras.core.errors import InputError
 from miras.core.text import read_text
+from miras.train.recipe.reinforce import faults as reinforce_faults
 from miras.train.recipe.schema import Chain, Recipe
 
 
@@ -221,6 +222,8 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
             yield f"optimiser.rates.{pattern}: at least 0 (got {rate})"
     if recipe.data.turns[0] < 1 or recipe.data.turns[1] < recipe.data.turns[0]:
         yield f"data.turns: from least to most (got {list(recipe.data.turns)})"
+    if recipe.stage == 3:
+        yield from reinforce_faults(recipe.reinforce, recipe.checkpoint_every, recipe.parallel)
 
 
 def _is_number(text: str) -> bool:

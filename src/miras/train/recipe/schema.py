@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from miras.data.dialogues.manner import Manner
+from miras.train.recipe.reinforce import Reinforce
 
 Rate = float
 
@@ -136,8 +137,9 @@ class Check:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. stage 1: phrases; 2: conversations. tuning: "lora", or "full" for the language model's own
-    weights as well. precision: of the products ("auto": bf16 where the processor multiplies it, float32
+    """One training run. stage 1: phrases; 2: conversations; 3: reinforcement on conversations (`reinforce`).
+    tuning: "lora", or "full" for the language model's own weights as well.
+    precision: of the products ("auto": bf16 where the processor multiplies it, float32
     elsewhere); weights that learn stay float32. frozen: how those are held that do not: float32, bf16, or a language
     model's in 8 or 4 bits through bitsandbytes (the rest in bf16 then), as QLoRA does. memory: gigabytes of each device
     that it is made for, 0 = not said (`miras train RECIPE --dry-run`).
@@ -146,7 +148,7 @@ class Recipe:
     steps between, and how many are kept. log: steps between lines."""
 
     name: str
-    stage: Literal[1, 2]
+    stage: Literal[1, 2, 3]
     steps: int
     seed: int = 0
     start: Start = field(default_factory=Start)
@@ -155,6 +157,7 @@ class Recipe:
     optimiser: Optimiser = field(default_factory=Optimiser)
     losses: dict[str, float] = field(default_factory=dict)
     history: dict[str, Any] = field(default_factory=dict)
+    reinforce: Reinforce = field(default_factory=Reinforce)
     augment: dict[str, Any] = field(default_factory=dict)
     features: Features = field(default_factory=Features)
     check: Check = field(default_factory=Check)

@@ -29,6 +29,8 @@ from miras.model.loading.place import find
 from miras.model.miras import Miras
 from miras.model.saved import PUBLISHED
 from miras.train.data.dialogue_batch import DialogueBatch, History
+from miras.train.grpo.batch import AskedBatch
+from miras.train.grpo.step import Reinforcement
 from miras.train.recipe.schema import Recipe
 from miras.train.stages import imagenet, stage1, stage2
 from miras.train.stages.frozen_features import FrozenFeatures, features_faults
@@ -54,6 +56,7 @@ class TrainingModule(nn.Module):
         self.weights1 = stage1.Weights(**recipe.losses) if recipe.stage == 1 else stage1.Weights()
         self.weights2 = stage2.Weights(**recipe.losses) if recipe.stage == 2 else stage2.Weights()
         self.states = stage1.PhraseStates(model)
+        self.reinforcement = Reinforcement(model, recipe, self.is_half) if recipe.stage == 3 else None
         self.features: FrozenFeatures | None = None
 
     def keep_features(self, recipe: Recipe) -> None:
@@ -61,8 +64,13 @@ class TrainingModule(nn.Module):
         if recipe.features.gigabytes:
             self.features = FrozenFeatures(self.model, recipe, self.is_half)
 
-    def forward(self, batch: stage1.PhraseBatch | DialogueBatch, photos: Sequence[str] = ()) -> dict[str, Tensor]:
+    def forward(
+        self, batch: stage1.PhraseBatch | DialogueBatch | AskedBatch, photos: Sequence[str] = ()
+    ) -> dict[str, Tensor]:
         """Loss parts: scalars, means over the batch. photos: their digests, where features are kept."""
+        if isinstance(batch, AskedBatch):
+            assert self.reinforcement is not None, "asked in stage 3 alone"
+            return self.reinforcement(batch)
         kept = nullcontext() if self.features is None else self.features.of(photos)
         with kept, torch.autocast(batch.views.detail_B3SS.device.type, torch.bfloat16, enabled=self.is_half):
             if isinstance(batch, stage1.PhraseBatch):
@@ -87,6 +95,7 @@ def build(recipe: Recipe, photos: Sequence[AnnotatedPhoto] = ()) -> TrainingModu
     for name, parameter in model.named_parameters():
         frozen = name.startswith("instruction.language_model.") and "lora_" not in name and recipe.tuning == "lora"
         frozen |= (model.config.has_concepts and name.startswith(PUBLISHED)) or name.startswith(model.still)
+        frozen |= recipe.stage == 3 and not name.startswith("instruction.")  # what replies say is all that is sampled
         frozen |= name.startswith("instances.")  # fitted from masks alone, after the steps (`calibrate.instances`)
         parameter.requires_grad_(not frozen and rate_of(name, recipe) > 0)
         if parameter.requires_grad and parameter.dtype is not torch.float32:
@@ -123,6 +132,8 @@ def check(recipe: Recipe) -> None:
         for key in getattr(recipe, section).keys() - known:
             near = difflib.get_close_matches(key, known, 2, 0.5)
             faults.append(f"unknown key {section}.{key} (near: {', '.join(near) or ', '.join(sorted(known))})")
+    if recipe.stage == 3 and recipe.losses:
+        faults.append("losses are of stages 1 and 2; stage 3 has reinforce.rewards")
     for pattern in recipe.optimiser.rates:
         try:
             re.compile(pattern)

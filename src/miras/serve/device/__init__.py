@@ -1,0 +1,1 @@
+"""What a browser needs to draw masks itself: an engine, the graphs of our model, the words of a region."""
