@@ -133,7 +133,8 @@ def kept_features(recipe: Recipe, module: TrainingModule, devices: int) -> tuple
         if name not in recipe.features.parts:
             continue
         if name == "decoder":
-            held += size * model.decoder.width * (model.config.decoder_size // 16) ** 2
+            levels = (4, 2, 1) if model.decoder.first == 2 else (1,)  # SAM 2 reads finer maps, too
+            held += sum(size * model.decoder.width * (level * model.config.decoder_size // 16) ** 2 for level in levels)
         else:
             side = model.config.detail_size if name == "detail" else model.config.semantic_size
             read = encoder.semantic_read if name == "semantic" else range(4)
