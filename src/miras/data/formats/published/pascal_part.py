@@ -109,9 +109,11 @@ def _notes(named: list[tuple[str, Mask]], size: tuple[int, int], file: Path, fau
 
 def _objects(file: Path) -> Iterator[tuple[str, Mask, list[tuple[str, Mask]]]]:
     """(class, mask, (part, mask) of each part) of each thing. Raises InputError for another .mat."""
-    from scipy.io import loadmat  # slow to import, and every format is looked up when one is guessed
-    from scipy.io.matlab import MatReadError
-
+    try:  # slow to import, and every format is looked up when one is guessed
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ImportError as error:
+        raise InputError("scipy, to read .mat files", "none", "run pip install 'miras[data]'") from error
     try:
         things = loadmat(file)["anno"][0, 0]["objects"].ravel()
         found = [(_word(one["class"]), _mask(one["mask"]), [
