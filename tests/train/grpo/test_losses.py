@@ -13,7 +13,14 @@ from miras.train.grpo import losses
 def test_advantages_are_of_the_group_alone():
     reward, group = torch.tensor([1.0, 0.0, 5.0, 5.0, 0.0, 3.0]), torch.tensor([0, 0, 1, 1, 2, 2])
     spread = math.sqrt(0.5)
-    expected = [0.5 / (spread + 1e-4), -0.5 / (spread + 1e-4), 0, 0, -1.5 / (3 * spread + 1e-4), 1.5 / (3 * spread + 1e-4)]
+    expected = [
+        0.5 / (spread + 1e-4),
+        -0.5 / (spread + 1e-4),
+        0,
+        0,
+        -1.5 / (3 * spread + 1e-4),
+        1.5 / (3 * spread + 1e-4),
+    ]
     torch.testing.assert_close(losses.advantages(reward, group), torch.tensor(expected))
     torch.testing.assert_close(losses.advantages(reward, group, "none"), torch.tensor([0.5, -0.5, 0, 0, -1.5, 1.5]))
     assert float(losses.flat(reward, group)) == pytest.approx(1 / 3)

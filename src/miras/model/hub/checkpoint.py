@@ -95,8 +95,13 @@ def kind(repo: str, wanted: Mapping[str, str], form: str) -> dict[str, Any]:
     return found if here.layers is None else _cut(found, here.layers or 1)
 
 
-WIDTHS = ("hidden_size", "intermediate_size", "mlp_dim", "num_attention_heads", "num_key_value_heads")
+WIDTHS = (
+    "hidden_size", "out_hidden_size", "intermediate_size", "mlp_dim", "num_attention_heads", "num_key_value_heads",
+    "num_heads",
+)  # fmt: skip
 """What a narrower configuration has less of; heads stay as wide as they are."""
+AS_WIDE = ("mask_decoder_config", "prompt_encoder_config", "backbone_config")
+"""What stays: the width of a mask decoder is that of our own parts, and SAM 2's encoder is small as it is."""
 
 
 def _narrowed(values: Mapping[str, Any], times: int) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def _narrowed(values: Mapping[str, Any], times: int) -> dict[str, Any]:
     found = dict(values)
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found[key] = _narrowed(value, times)
+            found[key] = value if key in AS_WIDE else _narrowed(value, times)
         elif key in WIDTHS:
             found[key] = max(1, value // times)
         elif key == "hidden_sizes":
