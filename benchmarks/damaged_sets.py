@@ -21,6 +21,7 @@ from typing import Any
 import damaged_counts
 import numpy as np
 from PIL import Image
+from scipy.io import savemat
 
 from miras.core.masks import decode_rle, encode_rle
 from miras.data.formats.records import write_records
@@ -195,6 +196,31 @@ def _bitmap(mask: np.ndarray[Any, Any], label: str) -> dict[str, Any]:
     return _thing("bitmap", label, bitmap={"data": data, "origin": [0, 0]})
 
 
+def _pascal_part(folder: Path) -> None:
+    for number, stem in enumerate(STEMS):
+        photo(folder / "set" / "JPEGImages" / f"{stem}.jpg", number)
+        whole, part = masks()[2 * number : 2 * number + 2]
+        parts = np.array([(f"thing {2 * number + 1}", part)], [("part_name", object), ("mask", object)])
+        thing = np.zeros(1, [("class", object), ("class_ind", object), ("mask", object), ("parts", object)])
+        thing[0] = (f"thing {2 * number}", 1, whole.astype(np.uint8), parts.reshape(1, 1))
+        (folder / "set" / "Annotations_Part").mkdir(exist_ok=True)
+        anno = {"anno": {"imname": stem, "objects": thing.reshape(1, 1)}}
+        savemat(folder / "set" / "Annotations_Part" / f"{stem}.mat", anno, do_compression=True)
+    photo(folder / "set" / "JPEGImages" / f"{STRANGER}.jpg", 99)
+
+
+def _llava(folder: Path) -> None:
+    items = []
+    for number, stem in enumerate(STEMS):
+        photo(folder / "set" / "images" / f"{stem}.jpg", number)
+        said = [{"from": "human", "value": f"<image>\nWhat is this, {n}?"} for n in range(2)]
+        answers = [{"from": "gpt", "value": f"It is {stem} {n}."} for n in range(2)]
+        talk = [one for pair in zip(said, answers, strict=True) for one in pair]
+        items.append({"id": stem, "image": f"{stem}.jpg", "conversations": talk})
+    photo(folder / "set" / "images" / f"{STRANGER}.jpg", 99)
+    (folder / "set" / "llava.json").write_text(json.dumps([*items, {"id": "x", "conversations": []}]))
+
+
 # What a dataset holds
 
 
@@ -296,5 +322,14 @@ SETS: dict[str, Set] = {
     "supervisely": Set(
         "supervisely", "set", "figures", ("set/meta.json", "set/*/ann/*.json"), _supervisely, damaged_counts.objects
     ),
+    "pascal-part": Set(
+        "pascal-part",
+        "set",
+        "photos",
+        ("set/Annotations_Part/*.mat",),
+        _pascal_part,
+        lambda path: len(list((path / "Annotations_Part").glob("*.mat"))),
+    ),
+    "llava": Set("llava", "set", "conversations", ("set/*.json",), _llava, damaged_counts.lists("")),
 }
 """By name of the reader."""

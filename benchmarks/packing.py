@@ -44,9 +44,10 @@ def main() -> None:
         length = len(encoder.encode(render(talk, TEMPLATES[config.template])))
         photos.setdefault(record["image_id"], []).append(length)
     every = [length for lengths in photos.values() for length in lengths]
+    tokens = np.percentile(every, [5, 50, 95, 100]).astype(int).tolist()
     result: dict[str, object] = {
         "conversations": len(every), "photos": len(photos), "image_tokens": config.image_tokens,
-        "tokens": dict(zip(("5%", "50%", "95%", "most"), np.percentile(every, [5, 50, 95, 100]).astype(int).tolist(), strict=True)),
+        "tokens": dict(zip(("5%", "50%", "95%", "most"), tokens, strict=True)),
     }  # fmt: skip
     groups, rng = list(photos.values()), np.random.default_rng(0)
     for name, (count, each, visual) in BATCHES.items():

@@ -6,10 +6,11 @@
     python benchmarks/serve_load.py damage     # 10,000 damaged uploads and messages: no 5xx, memory
     python benchmarks/serve_load.py lose --workers 2   # workers are killed within a load: nothing told is lost
 
-With a model, and with --workers, `wait` and `memory` start the command `miras serve` itself. `kill` and `damage` fork the
-same server from a process that has loaded the model already, with wider limits. Without --model they have random weights of a few thousand
-parameters: what is measured then is the server. --turns, --kills, --cases, --people: how much. --load: what else the
-machine does, for the record. --out: file of the result. Exit code 1 when something was lost, mixed, too slow or failed.
+With a model, and with --workers, `wait` and `memory` start the command `miras serve` itself. `kill` and `damage` fork
+the same server from a process that has loaded the model already, with wider limits. Without --model they have random
+weights of a few thousand parameters: what is measured then is the server. --turns, --kills, --cases, --people: how
+much. --load: what else the machine does, for the record. --out: file of the result. Exit code 1 when something was
+lost, mixed, too slow or failed.
 """
 
 from __future__ import annotations

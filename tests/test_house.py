@@ -47,6 +47,13 @@ SEVERAL = {
     "serve/test_client.py": ("client.py", "serve/api.py"),
     "serve/test_documents.py": ("client.py", "serve/api.py"),
     "serve/test_page_files.py": ("serve/static/sources.sha256",),
+    "train/grpo/test_step.py": (
+        "train/grpo/step.py",
+        "train/grpo/rollout.py",
+        "train/grpo/policy.py",
+        "train/grpo/batch.py",
+        "train/recipe/reinforce.py",
+    ),
     "train/loop/test_distributed.py": ("train/loop/sharding.py", "train/loop/trainer.py"),
     "train/loop/test_full_size.py": ("model/encoders/patches.py", "train/loop/sharding.py", "train/loop/trainer.py"),
     "train/loop/test_qwen.py": ("model/encoders/tokens.py", "train/loop/estimate.py", "train/run.py"),

@@ -18,6 +18,7 @@ NEEDED = (
     "miras/weights/miras-mini/README.md", "miras/model/imagenet.json", "miras/serve/static/index.html",
     "miras/serve/static/rate.html", "miras/assets/astronaut.jpg", "miras/assets/LICENSES.md",
     "miras/predict/templates/sheet.html", "miras/py.typed", "miras/serve/device/engine/ort-wasm-simd-threaded.wasm.xz",
+    "miras/model/runtime/graphs/miras-mini/int8-language.onnx", "miras/model/runtime/graphs/miras-mini/image.onnx",
 )  # fmt: skip
 LICENCES = ("LICENSE", "src/miras/assets/LICENSES.md")
 
@@ -59,6 +60,22 @@ def test_the_wheel_is_what_is_kept_under_version_control(wheel: set[str]):
 def untracked() -> list[str]:
     command = ["git", "ls-files", "--others", "--exclude-standard", "src/miras"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+LARGE = {
+    "torch", "transformers", "peft", "accelerate", "scipy", "rapidocr", "opencv-python", "opencv-python-headless",
+    "tokenizers", "huggingface-hub", "onnx", "gguf", "pyarrow", "matplotlib",
+}  # fmt: skip
+"""What a plain install is to be without (docs/decisions/0042-the-small-install.md)."""
+
+
+def test_a_plain_install_stays_small():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[^\w-]", line)[0] for line in project["dependencies"]}
+    assert needed & LARGE == set()
+    extras = project["optional-dependencies"]
+    assert {re.split(r"[^\w-]", line)[0] for line in extras["torch"]} >= {"torch", "transformers", "peft"}
+    assert [line for line in extras["train"] if "torch" in line and line.startswith("miras[")]
 
 
 def test_every_python_of_the_classifiers_is_tried_before_a_release():

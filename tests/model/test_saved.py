@@ -84,12 +84,12 @@ def test_a_model_goes_to_the_hub_and_comes_back(hub: Hub, folder: Path, tmp_path
 
 @pytest.mark.parametrize("name", ["here", "a/b/c", "/nowhere/at all", "../x/y"])
 def test_only_what_can_be_a_repository_is_looked_for(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
+    monkeypatch.setattr("miras.model.hub.folders.snapshot_download", lambda *_, **__: pytest.fail("asked the hub"))
     assert located(name) == Path(name)
 
 
 def test_without_the_hub_it_is_one_line():
-    with pytest.raises(WeightsError, match="no folder, and from the hub") as error:
+    with pytest.raises(WeightsError, match="no such folder") as error:
         located("nobody/nothing")
     assert "\n" not in str(error.value)
 

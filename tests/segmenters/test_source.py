@@ -134,7 +134,7 @@ def test_a_repository_of_the_hub_is_read_from_its_cache(
     shutil.copytree(checkpoint("sam2"), commit)
     asked: list[Any] = []
 
-    def give(repo: str, allow_patterns: list[str]) -> str:
+    def give(repo: str, revision: str | None, allow_patterns: list[str]) -> str:
         asked.append((repo, allow_patterns))
         return str(commit)
 

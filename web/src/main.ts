@@ -11,7 +11,7 @@ import { light, startLight } from "./light";
 import { problem } from "./notices";
 import { signIn } from "./signin";
 import { stage, startStage, whole, zoom } from "./stage";
-import { changed, close, fork, look, on, open, rename, show, state, undo, wield } from "./store";
+import { changed, close, fork, look, on, open, rename, show, state, turnsNow, undo, wield } from "./store";
 import { fillStart, start, startDrop } from "./start";
 import { TOOLS, toolbars } from "./toolbar";
 import { startTools } from "./tools";
@@ -70,7 +70,7 @@ function header(): HTMLElement {
     title.hidden = !talks();
     title.textContent = state.conversation?.title ?? "";
     const stuck = state.busy || state.pending !== null;
-    undoing.disabled = stuck || (state.conversation?.history.length ?? 0) === 0;
+    undoing.disabled = stuck || turnsNow() < 1;
     forking.disabled = stuck || !talks();
     exporting.disabled = (state.conversation?.history.length ?? 0) === 0;
     document.title = state.conversation ? `${state.conversation.title} · miras` : "miras";

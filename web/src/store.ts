@@ -1,6 +1,6 @@
 // What the page knows, and what may be done. Panels read `state` and hear of changes by topic; only this file changes it.
 import { type Listener, Refused, api, ask } from "./api";
-import { ahead, here } from "./device/local";
+import { ahead, aimed, here } from "./device/local";
 import { announce } from "./dom";
 import { signs } from "./expression";
 import { clearProblems, notice, problem } from "./notices";
@@ -79,6 +79,8 @@ function late(talk: Conversation): { regions: Region[]; selection: Selection } {
 const POINTED: Omit<Region, "id" | "area" | "box" | "outline" | "rle"> = {
   phrase: "what you point at", score: null, operator: "replace", again: false, turn: 0, alternatives: [], mask_url: "",
 };
+
+export { aimed };
 
 /** Turns, those too that the server does not have yet. */
 export const turnsNow = (): number => (state.conversation ? state.conversation.history.length + waiting(state.conversation.id).length : -1);

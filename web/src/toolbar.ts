@@ -58,7 +58,7 @@ function here(): HTMLElement {
     one.setAttribute("aria-pressed", String(status !== "off"));
     one.hidden = state.tool !== "points" && state.tool !== "box";
     words.textContent = status === "loading" ? `loading ${percent(share)}` : status === "reading" ? "reading the photo" : "on this device";
-    one.title = status === "off" ? "Draw masks on this device: loads the model once (75 MB)" : status === "ready" ? "Masks are drawn on this device" : "Until it is ready the server draws the masks";
+    one.title = status === "off" ? "Draw masks on this device: loads the model once, some 75 MB" : status === "ready" ? "Masks are drawn on this device" : "Until it is ready the server draws the masks";
   };
   on(["tool"], draw);
   onDevice(draw);

@@ -2,7 +2,7 @@
 import { announce, svg } from "./dom";
 import { notice } from "./notices";
 import { current, gestures, move, onScreen, room, scale, shift, spotOf, stage, whole, zoom } from "./stage";
-import { on, refine, state, turnsNow, wield } from "./store";
+import { aimed, on, refine, shown, state, turnsNow, wield } from "./store";
 import type { Box, Dot, Refine, Stroke } from "./types";
 import { type Spot, pinch } from "./view";
 
@@ -235,11 +235,14 @@ export function startTools(): void {
   let tool = "";
   let target: number | null = null;
   let turns = -1;
+  let aim: number | null = null;
   on(["tool", "conversation", "view"], () => {
     const count = turnsNow();
     stage.dataset.tool = state.tool;
-    if (tool !== state.tool || target !== state.target || count < turns) forget();
+    const now = state.conversation ? aimed(state.target, shown()!.selection) : null;
+    const other = aim !== null && aim !== now; // points are of one region; what was pointed at first becomes one
+    if (tool !== state.tool || target !== state.target || count < turns || other) forget();
     else draw();
-    [tool, target, turns] = [state.tool, state.target, count];
+    [tool, target, turns, aim] = [state.tool, state.target, count, now];
   });
 }

@@ -73,6 +73,8 @@ def run(
             say(f"miras: rate {names} at {address_of(settings, listening)}, answers go into the files; Ctrl-C stops")
             serve(rating.create(sheets, settings), listening)
         return 0
+    # torch on a processor keeps what it compiled for each length of a message, 1024 of them: 0.1 MB a turn, for nothing
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     if workers is not None:
         return _shared(workers, settings, model, on, pair)
     from miras.serve.app import create

@@ -160,7 +160,8 @@ def rehearse(name: str, changes: Sequence[str], dry: Dry, as_json: bool) -> int:
         print(f"hours: {sum(row['hours'] for row in rows):.1f} {assumed}")
     if tight:
         cure = (
-            "full-24gb takes the least; or fewer batch.photos, gradient_checkpointing=true, frozen=nf4, parallel=fsdp2"
+            "full-24gb and qwen-24gb take the least; or fewer batch.photos, gradient_checkpointing=true, frozen=nf4, "
+            "parallel=fsdp2"
         )
         raise InputError(f"{rows[0]['given_gb']:g} GB to be enough", ", ".join(tight), cure)
     return 0

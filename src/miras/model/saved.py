@@ -40,15 +40,9 @@ def located(name: str | os.PathLike[str], revision: str | None = None) -> Path:
     folder = Path(name)
     if folder.is_dir() or not _REPOSITORY.fullmatch(text := os.fspath(name)) or folder.parent.is_dir():
         return folder
-    from huggingface_hub import snapshot_download
+    from miras.model.hub.folders import snapshot
 
-    try:
-        return Path(snapshot_download(text, revision=revision, allow_patterns=list(FILES)))
-    except (OSError, RuntimeError, ValueError) as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        cure = "give the folder that training wrote, or connect once: its files stay in the hub's cache"
-        expected = f"a folder of saved weights, or a repository on the hub: {text}"
-        raise WeightsError(expected, f"no folder, and from the hub: {why}", cure) from error
+    return snapshot(text, FILES, revision)
 
 
 def push_to_hub(

@@ -198,6 +198,11 @@ class Service:
 
         self.worker.when_idle(conversation, work)
 
+    def words(self, conversation: str, region: int | None) -> tuple[Any, Sequence[int]] | None:
+        """See `Desk.words`."""
+        desk = self.desks[self.worker.place(conversation) or 0]
+        return desk.words(conversation, tuple(self.records.keys(conversation)), region)
+
     # In a model's thread
 
     def _said(

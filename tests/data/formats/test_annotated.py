@@ -49,7 +49,7 @@ def ids(path: Path) -> None:
 
 
 def test_formats() -> None:
-    assert set(FORMATS) == {"instructpart", "indexed-png", "coco", "coco-panoptic", *TOOLS}
+    assert set(FORMATS) == {"instructpart", "indexed-png", "coco", "coco-panoptic", "pascal-part", *TOOLS}
 
 
 @pytest.mark.parametrize(

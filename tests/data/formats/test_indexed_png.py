@@ -273,3 +273,44 @@ def check_labels(photos: list[AnnotatedPhoto]) -> None:
     """No null name, and everything present is in the photo's vocabulary."""
     assert not {a.label for p in photos for a in p.annotations} & NULL_NAMES
     assert all(a.label in p.vocabulary for p in photos for a in p.annotations)
+
+
+OBJECTS = "Idx\tRatio\tTrain\tVal\tName\n1\t0.15\t11664\t1172\twall\n2\t0.11\t6046\t612\tbuilding, edifice\n"
+STUFF = "0: unlabeled\n1: person\n2: bicycle\n"
+VISTAS = {"labels": [{"readable": "Bird"}, {"readable": "Curb Cut"}]}
+LAYOUTS = {
+    "ADE20K": (
+        "annotations/training", "images/training", [0, 1, 2],
+        ["unlabelled", *(line.split("\t")[4].split(",")[0] for line in OBJECTS.splitlines()[1:])], {"wall", "building"},
+    ),
+    "COCO-Stuff": (
+        "stuffthingmaps/train2017", "train2017", [0, 1, 255], [line.split(": ")[1] for line in STUFF.splitlines()[1:]],
+        {"person", "bicycle"},
+    ),
+    "Mapillary Vistas": (
+        "training/v2.0/labels", "training/images", [0, 1, 1], [one["readable"] for one in VISTAS["labels"]],
+        {"bird", "curb cut"},
+    ),
+}  # fmt: skip
+"""Data set -> where masks and photos lie as unpacked, indices, labels as docs/full_size.md makes them, what is read."""
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_published_sets_with_links_and_a_list_of_labels(tmp_path: Path, name: str) -> None:
+    masks, photos, indices, labels, wanted = LAYOUTS[name]
+    for place in (masks, photos):
+        (tmp_path / place).mkdir(parents=True)
+    mask = np.kron(np.array([indices]), np.ones((30, 10))).astype(np.uint8)
+    picture = Image.fromarray(mask)
+    if name == "Mapillary Vistas":
+        picture.putpalette([200, 10, 10] * 256)
+    picture.save(tmp_path / masks / "a.png")
+    Image.new("RGB", (30, 30)).save(tmp_path / photos / "a.jpg")
+    root = tmp_path / "set"
+    root.mkdir()
+    (root / "masks").symlink_to(tmp_path / masks.split("/training")[0] if name == "ADE20K" else tmp_path / masks)
+    (root / "images").symlink_to(tmp_path / photos.split("/training")[0] if name == "ADE20K" else tmp_path / photos)
+    (root / "labels.txt").write_text("\n".join(labels) + "\n")
+    (photo,) = indexed_png.read(root)
+    assert {note.label for note in photo.annotations} == wanted
+    assert len(list(read_records(root, "indexed-png"))) == 2

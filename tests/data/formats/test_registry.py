@@ -65,7 +65,8 @@ def test_every_format_says_what_it_is_and_is_told_by_something() -> None:
     [
         ({"shapes"}, "labelme"), ({"shapes", "text"}, "reasonseg"), ({"images", "annotations"}, "coco"),
         ({"images", "annotations", "segments_info"}, "coco-panoptic"), ({"data", "annotations"}, "label-studio"),
-        ({"dialogue"}, "prist"), ({"sentences"}, "refcoco"), ({"part_list"}, "instructpart"), ({"x"}, None),
+        ({"dialogue"}, "prist"), ({"sentences"}, "refcoco"), ({"part_list"}, "instructpart"),
+        ({"conversations"}, "llava"), ({"x"}, None),
     ],
 )  # fmt: skip
 def test_the_first_whose_keys_fit_counts(keys: set[str], name: str | None) -> None:

@@ -189,3 +189,7 @@ def test_the_presets_name_checkpoints_of_the_hub():
     with checkpoint.origin("shapes", dtype=torch.bfloat16), torch.device("meta"):
         decoder = decoders.fitting(config.mask_decoder, 256, 1024, True)
     assert sum(p.numel() for p in decoder.model.vision_encoder.parameters()) == 212_703_280
+    with checkpoint.origin("shapes", narrower=8, layers=1), torch.device("meta"):
+        small = Miras(presets.configuration("miras-qwen"))
+    assert (small.instruction.width, small.decoder.width) == (320, 256)
+    assert small.image_encoder.semantic_tower.channels[3] == 128

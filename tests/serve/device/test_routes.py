@@ -56,7 +56,7 @@ def test_words_are_those_that_a_refinement_takes(client: TestClient, jpeg: bytes
     new = client.get(f"{API}/conversations/{talk}/words").json()
     assert new["span"] is None and new["memory"] == [one.id for one in session.regions]
     assert client.get(f"{API}/conversations/{talk}/words", params={"region": 99}).status_code == 404
-    client.app.state.service.desks[0].sessions.drop(talk)  # type: ignore[attr-defined]
+    client.app.state.service.desks[0].drop(talk)  # type: ignore[attr-defined]
     answer = client.get(f"{API}/conversations/{talk}/words")
     assert answer.status_code == 409 and answer.headers["retry-after"] == "1"
 

@@ -31,12 +31,19 @@ from tests.train.tiny import corpus, recipe
 
 STEPS = 4
 MIXED = ("history.mode=mixed", "history.own=0.5", "seed=1")
-STAGES = {"stage1": ("stage1",), "gold": ("stage2", "history.mode=gold"), "mixed": ("stage2", *MIXED)}
+SAMPLED = (
+    "start.weights=miras-tiny", "batch.photos=1", "batch.conversations=1", "batch.accumulate=1", "reinforce.group=3",
+    "reinforce.tokens=12",
+)  # fmt: skip
+STAGES = {
+    "stage1": ("stage1",), "gold": ("stage2", "history.mode=gold"), "mixed": ("stage2", *MIXED),
+    "grpo": ("grpo-cpu", *SAMPLED),
+}  # fmt: skip
 CHECKED = {"checked": ("stage2", "check.every=1", "check.patience=1")}
 """Stops after the second step."""
 JOBS = (
     "ddp/stage1", "ddp/gold", "ddp/mixed", "ddp/mixed-resumed", "fsdp2/stage1", "fsdp2/mixed", "fsdp2/mixed-resumed",
-    "fsdp2/checked", "ddp/gold",
+    "fsdp2/checked", "ddp/grpo", "ddp/gold",
 )  # fmt: skip
 """The last finds a run in its folder."""
 

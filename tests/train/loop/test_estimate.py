@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from miras.cli.main import call
+from miras.train.grpo import count
 from miras.train.loop.estimate import counted, estimate, kept_features
 from miras.train.recipe import recipe as recipes
+from miras.train.recipe.reinforce import Reinforce
 from miras.train.recipe.schema import Features
 from miras.train.stages.training_module import build
 from tests.train.tiny import recipe
@@ -59,11 +61,23 @@ def test_the_cache_of_features_holds_what_the_towers_give(large):
     assert saved == pytest.approx(0) and kept_features(replace(large, features=Features()), module, 1) == (0, 0)
 
 
-@pytest.mark.parametrize("name", ["full-24gb", "full-80gb", "full-8x80gb", "full-2nodes"])
+@pytest.mark.parametrize("name", ["full-24gb", "full-80gb", "full-8x80gb", "full-2nodes", "grpo-24gb"])
 def test_the_recipes_fit_what_they_are_made_for(name):
     first, *others = recipes.load(name).recipes
     for one in (first, *(replace(other, start=first.start) for other in others)):
         assert 0 < estimate(one).memory < one.memory * 1e9 * 0.85
+
+
+def test_replies_are_written_one_after_the_other():
+    made = replace(recipe("stage2"), stage=3, losses={}, reinforce=Reinforce(group=5, updates=2))
+    found, plain = estimate(made), estimate(replace(made, stage=2))
+    copied = 4 * found.trained  # of the weights of the start
+    assert found.trained < plain.trained and found.weights == pytest.approx(plain.weights + copied)
+    replies = made.batch.photos * made.batch.conversations * 3.5 * 5
+    assert found.waiting == pytest.approx(replies * count.REPLY * count.PASS / 2) and plain.waiting == 0
+    assert found.hours(1e9) == pytest.approx(found.steps * found.waiting / 3600, rel=1e-3)
+    more = replace(made, reinforce=Reinforce(group=10, updates=2))
+    assert estimate(more).waiting == pytest.approx(2 * found.waiting) and estimate(more).tokens > found.tokens
 
 
 def test_the_command_refuses_what_cannot_fit(capsys):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from miras.chat.session import ChatSession
 from miras.core.errors import InputError
@@ -21,6 +23,7 @@ from miras.model.visual_parsing import VisualParsing
 from miras.train import run
 from miras.train.calibrate import refusal
 from miras.train.calibrate.continuations import continuations
+from miras.train.data import corpus as corpora
 from miras.train.data.dialogue_batch import History, dialogue_batch
 from miras.train.data.photos import Item
 from miras.train.loop.blend import blend
@@ -245,3 +248,22 @@ def test_scores_of_another_calibration():
     there = refusal.rescaled(scored, before, after)
     torch.testing.assert_close(refusal.rescaled(there, after, before), scored)
     assert not torch.allclose(there[:, 0], scored[:, 0])
+
+
+def test_conversations_in_words_alone_are_trained_on(tmp_path):
+    """As LLaVA's are: a loss of the text, none of masks."""
+    talk = [("human", "<image>\nWhat is on the table?"), ("gpt", "A cup."), ("human", "Is it full?"), ("gpt", "No.")]
+    said = [{"from": role, "value": text} for role, text in talk]
+    items = [{"id": name, "image": f"{name}.png", "conversations": said} for name in ("a", "b")]
+    for number, name in enumerate(("a", "b")):
+        Image.new("RGB", (96, 64), (90 * number, 120, 60)).save(tmp_path / f"{name}.png")
+    (tmp_path / "llava_train.json").write_text(json.dumps(items))
+    one = recipe("stage2", "data.recorded=1", "data.split=given")
+    module, data = student_of(one), corpora.read([tmp_path], one.data)
+    numbered = [run.items(one, data, module.model)[number] for number in range(2)]
+    batch = run.Collate(module.model, one)(numbered)["batch"]
+    assert not len(batch.row_R) and len(batch.talks) == 2
+    parts = module(batch)
+    parts["loss"].backward()
+    found = {name: float(value.detach()) for name, value in parts.items()}
+    assert found["text"] > 0 and found["mask"] == found["align"] == 0 and np.isfinite(found["loss"])

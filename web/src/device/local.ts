@@ -10,7 +10,7 @@ const known = new Map<string, Words>();
 const photoOf = ({ photo }: Conversation): Photo => ({ id: photo.id, url: photo.image_url, width: photo.width, height: photo.height });
 
 /** The region that a gesture changes; null: a new one. */
-const aimed = (target: number | null, selection: Selection): number | null =>
+export const aimed = (target: number | null, selection: Selection): number | null =>
   target ?? selection.added.at(-1) ?? selection.left_out.at(-1) ?? null;
 
 /** What the words depend on: the turns, but for the last refinements of the region itself, which change neither its words

@@ -65,6 +65,9 @@ async function picture(photo: Photo): Promise<Picture> {
   const { width, height } = photo;
   if (image.width !== width || image.height !== height) throw new Error(`expected a photo of ${width} x ${height} pixels, got ${image.width} x ${image.height}`);
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
+  context.fillStyle = "#070b0d";
+  context.fillRect(0, 0, 1, 1);
+  if (context.getImageData(0, 0, 1, 1).data.join() !== "7,11,13,255") throw new Error("the browser changes what it shows of pictures");
   context.drawImage(image, 0, 0);
   image.close();
   const rgb = new Uint8Array(3 * width * height);

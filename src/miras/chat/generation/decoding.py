@@ -168,9 +168,12 @@ def choose(restricted_V: Floats, temperature: float, generator: np.random.Genera
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """An id that was drawn, for training on one's own replies (`train.grpo`); what the grammar asks for is none. at: its place in the ids of the conversation (the end of turn has the place after the last
-    one). allowed: which ids could come, packed bits (V,). merged: the id that stood for both ends of a name, with the
-    chances of both, -1 where none did; ends: those two. chance: log probability by the sampler, at its temperature."""
+    """An id that was drawn, for training on one's own replies (`train.grpo`); what the grammar asks for is none.
+
+    at: its place in the ids of the conversation (the end of turn has the place after the last one). allowed: which ids
+    could come, packed bits (V,). merged: the id that stood for both ends of a name, with the chances of both, -1 where
+    none did; ends: those two. chance: log probability by the sampler, at its temperature.
+    """
 
     token_id: int
     at: int

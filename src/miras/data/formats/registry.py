@@ -28,6 +28,8 @@ WHERE: dict[str, str | Format] = {
     "yolo": "miras.data.formats.tools.sniff:YOLO",
     "cvat": "miras.data.formats.tools.sniff:CVAT",
     "supervisely": "miras.data.formats.tools.sniff:SUPERVISELY",
+    "pascal-part": "miras.data.formats.published.pascal_part:PASCAL_PART",
+    "llava": "miras.data.formats.published.llava:LLAVA",
 }
 """Name -> where its `Format` is, "module:attribute", or the `Format`."""
 

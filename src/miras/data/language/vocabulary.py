@@ -11,6 +11,7 @@ by it; it never reads what a user says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -47,6 +48,10 @@ _SPOKEN = {
     "mouse": "computer mouse",
     "remote": "remote control",
 }
+_PART = re.compile(r"([a-z][a-z -]*?)(?: \([a-z ]+\))?:([a-z][a-z -]*)")
+"""A thing, perhaps with a word to tell it from others of its name, and its part."""
+LEAST_PARTS = 3
+"""Names of that form from which a file is one of parts."""
 _SPELT = {"lily of the valley": "lily-of-the-valley"}
 """Names that would be read as a part of a thing, as dictionaries spell them."""
 _NEAR: tuple[frozenset[str], ...] = tuple(
@@ -114,8 +119,19 @@ def labels_of(names: Mapping[Any, str]) -> dict[Any, str | None]:
 
 
 def spoken_as(names: Iterable[str]) -> Callable[[str], str]:
-    """What makes words of a file's names: `coco_words` where all of COCO's 80 things are among them, else `words`."""
-    return coco_words if COCO_IDS.keys() <= set(names) else words
+    """What makes words of a file's names: `coco_words` where all of COCO's 80 things are among them, `part_words` where
+    many are parts of things, else `words`."""
+    held = set(names)
+    if held >= COCO_IDS.keys():
+        return coco_words
+    parts = sum(_PART.fullmatch(words(name)) is not None for name in held)
+    return part_words if parts >= LEAST_PARTS and 2 * parts >= len(held) else words
+
+
+def part_words(name: str) -> str:
+    """A name of PACO's or VLPart's as a person says it: "bottle:cap" -> "cap of the bottle"."""
+    part = _PART.fullmatch(words(name))
+    return words(name) if part is None else f"{part[2]} of the {part[1]}"
 
 
 def is_coco(names: Mapping[Any, str]) -> bool:

@@ -35,6 +35,8 @@ class TokenEncoder(nn.Module):
     """The tower, which stays as it was published, and two small layers."""
 
     has_head = False
+    semantic_read = ()
+    """No map of the semantic tower alone: its tokens follow the shape of each photo."""
 
     def __init__(self, config: MirasConfig, language_width: int) -> None:
         super().__init__()

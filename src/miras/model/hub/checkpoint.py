@@ -96,12 +96,12 @@ def kind(repo: str, wanted: Mapping[str, str], form: str) -> dict[str, Any]:
 
 
 WIDTHS = (
-    "hidden_size", "out_hidden_size", "intermediate_size", "mlp_dim", "num_attention_heads", "num_key_value_heads",
-    "num_heads",
+    "hidden_size", "intermediate_size", "mlp_dim", "num_attention_heads", "num_key_value_heads", "num_heads",
+    "out_hidden_size", "hidden_sizes", "embed_dim_per_stage", "num_attention_heads_per_stage", "backbone_channel_list",
 )  # fmt: skip
 """What a narrower configuration has less of; heads stay as wide as they are."""
-AS_WIDE = ("mask_decoder_config", "prompt_encoder_config", "backbone_config")
-"""What stays: the width of a mask decoder is that of our own parts, and SAM 2's encoder is small as it is."""
+DRAWING = ("prompt_encoder_config", "mask_decoder_config")
+"""Parts that stay as they are: their width is the configuration's own."""
 
 
 def _narrowed(values: Mapping[str, Any], times: int) -> dict[str, Any]:
@@ -109,11 +109,10 @@ def _narrowed(values: Mapping[str, Any], times: int) -> dict[str, Any]:
     found = dict(values)
     for key, value in values.items():
         if isinstance(value, Mapping):
-            found[key] = value if key in AS_WIDE else _narrowed(value, times)
+            found[key] = value if key in DRAWING else _narrowed(value, times)
         elif key in WIDTHS:
-            found[key] = max(1, value // times)
-        elif key == "hidden_sizes":
-            found[key] = [max(1, width // times) for width in value]
+            one = isinstance(value, int)
+            found[key] = max(1, value // times) if one else [max(1, width // times) for width in value]
     return found
 
 
@@ -171,8 +170,9 @@ def _read(
                 output_loading_info=True, key_mapping=dict(renamed) if renamed else None, **how,
             )  # fmt: skip
     except torch.OutOfMemoryError as error:
+        recipe = "qwen-24gb" if what.startswith("Qwen") else "full-24gb"
         raise InputError(
-            f"room for {what} on {here.device}", "too little", "miras train full-24gb --dry-run"
+            f"room for {what} on {here.device}", "too little", f"miras train {recipe} --dry-run"
         ) from error
     except _BROKEN as error:
         raise WeightsError(f"weights of {what} in {repo}", first_line(error), "fetch them again") from error

@@ -6,13 +6,12 @@ model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
-from transformers.utils import logging
 
 from miras.core.errors import InputError, WeightsError
 
@@ -34,17 +33,24 @@ def fetched(repo: str) -> Path:
         raise InputError("a repository: a local folder or a name on the hub", "nothing", "give it behind the colon")
     if (folder := Path(repo).expanduser()).is_dir():
         return folder
+    return snapshot(repo, WANTED)
+
+
+def snapshot(repo: str, wanted: Sequence[str], revision: str | None = None) -> Path:
+    """The same for what is no folder here, perhaps mistyped: whatever the hub answers, it is said that there is none.
+    wanted: names of files, or patterns."""
     told = f"{repo}: a folder, or a repository on the hub"
     try:
-        return Path(snapshot_download(repo, allow_patterns=list(WANTED)))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(wanted)))
     except HFValidationError:
         cure = "give a folder that is there, or OWNER/NAME"
         raise InputError("a local folder or a name on the hub", repr(repo), cure) from None
     except GatedRepoError as error:
         cure = "accept its licence on its page, then log in: hf auth login"
-        raise WeightsError(told, "a repository that needs permission", cure) from error
+        raise WeightsError(told, "no such folder; the hub's needs permission", cure) from error
     except RepositoryNotFoundError as error:
-        raise WeightsError(told, "neither", "check the name; a private one needs: hf auth login") from error
+        got = "no such folder; if the hub's is meant, it answers that it knows none"
+        raise WeightsError(told, got, "check the name; a private one needs: hf auth login") from error
     except (OSError, RuntimeError, ValueError) as error:
         cure = "give a folder, or connect once: its files stay in the hub's cache"
         raise WeightsError(told, f"no such folder, and the hub is not reached ({first_line(error)})", cure) from error
@@ -54,6 +60,8 @@ def fetched(repo: str) -> Path:
 def silent() -> Iterator[None]:
     """`transformers` keeps to itself what it thinks of a checkpoint that holds more than is loaded: faults are told by
     what loads."""
+    from transformers.utils import logging
+
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -25,7 +25,7 @@ def quantised(module: Any, bits: int) -> Any:
     if any(parameter.is_meta for parameter in module.parameters()):
         return module  # to be counted, not to be run
     if importlib.util.find_spec(PACKAGE) is None:
-        raise InputError(f"bitsandbytes, for weights of {bits} bits", "no such package", "pip install bitsandbytes")
+        raise InputError(f"bitsandbytes, for weights of {bits} bits", "no such package", "pip install 'miras[qlora]'")
     bnb: Any = importlib.import_module(PACKAGE)
 
     for part in list(module.model.modules()):

@@ -79,7 +79,7 @@ class QwenLanguage(CausalLanguage):
         past, begin = self._past(cache, place is not None and bool(place[0, 0, 0] > 0))
         positions_3BL = positions(words.shape[:2], begin, place, words.device)
         mask = None if padding_BL is None else padding_BL.long()
-        if parents and cache is not None:
+        if parents:
             places, sees = tree_attention(past, words.shape[1], parents)
             positions_3BL = (torch.from_numpy(places).to(words.device) - past + begin).expand(3, 1, -1)
             mask = _added(torch.from_numpy(sees)).to(words.device)

@@ -6,10 +6,12 @@ In: text. Out: ids, and back. Know no model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from tokenizers import Tokenizer
+from typing import TYPE_CHECKING
 
 from miras.core.errors import WeightsError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class HubTokenizer:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from miras.core.errors import InputError, WeightsError
 from miras.core.grammar import IMAGE, MASK, Encoder, TextTokenizer
 from miras.core.types import Box, Mask
+from miras.model.language.bpe import BpeTokenizer
 from miras.model.language.tokenizers import ByteTokenizer, HubTokenizer
 from miras.model.numeric.chances import verdict
 from miras.model.numeric.drawn import drawn
@@ -211,9 +212,20 @@ def _tokenizer(folder: Path) -> TextTokenizer:
     """That of the folder; bytes without one."""
     if not (folder / TOKENIZER).is_file():
         return ByteTokenizer()
-    from tokenizers import Tokenizer
-
     try:
-        return HubTokenizer(Tokenizer.from_file(str(folder / TOKENIZER)))
-    except Exception as error:  # the only class that `tokenizers` raises
+        text = (folder / TOKENIZER).read_text(encoding="utf-8")
+        return BpeTokenizer.of(text) or _of_library(text)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise WeightsError(f"a tokenizer in {folder}", str(error)[:200], EXPORT.format(folder)) from error
+
+
+def _of_library(text: str) -> TextTokenizer:
+    """A tokenizer of another form, by the library, which a plain install lacks. Raises ValueError."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise InputError("the package tokenizers for this tokenizer", "none", "pip install tokenizers") from error
+    try:
+        return HubTokenizer(Tokenizer.from_str(text))
+    except Exception as error:  # the only class that `tokenizers` raises
+        raise ValueError(str(error)) from error

@@ -58,7 +58,7 @@ class Aside:
             file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115  # closed when it is dropped
             _Writer(file, _of_model(session.backend), shared).dump(session)
             size = file.tell()
-        except (OSError, pickle.PicklingError, TypeError, AttributeError) as error:
+        except Exception as error:  # a full disk; a backend that holds what cannot be written
             log.warning("a session could not be put aside: %s", type(error).__name__)
             size = self.most + 1
         if size > self.most:

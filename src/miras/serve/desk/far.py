@@ -13,7 +13,7 @@ import itertools
 import logging
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,13 +189,14 @@ class Far:
         with contextlib.suppress(Exception):  # a replica that is gone has left
             self.handle.leave.remote(number)
 
+    def words(self, conversation: str, keys: tuple[str, ...], region: int | None) -> tuple[Any, Sequence[int]] | None:
+        """Not told: a browser draws with a model that answers in the server's own process."""
+        raise Problem("conflict", "a model in the server's own process", "a worker", "let the server draw")
+
     def drop(self, conversation: str) -> None:
         """Forget a session; nobody waits for it."""
         with contextlib.suppress(Exception):
             self.handle.drop.remote(conversation)
-
-    def here(self, conversation: str) -> None:
-        """It is in another process."""
 
     def back(self, seconds: float = 1.0) -> bool:
         """Whether there is a sign of life within some seconds, of a replica whose model is loaded."""

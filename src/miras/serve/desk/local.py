@@ -8,7 +8,7 @@ Knows no database, no queue and no HTTP; one thread works at it at a time.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from miras.core.types import Region
 from miras.serve import turns as views
 from miras.serve.desk.sessions import Sessions
 from miras.serve.gestures import Refine, keywords
+from miras.serve.problems import Problem, not_found
 from miras.serve.records import Answered
 from miras.serve.worker import Event
 
@@ -70,12 +71,13 @@ class Desk(Protocol):
         """
         ...
 
-    def drop(self, conversation: str) -> None:
-        """Forget a session."""
+    def words(self, conversation: str, keys: tuple[str, ...], region: int | None) -> tuple[Any, Sequence[int]] | None:
+        """What the decoder is told of a region, (span, memory), of a session that is ready and as the disk is; None
+        for one that is not. Raises Problem. May be asked beside a turn."""
         ...
 
-    def here(self, conversation: str) -> ChatSession | None:
-        """A session of this process, as it was after its last turn."""
+    def drop(self, conversation: str) -> None:
+        """Forget a session."""
         ...
 
     def back(self) -> bool:
@@ -119,13 +121,21 @@ class Local:
             self.sessions.put(call.conversation, event.session, (*keys, answered.key))
             yield "said", answered
 
+    def words(self, conversation: str, keys: tuple[str, ...], region: int | None) -> tuple[Any, Sequence[int]] | None:
+        """See `Desk`."""
+        session = self.sessions.get(conversation) if self.sessions.keys(conversation) == keys else None
+        if session is None:
+            return None
+        if not hasattr(session.backend, "words"):
+            raise Problem("conflict", "a conversation with a model of ours", "one with a pair", "let the server draw")
+        if region is not None and all(one.id != region for one in session.regions):
+            raise not_found("a region")
+        span, memory = session.backend.words(region)
+        return span, memory
+
     def drop(self, conversation: str) -> None:
         """Forget a session."""
         self.sessions.drop(conversation)
-
-    def here(self, conversation: str) -> ChatSession | None:
-        """See `Desk`."""
-        return self.sessions.get(conversation)
 
     def back(self) -> bool:
         """It is never lost."""

@@ -131,12 +131,14 @@ def weigh(session: ChatSession) -> int:
     seen: set[int] = set()
     total = 0
     rest: list[Any] = [vars(session)]
-    torch = sys.modules.get("torch")
+    torch, static = sys.modules.get("torch"), sys.modules.get("miras.model.language.static")
     while rest:
         thing = rest.pop()
         if id(thing) in seen or isinstance(thing, Runtime | str | bytes | int | float | type(None)):
             continue
         if torch is not None and isinstance(thing, torch.nn.Module):
+            continue
+        if static is not None and isinstance(thing, static.Buffers):  # those of all sessions
             continue
         seen.add(id(thing))
         if torch is not None and isinstance(thing, torch.Tensor):

@@ -52,6 +52,8 @@ def graphs_of(loaded: Loaded) -> Graphs:
     if isinstance(manifest, Manifest):  # it runs on them itself
         return _offered(Path(model.parts.folder), manifest)
     cure = f"where the server runs: miras export onnx --model {name}"
+    if model is None:
+        raise MirasError("a model in the server's own process", "workers", "its clicks stay on the server")
     if hasattr(model, "open"):
         raise MirasError("a model of ours", "a pair of others", "its clicks stay on the server")
     try:

@@ -97,19 +97,12 @@ def routes(service: Service, doors: Doors) -> APIRouter:
     def words(person: Person, conversation: Name, region: Annotated[int | None, Query(ge=1, le=2**31)] = None) -> Any:
         """What the decoder is told of a region, or of one that is not there yet."""
         service.records.conversation(person, conversation)
-        session = next((one for desk in service.desks if (one := desk.here(conversation))), None)
-        if session is None and len(service.desks) > 1:
-            raise Problem("conflict", "a conversation of this process", "one of a worker", "let the server draw")
-        if session is None:
+        found = service.words(conversation, region)
+        if found is None:
             service.warm(person, conversation)
             cure = "ask again in a moment, or let the server draw"
             raise Problem("conflict", "a conversation that is ready", "one that is being read", cure, retry_after=1)
-        backend = session.backend
-        if not hasattr(backend, "words"):
-            raise Problem("conflict", "a conversation with a model of ours", "one with a pair", "let the server draw")
-        if region is not None and all(one.id != region for one in session.regions):
-            raise not_found("a region")
-        span, memory = backend.words(region)
+        span, memory = found
         return {"region": region, "span": None if span is None else _states(span), "memory": list(memory)}
 
     return router

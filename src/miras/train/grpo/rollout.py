@@ -21,6 +21,7 @@ from miras.chat.inputs import Options
 from miras.chat.native.backend import NativeBackend, Prepared
 from miras.chat.state import Event, Exchange, State
 from miras.core.errors import InputError
+from miras.core.selection import advance
 from miras.core.types import Conversation
 from miras.model.miras import Miras
 from miras.model.numeric.views import Floats
@@ -107,29 +108,35 @@ def _rollout(
             break
         run = backend.context.run(state, prepared.prompt)
         backend.engine.past.sync(replace(run, ids=run.ids[:-1]))  # read once for all; the last id gives the logits
-        group = [_sample(backend, state, prepared, seed) for seed in seeds]
+        spine = list(run.ids), [slot.tokens_KD for slot in backend.engine.past.slots]
+        steps = advance(state.steps, right, state.regions)
+        wanted = rewards.Outcome(right, steps[-1].mask if steps else np.zeros(size, np.bool_))
+        sampled += [_sample(backend, state, prepared, seed, number, wanted) for seed in seeds]
         try:
             event = backend.append(state, user.text, right)
         except InputError:
             break
-        after = state.after(event)
-        wanted = rewards.Outcome(right, after.selection(size).mask)
-        for twin, given, trace in group:
-            sampled.append(_judged(twin, given, trace, wanted, state, number, size))
-        state = after
-        past = backend.engine.past
-        spine = list(past.ids), [slot.tokens_KD for slot in past.slots]
-        if event.window:
+        if event.window:  # the first exchanges have left the context: the tree begins no more as it did
             break
+        state = state.after(event)
     return _tree(spine, sampled, visual)
 
 
 def _sample(
-    backend: NativeBackend, state: State, prepared: Prepared, seed: int
-) -> tuple[NativeBackend, Event, list[Choice]]:
-    twin = backend.fork()
-    twin.options, twin.trace = replace(twin.options, seed=seed), []
-    return twin, _last(twin.reply(state, prepared)), twin.trace
+    backend: NativeBackend, state: State, prepared: Prepared, seed: int, group: int, wanted: rewards.Outcome
+) -> _Sampled:
+    """One reply and what it is worth; the cache goes with it."""
+    twin, trace = backend.fork(), list[Choice]()
+    twin.options, twin.trace = replace(twin.options, seed=seed), trace
+    event = _last(twin.reply(state, prepared))
+    exchange, past = event.change, twin.engine.past
+    assert isinstance(exchange, Exchange)
+    ids = exchange.reply_ids
+    at = len(past.ids) - len(ids)
+    whole = bool(trace) and trace[-1].at == at + len(ids) and _closed(trace, ids, at)
+    got = rewards.Outcome(exchange.reply, state.after(event).selection(twin.engine.size).mask, whole)
+    mine = [slot.tokens_KD for slot in past.slots if slot.start >= at]
+    return _Sampled(at, ids, mine, trace, group, rewards.parts(got, wanted))
 
 
 def _last(parts: Generator[Any, None, Event]) -> Event:
@@ -139,20 +146,6 @@ def _last(parts: Generator[Any, None, Event]) -> Event:
         except StopIteration as done:
             event: Event = done.value
             return event
-
-
-def _judged(
-    twin: NativeBackend, event: Event, trace: list[Choice], wanted: rewards.Outcome, state: State, group: int,
-    size: tuple[int, int],
-) -> _Sampled:  # fmt: skip
-    exchange = event.change
-    assert isinstance(exchange, Exchange)
-    ids, slots = exchange.reply_ids, twin.engine.past.slots
-    at = len(twin.engine.past.ids) - len(ids)
-    whole = bool(trace) and trace[-1].at == at + len(ids) and _closed(trace, ids, at)
-    got = rewards.Outcome(exchange.reply, state.after(event).selection(size).mask, whole)
-    mine = [slot.tokens_KD for slot in slots if slot.start >= at]
-    return _Sampled(at, ids, mine, trace, group, rewards.parts(got, wanted))
 
 
 def _closed(trace: Sequence[Choice], ids: Sequence[int], at: int) -> bool:
@@ -184,4 +177,3 @@ def _place(at: int, start: int, first: int) -> int:
     """Place in the tree of the id before place `at` of the reply's own conversation. start: of the reply there; first:
     in the tree."""
     return start - 1 if at == start else first + at - 1 - start
-

@@ -140,12 +140,13 @@ class Reinforcement:
     def _figures(
         self, rows: list[rewards.Parts], worth: list[list[float]], flat: list[Tensor], made: list[Rollout]
     ) -> dict[str, Tensor]:
-        """reward: mean; reward_X and asked_X: sum of part X, and how many messages asked for it, over all replies."""
+        """reward: mean. reward_X, asked_X: sum of part X, and number of replies that it counts for, by all replies."""
         count = max(len(rows), 1)
         told = {"reward": sum(value for values in worth for value in values) / count}
         for name in rewards.REWARDS:
             values = [value for row in rows if (value := row[name]) is not None]
             told[f"reward_{name}"], told[f"asked_{name}"] = sum(values) / count, len(values) / count
+        told["train_iou"] = told["reward_mask"] / told["asked_mask"] if told["asked_mask"] else 0.0
         told["flat"] = float(torch.stack(flat).mean()) if flat else 1.0
         told["ids"] = sum(len(one.choices) for one in made) / count
         return {name: torch.tensor(value, device=self.model.device) for name, value in told.items()}

@@ -17,6 +17,7 @@ from torch.nn import Parameter
 from miras.model import presets
 from miras.model.hub import checkpoint
 from miras.model.miras import Miras
+from miras.train.grpo import count as sampled
 from miras.train.recipe.schema import Recipe
 from miras.train.stages.frozen_features import towers
 from miras.train.stages.training_module import TrainingModule, build
@@ -38,7 +39,8 @@ BITS = {"float32": 32.0, "bf16": 16.0, "int8": 8.1, "nf4": 4.5}
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one step of a recipe on one device. Bytes where not said otherwise. tokens, operations: of all devices."""
+    """Of one step of a recipe on one device. Bytes where not said otherwise. tokens, operations: of all devices.
+    waiting: seconds in which replies are written, id by id (stage 3)."""
 
     parameters: int
     trained: int
@@ -55,6 +57,7 @@ class Estimate:
     """Bytes on disk of what the cached towers see of one photo; 0 where nothing is cached."""
     cached: float = 0.0
     """Operations of a step that a cache saves once it has seen the photos."""
+    waiting: float = 0.0
 
     @property
     def memory(self) -> float:
@@ -65,7 +68,7 @@ class Estimate:
         """Of the whole recipe, when every device does so many 10^12 operations a second. cached: features of all photos
         lie on disk already."""
         each = self.operations - (self.cached if cached else 0.0)
-        return self.steps * each / (teraflops * 1e12 * self.devices) / 3600
+        return self.steps * (each / (teraflops * 1e12 * self.devices) + self.waiting) / 3600
 
 
 def counted(recipe: Recipe) -> TrainingModule:
@@ -92,11 +95,12 @@ def estimate(recipe: Recipe, devices: int = 1) -> Estimate:
             weights += count * _bits(name, parameter, recipe) / 8
     state = 2.03 if recipe.optimiser.kind == "adamw8bit" else 8.0
     rows, length = _rows(recipe, module)
+    start = 4 * trained if recipe.stage == 3 else 0.0  # the weights of the start, for the divergence
     return Estimate(
-        sum(p.numel() for p in module.model.parameters()), learnt, weights, 4 * trained, state * trained, 4 * trained,
-        activations(recipe, module, rows, length), int(rows * length * recipe.batch.accumulate * devices),
+        sum(p.numel() for p in module.model.parameters()), learnt, weights + start, 4 * trained, state * trained,
+        4 * trained, activations(recipe, module, rows, length), int(rows * length * recipe.batch.accumulate * devices),
         operations(recipe, module, rows * length) * recipe.batch.accumulate * devices, devices, recipe.steps,
-        *kept_features(recipe, module, devices),
+        *kept_features(recipe, module, devices), sampled.sampling(recipe, weights) if recipe.stage == 3 else 0.0,
     )  # fmt: skip
 
 
@@ -133,6 +137,8 @@ def _rows(recipe: Recipe, module: TrainingModule) -> tuple[int, int]:
     batch, config = recipe.batch, module.model.config
     if recipe.stage == 1:
         return batch.photos * (batch.regions + batch.asked), PHRASE
+    if recipe.stage == 3:
+        return sampled.tree(recipe, config.image_tokens, config.mask_tokens, EXCHANGE)
     turns = sum(recipe.data.turns) / 2
     return batch.photos * batch.conversations, int(config.image_tokens + turns * (EXCHANGE + config.mask_tokens))
 
@@ -143,7 +149,8 @@ def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) 
     size, tokens = 2 if module.is_half else 4, rows * length
     shape: Any = model.instruction.language_model.config
     layer = tokens * size * (8 * shape.hidden_size + 4 * shape.intermediate_size)
-    logits = tokens * shape.vocab_size * (size + 4 + 4)
+    chosen = sampled.replies(recipe) * sampled.REPLY if recipe.stage == 3 else tokens
+    logits = chosen * shape.vocab_size * (size + 4 + 4)
     kept = tokens * shape.hidden_size * size
     if recipe.stage == 1:  # phrases are read without gradients
         language = layer + kept * shape.num_hidden_layers
@@ -155,7 +162,11 @@ def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) 
     if hasattr(encoder, "mining"):
         width, cells = sum(encoder.detail_tower.channels), (model.config.detail_size // 4) ** 2
         fusion = batch.photos * cells * (width * (4 + 2 * 4 + 2 * size) + 2 * encoder.semantic_tower.channels[3] * size)
-    drawn = batch.photos * (batch.regions if recipe.stage == 1 else batch.conversations * sum(recipe.data.turns) / 2)
+    drawn = (
+        1
+        if recipe.stage == 3
+        else batch.photos * (batch.regions if recipe.stage == 1 else batch.conversations * sum(recipe.data.turns) / 2)
+    )
     masks = drawn * REGION * (1.0 if model.config.mask_decoder else 0.25)
     seen = 0.0
     if model.config.mask_decoder:  # the attention of a global layer of the image encoder, with its bias, in passing
@@ -169,7 +180,8 @@ def operations(recipe: Recipe, module: TrainingModule, tokens: int) -> float:
     are frozen and states are not, and forward once more with checkpoints."""
     model, photos = module.model, recipe.batch.photos
     language = sum(p.numel() for n, p in model.named_parameters() if "language_model" in n and "embed_tokens" not in n)
-    passes = 2 if recipe.stage == 1 else 6 if recipe.gradient_checkpointing else 4
+    passes = 2.0 if recipe.stage == 1 else 6.0 if recipe.gradient_checkpointing else 4.0
+    passes = sampled.passes(recipe) if recipe.stage == 3 else passes
     total = float(passes * language * tokens)
     return total + sum(2.0 * photos * parameter.numel() * _cells(name, model) for name, parameter in _named(model))
 

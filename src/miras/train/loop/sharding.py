@@ -21,7 +21,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import CPUOffloadPolicy, FSDPModule, MixedPrecisionPolicy, OffloadPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from miras.core.errors import InputError
@@ -98,9 +98,11 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def shard(module: TrainingModule, device: torch.device) -> None:
+def shard(module: TrainingModule, device: torch.device, offload: bool = False) -> None:
     """The layers of the language model are shared out, everything moves to `device`. All processes.
 
+    offload: the shares, their gradients and their optimiser's state stay in the machine's memory; a layer is on the
+    device while it computes. Where products are bfloat16, layers are fetched in it and gradients summed in float32.
     Over several machines each machine holds all shards (HSDP). What is not a layer stays whole: most of it is used
     without the `forward` of its module. The layers have a common root, so that each is fetched while the one before
     computes; it is not the language model, whose hidden states `transformers` records by the name of its class, which
@@ -108,11 +110,17 @@ def shard(module: TrainingModule, device: torch.device) -> None:
     """
     instruction = module.model.instruction
     mesh = _mesh(device.type)
+    half = torch.bfloat16 if module.is_half else None
+    how: dict[str, Any] = {
+        "mesh": mesh, "reshard_after_forward": True,
+        "mp_policy": MixedPrecisionPolicy(half, torch.float32 if half else None, cast_forward_inputs=False),
+        "offload_policy": CPUOffloadPolicy(pin_memory=device.type == "cuda") if offload else OffloadPolicy(),
+    }  # fmt: skip
     for layer in _layers(instruction.language_model):
-        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+        fully_shard(layer, **how)
     others = {p for p in instruction.parameters() if not isinstance(p.data, DTensor)}
     fully_shard(instruction, mesh=mesh, ignored_params=others)
-    module.to(device)
+    _move_whole(module, device)
     with torch.no_grad():
         for value in [*module.parameters(), *module.buffers()]:
             if not isinstance(value.data, DTensor):
@@ -123,6 +131,16 @@ def shard(module: TrainingModule, device: torch.device) -> None:
     # as one: then processes with more passes than others wait for ever.
     torch.set_autocast_cache_enabled(False)
     _InStep(module)
+
+
+def _move_whole(module: nn.Module, device: torch.device) -> None:
+    """All but shares, which are where they are to be: `Module.to` would fetch those that are kept in memory."""
+    for part in module.modules():
+        for parameter in part._parameters.values():
+            if parameter is not None and not isinstance(parameter.data, DTensor):
+                parameter.data = parameter.data.to(device)
+        for name, buffer in part._buffers.items():
+            part._buffers[name] = None if buffer is None else buffer.to(device)
 
 
 def is_sharded(module: nn.Module) -> bool:
@@ -233,11 +251,13 @@ def added(sums: Mapping[str, float]) -> dict[str, float]:
     return {name: sum(one.get(name, 0.0) for one in told) for name in names}
 
 
-def apart(groups: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Parameter groups with sharded and whole parameters in different ones: fused steps cannot mix them."""
+def apart(groups: Iterable[dict[str, Any]], module: TrainingModule) -> Iterator[dict[str, Any]]:
+    """Parameter groups with what `shard` shares out and what it leaves whole in different ones, whether it is shared
+    out here or not: fused steps cannot mix them, and one process can go on with what several began."""
+    layers = {id(parameter) for parameter in _layers(module.model.instruction.language_model).parameters()}
     for group in groups:
-        for is_sharded_group in (False, True):
-            members = [p for p in group["params"] if isinstance(p.data, DTensor) == is_sharded_group]
+        for is_shared in (False, True):
+            members = [p for p in group["params"] if (id(p) in layers) == is_shared]
             if members:
                 yield group | {"params": members}
 
@@ -261,17 +281,31 @@ def whole(state: Mapping[str, Any]) -> dict[str, Any]:
     """Every tensor whole, on the CPU of the first process; nothing in the others. All processes."""
     found = {}
     for name, value in state.items():
-        full = value.full_tensor() if isinstance(value, DTensor) else value
+        full = _fetched(value).full_tensor() if isinstance(value, DTensor) else value
         if is_first():
             found[name] = full.detach().cpu() if isinstance(full, Tensor) else full
     return found
+
+
+def _fetched(value: DTensor) -> DTensor:
+    """On the device of its mesh, where its shares lie in memory: NCCL moves nothing else."""
+    local, kind = value.to_local(), value.device_mesh.device_type
+    return value if local.device.type == kind else _of_shares(local.to(kind), value)
+
+
+def _of_shares(local: Tensor, other: DTensor) -> DTensor:
+    return DTensor.from_local(
+        local, other.device_mesh, other.placements, run_check=False, shape=other.shape, stride=other.stride()
+    )
 
 
 def like(value: Tensor, other: Tensor) -> Tensor:
     """A whole tensor shared out as `other` is; itself where that is whole."""
     if not isinstance(other, DTensor):
         return value
-    return distribute_tensor(value.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
+    mesh, device = other.device_mesh, other.to_local().device
+    made = distribute_tensor(value.to(mesh.device_type), mesh, other.placements, src_data_rank=None)
+    return made if device.type == mesh.device_type else _of_shares(made.to_local().to(device), made)
 
 
 def load(model: nn.Module, state: Mapping[str, Tensor]) -> None:

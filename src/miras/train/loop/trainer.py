@@ -29,7 +29,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from miras.core.errors import InputError, MirasError
 from miras.model.miras import Miras
 from miras.train.data.targets import moved
-from miras.train.loop import sharding
+from miras.train.loop import checks, sharding, shards
 from miras.train.loop.average import MovingAverage
 from miras.train.recipe.recipe import differences, read, to_yaml
 from miras.train.recipe.schema import Recipe
@@ -57,6 +57,8 @@ def arguments(recipe: Recipe, out: Path) -> TrainingArguments:
     if recipe.device == "cuda" and not torch.cuda.is_available():
         raise InputError("a GPU (device: cuda)", "none that torch can use", "--set device=cpu, or another machine")
     on_cpu = recipe.device == "cpu" or not torch.cuda.is_available()
+    if not on_cpu and "bf16" in (recipe.precision, recipe.frozen):
+        checks.with_bf16()
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     arguments = TrainingArguments(
@@ -78,7 +80,7 @@ def optimiser(recipe: Recipe) -> Any:
     if recipe.optimiser.kind == "adamw":
         return torch.optim.AdamW
     if importlib.util.find_spec("bitsandbytes") is None:
-        cure = "pip install bitsandbytes, or --set optimiser.kind=adamw"
+        cure = "pip install 'miras[qlora]', or --set optimiser.kind=adamw"
         raise InputError("bitsandbytes, for AdamW in 8 bits", "no such package", cure)
     return importlib.import_module("bitsandbytes").optim.AdamW8bit
 
@@ -96,7 +98,7 @@ class MirasTrainer(Trainer):
         args = arguments(recipe, out)
         is_sharded = recipe.parallel == "fsdp2" and args.world_size > 1
         if is_sharded:
-            sharding.shard(module, args.device)
+            sharding.shard(module, args.device, recipe.offload)
         super().__init__(model=module, args=args, train_dataset=items, data_collator=collate, callbacks=callbacks)
         self.average = MovingAverage(module.model, recipe.optimiser.ema)  # where the weights are now
         # Neither DDP nor accelerate is to touch a sharded module. Said on it, `Trainer` would refuse checkpoints.
@@ -118,7 +120,9 @@ class MirasTrainer(Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with the rates of the recipe."""
         if self.optimizer is None:
-            members = list(sharding.apart(groups(self.module, self.recipe)))
+            members = list(groups(self.module, self.recipe))
+            if self.recipe.parallel == "fsdp2":
+                members = list(sharding.apart(members, self.module))
             self.optimizer = optimiser(self.recipe)(members, betas=self.recipe.optimiser.betas)
         return self.optimizer
 
@@ -131,6 +135,11 @@ class MirasTrainer(Trainer):
 
     def _sync_replicated_trainable_parameters(self, model: torch.nn.Module) -> None:
         """Nothing: a hook on each gradient hangs where a process has none. See `training_step`."""
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
+        if self.recipe.offload and sharding.is_sharded(self.module):
+            return shards.clip(self.module.parameters(), self.args.max_grad_norm, self.args.device)
+        return super()._clip_grad_norm(model)
 
     def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         """Forward and backward of a micro-batch; its draws on the device depend on its number alone."""
@@ -209,18 +218,38 @@ class MirasTrainer(Trainer):
         folder = Path(output_dir or self.args.output_dir or self.out)
         if not self.args.should_save and not sharding.is_sharded(self.module):
             return
+        if self._writes_shards and self.optimizer is not None:
+            own = self.module.model.own_state_dict()
+            shards.save(shards.state_of(own, self.average.mean, self.optimizer), folder)
+            if self.args.should_save:
+                self._describe(folder)
+            return
         state = sharding.whole(self.module.model.own_state_dict())
         average = sharding.whole(self.average.mean)
         if self.args.should_save:
             folder.mkdir(parents=True, exist_ok=True)
             save_file({name: value.contiguous() for name, value in state.items()}, folder / STATE)
             save_file({name: value.contiguous() for name, value in average.items()}, folder / AVERAGE)
-            self.module.model.config.save_pretrained(folder)
-            (folder / RECIPE).write_text(to_yaml(self.recipe))
+            self._describe(folder)
+
+    @property
+    def _writes_shards(self) -> bool:
+        return self.recipe.checkpoints == "sharded" and sharding.is_sharded(self.module)
+
+    def _describe(self, folder: Path) -> None:
+        """What a checkpoint is of, beside its tensors."""
+        self.module.model.config.save_pretrained(folder)
+        (folder / RECIPE).write_text(to_yaml(self.recipe))
+        (folder / checks.PROCESSES).write_text(json.dumps({"processes": self.args.world_size}))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         folder = Path(resume_from_checkpoint)
         same_architecture(folder, self.module.model)
+        if (folder / shards.SHARDS).is_dir():
+            held = shards.load(folder, self.module.model.own_state_dict(), self.average.mean, None)
+            self.module.model.load_state_dict(shards.part_of(held, shards.MODEL), strict=False)
+            self.average.load(shards.part_of(held, shards.AVERAGE), self.state_steps(folder))
+            return
         state = folder / STATE
         sharding.load(self.module.model, load_file(state if state.is_file() else folder / FORMER_STATE))
         mean = load_file(folder / AVERAGE)
@@ -230,7 +259,8 @@ class MirasTrainer(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         assert self.optimizer is not None and self.lr_scheduler is not None
         if sharding.is_sharded(self.module):
-            sharding.save_optimizer(self.optimizer, Path(output_dir))
+            if not self._writes_shards:  # its state lies among the shards
+                sharding.save_optimizer(self.optimizer, Path(output_dir))
             if self.args.should_save:
                 torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
         else:
@@ -238,9 +268,15 @@ class MirasTrainer(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         assert self.optimizer is not None and self.lr_scheduler is not None
-        if checkpoint is not None and sharding.is_sharded(self.module):
-            sharding.load_optimizer(self.optimizer, Path(checkpoint))
+        has_shards = checkpoint is not None and (Path(checkpoint) / shards.SHARDS).is_dir()
+        if checkpoint is not None and (has_shards or sharding.is_sharded(self.module)):
+            if has_shards:
+                shards.fill(self.optimizer, shards.load(Path(checkpoint), {}, {}, self.optimizer))
+            else:
+                sharding.load_optimizer(self.optimizer, Path(checkpoint))
             self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+            for group, rate in zip(self.optimizer.param_groups, self.lr_scheduler.get_last_lr(), strict=True):
+                group["lr"] = rate
         else:
             super()._load_optimizer_and_scheduler(checkpoint)
 
@@ -277,7 +313,9 @@ def place(recipe: Recipe, out: Path, resume: bool) -> str | None:
         if (out / RECIPE).exists():
             return None
         raise InputError("a run to resume", f"no checkpoint in {out}", "start without --resume")
-    unlike = [key for key in differences(recipe, read(Path(found) / RECIPE)) if key not in FREE]
+    former = read(Path(found) / RECIPE)
+    free = FREE | ({"batch.accumulate"} if checks.same_step(recipe, former, Path(found)) else set())
+    unlike = [key for key in differences(recipe, former) if key not in free]
     if unlike:
         raise InputError(
             f"the recipe {found} was written with", f"other values of {', '.join(unlike)}",
@@ -287,5 +325,5 @@ def place(recipe: Recipe, out: Path, resume: bool) -> str | None:
 
 
 FREE = {"device", "threads", "batch.workers", "checkpoint_every", "keep", "log_every", "check.overlays",
-        "features.gigabytes", "features.folder", "features.parts"}  # fmt: skip
+        "checkpoints", "offload", "features.gigabytes", "features.folder", "features.parts"}  # fmt: skip
 """Keys that may change when a run is resumed."""

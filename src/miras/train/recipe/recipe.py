@@ -211,6 +211,10 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
     for key in ("asked", "probes", "pack"):
         if getattr(recipe.batch, key) < 0:
             yield f"batch.{key}: at least 0 (got {getattr(recipe.batch, key)})"
+    if recipe.offload and recipe.parallel != "fsdp2":
+        yield f"offload: for parallel fsdp2 (got {recipe.parallel})"
+    if recipe.parallel == "fsdp2" and (recipe.optimiser.kind != "adamw" or recipe.frozen in ("int8", "nf4")):
+        yield "parallel fsdp2: for weights of 16 or 32 bits and optimiser.kind adamw"
     if recipe.features.gigabytes < 0:
         yield f"features.gigabytes: at least 0 (got {recipe.features.gigabytes})"
     for pattern, rate in recipe.optimiser.rates.items():
@@ -218,7 +222,8 @@ def _wrong(recipe: Recipe) -> Iterator[str]:
             yield f"optimiser.rates.{pattern}: at least 0 (got {rate})"
     if recipe.data.turns[0] < 1 or recipe.data.turns[1] < recipe.data.turns[0]:
         yield f"data.turns: from least to most (got {list(recipe.data.turns)})"
-    yield from reinforce_faults(recipe)
+    if recipe.stage == 3:
+        yield from reinforce_faults(recipe.reinforce, recipe.checkpoint_every, recipe.parallel)
 
 
 def _is_number(text: str) -> bool:

@@ -8,10 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from miras.train.recipe.schema import Recipe
 
 PARTS = ("mask", "operator", "refusal", "reference", "format")
 """The parts of the reward; what each is: `train.grpo.rewards`."""
@@ -38,11 +34,8 @@ class Reinforce:
     patience: int = 20
 
 
-def faults(recipe: Recipe) -> Iterator[str]:
-    """What of stage 3 makes no sense, one line each; nothing for the other stages."""
-    if recipe.stage != 3:
-        return
-    told = recipe.reinforce
+def faults(told: Reinforce, checkpoint_every: int, parallel: str) -> Iterator[str]:
+    """What of a recipe of stage 3 makes no sense, one line each. checkpoint_every, parallel: of the recipe."""
     if told.group < 2:
         yield f"reinforce.group: at least 2, a reply is compared with the others of its group (got {told.group})"
     if not told.temperature > 0:
@@ -62,7 +55,7 @@ def faults(recipe: Recipe) -> Iterator[str]:
         yield f"reinforce.epsilon: above 0 and below 1 (got {told.epsilon:g})"
     if told.beta < 0:
         yield f"reinforce.beta: at least 0 (got {told.beta:g})"
-    if told.updates > 1 and recipe.checkpoint_every % told.updates:
-        yield f"checkpoint_every: a multiple of reinforce.updates, {told.updates} (got {recipe.checkpoint_every})"
-    if recipe.parallel != "ddp":
+    if told.updates > 1 and checkpoint_every % told.updates:
+        yield f"checkpoint_every: a multiple of reinforce.updates, {told.updates} (got {checkpoint_every})"
+    if parallel != "ddp":
         yield "parallel: ddp for stage 3, processes write replies of different lengths (got fsdp2)"

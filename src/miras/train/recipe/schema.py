@@ -137,12 +137,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training run. stage 1: phrases; 2: conversations; 3: reinforcement on conversations (`reinforce`). tuning: "lora", or "full" for the language model's own
-    weights as well. precision: of the products ("auto": bf16 where the processor multiplies it, float32
+    """One training run. stage 1: phrases; 2: conversations; 3: reinforcement on conversations (`reinforce`).
+    tuning: "lora", or "full" for the language model's own weights as well.
+    precision: of the products ("auto": bf16 where the processor multiplies it, float32
     elsewhere); weights that learn stay float32. frozen: how those are held that do not: float32, bf16, or a language
     model's in 8 or 4 bits through bitsandbytes (the rest in bf16 then), as QLoRA does. memory: gigabytes of each device
     that it is made for, 0 = not said (`miras train RECIPE --dry-run`).
-    parallel: how several processes under `torchrun` share the work. checkpoints:
+    parallel: how several processes under `torchrun` share the work. offload: under fsdp2, what is shared out lies in
+    the machine's memory. checkpoints: "sharded": under fsdp2 each process writes its own share. checkpoint_every, keep:
     steps between, and how many are kept. log: steps between lines."""
 
     name: str
@@ -165,6 +167,8 @@ class Recipe:
     memory: float = 0
     gradient_checkpointing: bool = False
     parallel: Literal["ddp", "fsdp2"] = "ddp"
+    offload: bool = False
+    checkpoints: Literal["whole", "sharded"] = "whole"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
     checkpoint_every: int = 100

@@ -138,6 +138,8 @@ def towers(model: Miras) -> dict[str, nn.Module]:
     """Those of which nothing learns: "semantic", "detail", and "decoder" for a mask decoder's own image encoder."""
     encoder = model.image_encoder
     found = {name: getattr(encoder, f"{name}_tower", None) for name in ("semantic", "detail")}
+    if not encoder.semantic_read:  # a tower whose tokens follow the shape of each photo
+        found["semantic"] = None
     if model.config.mask_decoder:
         found["decoder"] = model.decoder.model.vision_encoder
     return {

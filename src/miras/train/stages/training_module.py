@@ -141,6 +141,8 @@ def check(recipe: Recipe) -> None:
             faults.append(f"optimiser.rates: {pattern!r} is no regular expression ({error})")
     if recipe.start.weights and recipe.start.config:
         faults.append("start.config is for a new model; start.weights brings its own configuration")
+    if recipe.frozen != "float32" and not is_half(recipe):
+        faults.append(f"frozen {recipe.frozen}: for products in bfloat16 (precision: bf16)")
     faults += features_faults(recipe)
     if faults:
         raise InputError("a valid recipe", "; ".join(sorted(faults)), "see docs/training.md for every key")

@@ -50,6 +50,41 @@ def read(folder: Path, annotations: list[Any], images: list[Any] | None = None, 
     return annotated.read_instances(write(folder, annotations, images), folder, **options)
 
 
+def test_what_was_looked_for_where_only_some_things_were(tmp_path: Path) -> None:
+    """LVIS and PACO label what they happened upon: absent is what an image says was looked for in vain."""
+    federated = {"neg_category_ids": [4, 99], "not_exhaustive_category_ids": [2]}
+    (photo,) = read(tmp_path, [record(category_id=3)], [IMAGES[0] | federated])
+    assert photo.vocabulary == {"wheel", "wall-brick"} and photo.uncounted == {"back left door"}
+    (photo,) = read(tmp_path, [record()], [IMAGES[0] | {"neg_category_ids": []}])
+    assert photo.vocabulary == {"back left door"} and not photo.uncounted
+    with pytest.raises(InputError, match="neg_category_ids"):
+        read(tmp_path, [record()], [IMAGES[0] | {"neg_category_ids": 4}])
+
+
+PARTS = [
+    (1, "bottle"),
+    (2, "bottle:cap"),
+    (3, "bus:license plate"),
+    (4, "glass_(drink_container):rim"),
+    (5, "laptop_computer:touchpad"),
+]
+
+
+def test_parts_of_things_are_named_as_parts(tmp_path: Path) -> None:
+    """Names of PACO and VLPart; one name with a colon alone stays."""
+    names = {1: "bottle", 2: "cap of the bottle", 3: "license plate of the bus", 4: "rim of the glass"}
+    file = write(tmp_path, [record(category_id=number) for number in names])
+    held = json.loads(file.read_text())
+    held["categories"] = [{"id": number, "name": name} for number, name in PARTS]
+    file.write_text(json.dumps(held))
+    (photo,) = annotated.read_instances(file, tmp_path)
+    assert [note.phrase for note in photo.annotations] == list(names.values())
+    assert {one["focus"] for one in stream.read(file)} == set(names.values())
+    held["categories"] = [{"id": number, "name": name.replace(":", " ", number > 2)} for number, name in PARTS]
+    file.write_text(json.dumps(held))
+    assert annotated.read_instances(file, tmp_path)[0].annotations[1].label == "bottle:cap"
+
+
 def test_one_annotation_an_instance(tmp_path: Path) -> None:
     (photo,) = read(tmp_path, [record(), record(id=2), record(id=3, category_id=3)], part_of="car")
     assert (photo.id, photo.path, photo.size, photo.source) == ("a", tmp_path / "a.jpg", SIZE, tmp_path.name)

@@ -4,7 +4,9 @@ In: the JSON and the folders of its photos and PNGs. Out: one `AnnotatedPhoto` p
 annotation per instance or segment. A crowd (`iscrowd`) is a mask as any other, for tools set the flag on whatever was
 painted; in COCO's own files, known by their category ids, it is a group of many that is partly outlined one by one
 too: left out, counted, never called absent, and nothing of its label is counted (`AnnotatedPhoto.uncounted`). What
-`unsure` of an image record names (labels that may be there without a mask) is not called absent either. A category
+`unsure` of an image record names (labels that may be there without a mask) is not called absent either. Where images
+have `neg_category_ids` (LVIS, PACO), these alone were looked for and are absent; of `not_exhaustive_category_ids` more
+may be there than is outlined. A category
 that is another's supercategory, or Roboflow's root, is nothing that was looked for.
 Source: cocodataset.org/#format-data.
 """
@@ -27,6 +29,8 @@ from miras.data.io.checks import Faults, OnFault, field, index_image, inside, ke
 from miras.data.io.left_out import Omitted
 from miras.data.language.vocabulary import is_coco, labels_of, looked_for, spoken_as, words
 
+NEGATIVE, PARTLY = "neg_category_ids", "not_exhaustive_category_ids"
+"""Of an image of LVIS."""
 NO_LABEL = "{} whose category names nothing"
 CROWDS = "{} that are crowds in a file of COCO's"
 NO_PHOTO = "{} of photos with faults"
@@ -44,6 +48,7 @@ class _Photo:
     annotations: list[Annotation] = default(default_factory=list)
     unsure: set[str] = default(default_factory=set)
     crowds: set[str] = default(default_factory=set)
+    negative: set[str] | None = None  # what alone was looked for in vain; None: all of the file
     unknown: bool = False  # holds something that no category names: nothing is surely absent
 
 
@@ -150,7 +155,11 @@ def _open(json_path: Path, image_root: Path, faults: Faults) -> _File:
                 raise InputError("each image id once", f"{image_id} again")
             known.add(image_id)
             unsure = {spoken(field({"unsure": said}, "unsure", str)) for said in record.get("unsure", ())}
-            photos[image_id] = _Photo(*photo_file(record, image_root, taken), unsure=unsure)
+            photo = _Photo(*photo_file(record, image_root, taken), unsure=unsure)
+            if NEGATIVE in record:
+                photo.negative = _named(record, NEGATIVE, labels)
+                photo.crowds |= _named(record, PARTLY, labels)
+            photos[image_id] = photo
     never = {label for key, label in labels.items() if label and key == 0 and not _is_used(key, annotations)}
     parents = {words(name) for key, name in above.items() if words(name) != words(names[key])}
     narrower: dict[str, frozenset[str]] = {}
@@ -160,6 +169,12 @@ def _open(json_path: Path, image_root: Path, faults: Faults) -> _File:
             below = {labels[k] for k, name in above.items() if k != key and words(name) == words(names[key])}
             narrower[label] = narrower.get(label, frozenset()) | {child for child in below if child}
     return _File(photos, known, labels, annotations, is_coco(names), frozenset(never), narrower)
+
+
+def _named(record: Any, key: str, labels: Mapping[Any, str | None]) -> set[str]:
+    """Labels of a list of category ids of an image."""
+    ids = field({key: [], **record}, key, list)
+    return {label for number in ids if isinstance(number, int | str) and (label := labels.get(number))}
 
 
 def photo_file(record: Any, image_root: Path, taken: dict[Path, str]) -> tuple[str, Path, tuple[int, int]]:
@@ -288,7 +303,8 @@ def _records(file: _File, source: str) -> list[AnnotatedPhoto]:
     for photo in file.photos.values():
         here = {note.label for note in photo.annotations}
         hidden = {label for name in here | photo.unsure for label in file.narrower.get(name, ())}
-        absent = looked_for(() if photo.unknown else vocabulary, here, photo.unsure | hidden)
+        sought = vocabulary if photo.negative is None else vocabulary & (photo.negative | here)
+        absent = looked_for(() if photo.unknown else sought, here, photo.unsure | hidden | photo.crowds)
         notes, uncounted = tuple(photo.annotations), frozenset(photo.crowds)
         found.append(AnnotatedPhoto(photo.id, photo.path, photo.size, notes, source, absent, uncounted))
     return found
