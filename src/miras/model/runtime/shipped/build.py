@@ -69,7 +69,7 @@ def built(name: str, precision: str, graphs: Path = GRAPHS, weights: Path = WEIG
     _of_the_same(recipe, sources)
     staging = _staging(place, recipe, precision)
     try:
-        print(f"miras: putting {name} together once, about 10 seconds", file=sys.stderr, flush=True)
+        print(f"miras: putting {name} together once, about 5 seconds", file=sys.stderr, flush=True)
         _write(staging, graphs / name, recipe, precision, sources)
         if not _is_whole(place):  # another process may have been faster
             shutil.rmtree(place, ignore_errors=True)
