@@ -21,7 +21,7 @@ RATES = Rates(10e9, 50e9, 200e9)
 
 @pytest.fixture(scope="module")
 def gpu():
-    spec = importlib.util.spec_from_file_location("gpu", Path(__file__).parents[3] / "benchmarks" / "gpu.py")
+    spec = importlib.util.spec_from_file_location("gpu", Path(__file__).parents[1] / "benchmarks" / "gpu.py")
     assert spec is not None and spec.loader is not None
     sys.modules["gpu"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
