@@ -199,9 +199,10 @@ def both(client: Any, talk: str, shown: Any, pages: Any, rng: random.Random) -> 
     gesture = drawn(shown, None if chosen is None else chosen.box, rng)
     region = None if chosen is None else chosen.id
     named = "" if region is None else f"?region={region}"
-    words = next(iter(pages.values())).evaluate(
-        f"async () => (await fetch('/api/v1/conversations/{talk}/words{named}')).json()"
-    )
+    address = f"/api/v1/conversations/{talk}/words{named}"
+    words: dict[str, Any] = {}
+    while "memory" not in words:  # after an undo the session follows when nobody waits
+        words = next(iter(pages.values())).evaluate("async (address) => (await fetch(address)).json()", address)
     begun = time.perf_counter()
     turn = client.refine(talk, region=region, **gesture)
     row: dict[str, Any] = {"server": round(time.perf_counter() - begun, 4)}
@@ -214,7 +215,7 @@ def both(client: Any, talk: str, shown: Any, pages: Any, rng: random.Random) -> 
         "masks": {one.id: vars(one.rle) for one in now.regions},
     }  # fmt: skip
     for threads, page in pages.items():
-        made, seconds = page.evaluate("(click) => timed({kind: 'click', click})", click)
+        made, seconds = page.evaluate("(click) => timed({kind: 'click', click: JSON.parse(click)})", json.dumps(click))
         theirs = decode_rle(made["region"]["rle"])
         union = int((mine | theirs).sum())
         row[str(threads)] = round(seconds, 4)
