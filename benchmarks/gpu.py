@@ -8,8 +8,8 @@ standard error, too. Checked, each against what the same run measured of the mac
 that the weights' bytes take at the memory's bandwidth; turn 6 at least 8 times faster than a loop that reads everything
 again for each token (LISA's evaluation); a training step's share of the products' rate (aim 35%); its memory within 15%
 of `miras train RECIPE --dry-run`. A part that would not fit into what is left of the time is not begun, and told.
-On a processor the parts are the same and the limits are the processor's own, but memory is what torch's tracker of
-tensors counts, nothing is recorded (CUDA graphs), and bfloat16 depends on the processor.
+On a processor the parts are the same and the limits are the processor's own, but memory is the sum of
+all tensors that live, nothing is recorded (CUDA graphs), and bfloat16 depends on the processor.
 """
 
 from __future__ import annotations
@@ -21,19 +21,21 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import miras
 from miras.chat.load import Loaded, load_random
 from miras.cli.benches import machine, roofline, sessions, turns
 from miras.cli.benches.script import OPENING, PHOTO, SCRIPT, equal_length
-from miras.core.errors import MirasError
 from miras.core.masks import encode_rle
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Annotation
@@ -58,7 +60,8 @@ PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 
 class Run:
     """What was found, what it was held to, and how much time is left."""
 
-    def __init__(self, device: str, scale: int, minutes: float, preset: str) -> None:
+    def __init__(self, device: str, scale: int, minutes: float, preset: str, only: Sequence[str] = ()) -> None:
+        self.only = tuple(only)
         self.device, self.scale, self.preset, self.kind = device, scale, preset, torch.device(device).type
         self.until = time.perf_counter() + 60 * minutes
         self.found: dict[str, Any] = {}
@@ -68,15 +71,17 @@ class Run:
         """One part, which takes so long at most where all is well; a line where it cannot be."""
         left = self.until - time.perf_counter()
         start = time.perf_counter()
-        if left < seconds:
+        if self.only and name not in self.only:
+            self.found[name] = {"not_run": "not asked for"}
+        elif left < seconds:
             self.found[name] = {"not_run": f"{left:.0f} s are left"}
         else:
             try:
                 self.found[name] = measure()
-            except (MirasError, RuntimeError, NotImplementedError, ImportError) as error:
+            except Exception as error:  # ten minutes of a GPU are not to be lost to one part
                 self.found[name] = {"not_run": " ".join(f"{type(error).__name__}: {error}".split())[:300]}
-        gc.collect()
         if self.kind == "cuda":
+            gc.collect()
             torch.cuda.empty_cache()
         note = self.found[name].get("not_run", "measured") if isinstance(self.found[name], dict) else "measured"
         print(f"{time.perf_counter() - start:6.0f} s  {name}: {note}", file=sys.stderr, flush=True)
@@ -151,7 +156,7 @@ def photos(folder: Path) -> Corpus:
             mask[
                 row * height // 2 + 8 : (row + 1) * height // 2 - 8, column * width // 3 + 8 : (column + 1) * width // 3
             ] = 1
-            notes.append(Annotation(label, f"the {label}", encode_rle(mask), (f"Where is the {label}?",)))
+            notes.append(Annotation(label, f"the {label}", encode_rle(mask)))
         made.append(AnnotatedPhoto(str(number), path, (height, width), tuple(notes), "assets"))
     return Corpus(made, {}, made[:1], made[:1])
 
@@ -195,8 +200,7 @@ def training(
     if kind == "cuda":
         torch.cuda.reset_peak_memory_stats()
     taken = machine.fastest(step, 1 if kind == "cpu" else 3, kind)
-    memory = torch.cuda.max_memory_allocated() if kind == "cuda" else tracked(module, optimiser, step)
-    memory += 0 if kind == "cuda" else sum(one.nbytes for one in average.mean.values())
+    memory = torch.cuda.max_memory_allocated() if kind == "cuda" else tracked(module, optimiser, average, step)
     peak = next(
         (value for name, value in PEAK.items() if kind == "cuda" and name in torch.cuda.get_device_name()), None
     )
@@ -212,15 +216,46 @@ def training(
     }  # fmt: skip
 
 
-def tracked(module: Any, optimiser: Any, step: Callable[[], None]) -> float:
-    """Bytes of all tensors at the top of a step, by torch's own tracker."""
-    from torch.distributed._tools.mem_tracker import MemTracker
+class Live(TorchDispatchMode):
+    """Bytes of the tensors that are made while it is entered, as long as they live. known: those that were there.
+    (`torch.distributed._tools.mem_tracker` hooks into module outputs, and stops at those without a gradient.)"""
 
-    tracker = MemTracker()
-    tracker.track_external(module, optimiser)
-    with tracker:
+    def __init__(self, known: Iterable[torch.Tensor]) -> None:
+        super().__init__()
+        self.now = self.peak = float(sum({one.data_ptr(): one.nbytes for one in known}.values()))
+        self._seen = {one.untyped_storage()._cdata for one in known}
+        self._refs: dict[int, Any] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for value in tree_leaves(out):
+            if isinstance(value, torch.Tensor):
+                self._count(value.untyped_storage())
+        return out
+
+    def _count(self, storage: Any) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._seen or not size:
+            return
+        self._seen.add(key)
+        self.now += size
+        self.peak = max(self.peak, self.now)
+
+        def gone(_: object) -> None:
+            self.now -= size
+            self._seen.discard(key)
+            self._refs.pop(key, None)
+
+        self._refs[key] = weakref.ref(storage, gone)
+
+
+def tracked(module: Any, optimiser: Any, average: MovingAverage, step: Callable[[], None]) -> float:
+    """Bytes of all tensors at the top of a step."""
+    states = [value for one in optimiser.state.values() for value in one.values() if isinstance(value, torch.Tensor)]
+    known = [*module.parameters(), *module.buffers(), *states, *average.mean.values()]
+    with Live(known) as live:
         step()
-    return float(sum(found["Total"] for found in tracker.get_tracker_snapshot("peak").values()))
+    return live.peak
 
 
 def held_to(job: Run) -> None:
@@ -267,13 +302,16 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--preset", default="miras-7b")
     parser.add_argument("--threads", type=int)
+    parser.add_argument(
+        "--only", nargs="+", default=[], help='parts, as decoding turns together "full-80gb 2" "8 bits"'
+    )
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
     if given.device != "cpu" and not torch.cuda.is_available():
         print("miras: expected a GPU, got none (--device cpu --scale 8 is for a processor)", file=sys.stderr)
         return 2
-    job = Run(given.device, given.scale, given.minutes, given.preset)
+    job = Run(given.device, given.scale, given.minutes, given.preset, given.only)
     torch.manual_seed(0)
     rates = machine.rates(3, given.device)
     slow = 1 if job.kind == "cuda" else 2

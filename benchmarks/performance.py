@@ -15,6 +15,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "performance.md"
+ENGINES = {"torch": "torch", "onnx": "onnxruntime"}
 LIMIT = "least its bytes or operations allow"
 
 
@@ -87,14 +88,14 @@ def _whole(found: dict[str, Any]) -> Iterator[str]:
     yield "## A conversation\n\nReplies are given and equally long; a turn costs what is new in it. Against loops that begin anew: `miras bench turns`.\n"
     rows = [(r["turn"], r["new_tokens"], r["giga_operations"], *beside(r)) for r in found["turns"] or ()]
     yield from table(("turn", "new tokens", "billion operations", "ms", LIMIT, "times that"), rows)
-    yield "## Many photos\n\n`miras predict`, after its processes have begun ([many photos](predict.md)). At most: what its operations and bytes allow, a core for each process.\n"
+    yield "## Many photos\n\n`miras predict`, after its processes have begun ([many photos](predict.md)). At most: what its operations and bytes allow, a core for each process, when torch computes it.\n"
     rows = [
-        (r["jobs"], r["questions"], r["photos"], f"{r['photos_per_second']:.2f}", r["limit_photos_per_second"],
+        (ENGINES[r.get("engine", "torch")], r["jobs"], r["questions"], r["photos"], f"{r['photos_per_second']:.2f}", r["limit_photos_per_second"],
          f"{100 * r['share_of_the_limit']:.0f}%", r["processor_seconds"])
         for r in found["predict"] or ()
     ]  # fmt: skip
     yield from table(
-        ("processes", "questions", "photos", "photos a second", "at most", "of that", "processor seconds a photo"), rows
+        ("engine", "processes", "questions", "photos", "photos a second", "at most", "of that", "processor seconds a photo"), rows
     )  # fmt: skip
     yield "## Memory\n\nOf one process, with so many photos in conversation at once; at least: the weights, and each photo with its features, keys and values.\n"
     yield from table(
@@ -102,7 +103,7 @@ def _whole(found: dict[str, Any]) -> Iterator[str]:
     )  # fmt: skip
     if cold := found["cold_start"]:
         yield "## From the shell to an answer\n"
-        yield f"`miras ask PHOTO TEXT --json`: {cold['seconds']} s on the clock, {cold['processor_seconds']} s of the processor; of it the model is"
+        yield f"`miras ask PHOTO TEXT --json` ({ENGINES[cold.get('engine', 'torch')]}): {cold['seconds']} s on the clock, {cold['processor_seconds']} s of the processor; of it the model is"
         yield f"loaded in {cold['load_seconds']:.2f} s, the photo encoded in {cold['encode_seconds']:.2f} s. Weights read once and an answer by their limits: {cold['limit_seconds']:.2f} s,"
         yield f"so this is {cold['times_the_limit']:.0f} times the least; nearly all of it is Python that loads libraries.\n"
     if t := found["training"]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from miras.cli import main
-from miras.cli.benches import machine, parts, whole
+from miras.cli.benches import everything, machine, parts, whole
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,6 +34,10 @@ def tiny(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "READ_BYTES", 2**16)
     monkeypatch.setattr(machine, "SIDE", 32)
     monkeypatch.setattr(parts, "BATCHES", (1,))
+    monkeypatch.setattr(parts, "TOKENS", (1,))
+    monkeypatch.setattr(parts, "MASKS", (1,))
+    monkeypatch.setattr(everything, "TURNS", 2)
+    monkeypatch.setattr(everything, "QUESTIONS", (1,))
     monkeypatch.setattr(whole, "cold_start", lambda *_: {"seconds": 1.0})
     monkeypatch.setattr(parts, "reading", lambda *_: {"seconds": 0.1})
     return tmp_path
@@ -59,11 +63,11 @@ def test_all_runs_to_its_end_and_a_part_that_fails_costs_no_other(tiny, capsys):
     assert list(found["failed"]) == ["training"] and found["training"] is None
     for row in (*found["turns"], found["encoding"][0], *found["language"], *found["decoder"]):
         assert row["times_the_limit"] > 0 and row["limit_seconds"] >= 0
-    assert [(row["jobs"], row["questions"]) for row in found["predict"]] == [(1, 1), (1, 3)]
+    assert [(row["jobs"], row["questions"]) for row in found["predict"]] == [(1, 1)]
     assert all(row["photos_per_second"] > 0 for row in found["predict"])
     first, second = (row for row in found["held"])
     assert second["limit_mb"] >= first["limit_mb"] > 0
-    assert "training: " in told.err and told.err.count("measured") == 9
+    assert "training: " in told.err and told.err.count("measured") == 8
 
 
 def made() -> dict:
@@ -80,8 +84,8 @@ def made() -> dict:
         "repeats": 3, "hardware": hardware, "encoding": [{"batch": 1, **limit}], "language": [{"tokens": 8, **limit}],
         "decoder": [{"masks": 4, **limit}], "reading": {"seconds": 0.21},
         "turns": [{"turn": 1, "new_tokens": 95, **limit}],
-        "predict": [{"jobs": 2, "questions": 1, "photos": 8, "photos_per_second": 2.5, "processor_seconds": None,
-                     "limit_photos_per_second": 10.0, "share_of_the_limit": 0.25}],
+        "predict": [{"engine": "onnx", "jobs": 2, "questions": 1, "photos": 8, "photos_per_second": 2.5,
+                     "processor_seconds": None, "limit_photos_per_second": 10.0, "share_of_the_limit": 0.25}],
         "held": [{"photos": 4, "resident_mb": 900, "limit_mb": 400}],
         "cold_start": {"seconds": 3.5, "processor_seconds": 3.0, "load_seconds": 1.0, "encode_seconds": 0.2,
                        "limit_seconds": 0.5, "times_the_limit": 7.0},
@@ -105,7 +109,7 @@ def script():
         (0.1, "| 4 | 9.0 | 200 | 100 | 2.0 |", True),
         (0.1, "| 8 | 0.0 | 9.0 | 200 | 100 | 2.0 |", True),
         (0.1, "| 1 | 95 | 9.0 | 200 | 100 | 2.0 |", True),
-        (0.1, "| 2 | 1 | 8 | 2.50 | 10.0 | 25% | - |", True),
+        (0.1, "| onnxruntime | 2 | 1 | 8 | 2.50 | 10.0 | 25% | - |", True),
         (0.1, "| 4 | 900 | 400 |", True),
         (0.1, "so this is 7 times the least", True),
         (0.1, "- training: no room", True),

@@ -31,7 +31,7 @@ def sessions(
     """Conversations at once: turns and tokens a second, together and one after the other."""
     if min(*count, turns, repeats) < 1 or turns > len(LINES):
         raise InputError(f"--count, --repeats of at least 1 and --turns up to {len(LINES)}", f"{count}, {turns}")
-    rows = measured(load(model, on), count, turns, repeats)
+    rows = measured(load(model, on.measuring(model)), count, turns, repeats)
     if json:
         emit({"rows": rows, "model": model, "turns": turns, "repeats": repeats, "device": on.device})
     else:

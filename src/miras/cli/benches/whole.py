@@ -79,7 +79,8 @@ def cold_start(model: str, photo: Path, threads: int, repeats: int, limit: float
     seconds, _, told = min(found, key=lambda one: one[0])
     return {
         "seconds": round(seconds, 2), "processor_seconds": round(min(one[1] for one in found), 2),
-        "load_seconds": told["load"], "encode_seconds": told["encode_image"], "limit_seconds": round(limit, 3),
+        "engine": engine(model), "load_seconds": told["load"], "encode_seconds": told["encode_image"],
+        "limit_seconds": round(limit, 3),
         "times_the_limit": round(seconds / limit, 1),
     }  # fmt: skip
 
@@ -88,6 +89,13 @@ def _of_children() -> float:
     """Processor seconds of all processes that were begun here and have ended."""
     times = os.times()
     return times.children_user + times.children_system
+
+
+def engine(model: str) -> str:
+    """What computes a model where nothing is said."""
+    from miras.chat.load import is_onnx
+
+    return "onnx" if is_onnx(model) else "torch"
 
 
 def many(
@@ -115,7 +123,8 @@ def many(
         predict([str(folder)], asked(questions), Path(place) / "out", settings, watch=watch)
     rate = count / (marks[-1][0] - marks[warm - 1][0])
     return {
-        "jobs": jobs, "questions": questions, "photos": count, "photos_per_second": round(rate, 3),
+        "engine": engine(model), "jobs": jobs, "questions": questions, "photos": count,
+        "photos_per_second": round(rate, 3),
         "limit_photos_per_second": round(jobs / limit, 2), "share_of_the_limit": round(rate * limit / jobs, 3),
         "processor_seconds": round((marks[-1][1] - marks[warm - 1][1]) / count, 3) or None,
     }  # fmt: skip
