@@ -1,8 +1,7 @@
 """Masks drawn in a browser beside the server's own: the same clicks by both, one after the other, in headless Chromium.
 
-    miras export onnx --out DIR && npm ci --prefix web
-    python benchmarks/browser.py clicks DIR --threads 1 2 [--folder PHOTOS --photos 8]
-    miras export onnx --int8 --out DIR8
+    python benchmarks/browser.py clicks miras-mini --threads 1 2 [--folder PHOTOS --photos 8]
+    miras export onnx --int8 --out DIR8 && npm ci --prefix web
     python benchmarks/browser.py language DIR8 --threads 1 2
 
 `clicks`: a conversation with `miras serve` (one thread) about each photo; points and boxes at random places around its
@@ -105,7 +104,7 @@ LANGUAGE = """async ([threads, shape, sizes]) => {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["clicks", "language"])
-    parser.add_argument("model", type=Path, help="a folder that miras export onnx wrote")
+    parser.add_argument("model", type=Path, help="miras-mini, or a folder of an export")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--folder", type=Path, help="more photos")
     parser.add_argument("--photos", type=int, default=8, help="how many of them")
