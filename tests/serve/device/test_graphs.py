@@ -73,6 +73,11 @@ def test_a_model_that_runs_on_its_graphs(tmp_path: Path) -> None:
 def test_the_engine_is_that_of_the_lock() -> None:
     lock = json.loads((WEB / "package-lock.json").read_text())
     assert engine()["version"] == lock["packages"]["node_modules/onnxruntime-web"]["version"]
+    for file, told in (
+        ("deploy/sbom.py", "onnxruntime-web@{}"),
+        ("src/miras/assets/LICENSES.md", "onnxruntime-web {}"),
+    ):
+        assert told.format(engine()["version"]) in (WEB.parent / file).read_text(encoding="utf-8")
     for name, digest in engine()["files"].items():
         plain, squeezed = (engine_file(name, squeezed) for squeezed in (False, True))
         assert hashlib.sha256(plain).hexdigest() == digest

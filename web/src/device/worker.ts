@@ -43,13 +43,15 @@ async function start(order: Extract<Order, { kind: "start" }>): Promise<void> {
   ort.env.wasm.wasmPaths = { mjs: `${graphs.engine}ort-wasm-simd-threaded.mjs`, wasm: `${graphs.engine}ort-wasm-simd-threaded.wasm` };
   ort.env.wasm.numThreads = order.threads;
   ort.env.logLevel = "error";
-  const all = Object.values(graphs.parts).flat().reduce((sum, file) => sum + file.bytes, 0);
+  const sizes = new Map(Object.values(graphs.parts).flat().map((file) => [file.name, file.bytes])); // parts may share their weights
+  const all = [...sizes.values()].reduce((sum, size) => sum + size, 0);
   let loaded = 0;
   const arrived = (count: number): void => say({ id: 0, kind: "progress", loaded: (loaded += count), all });
-  for (const [part, files] of Object.entries(graphs.parts)) {
-    const [graph, ...beside] = await Promise.all(files.map((file) => bytes(`/api/v1/graphs/${graphs.weights}/${file.name}`, arrived)));
-    const externalData = beside.map((data, at) => ({ path: files[at + 1]!.name, data }));
-    sessions.set(part, await ort.InferenceSession.create(graph!, { executionProviders: ["wasm"], externalData }));
+  const content = new Map<string, Uint8Array>();
+  for (const name of sizes.keys()) content.set(name, await bytes(`/api/v1/graphs/${graphs.weights}/${name}`, arrived));
+  for (const [part, [graph, ...beside]] of Object.entries(graphs.parts)) {
+    const externalData = beside.map(({ name }) => ({ path: name, data: content.get(name)! }));
+    sessions.set(part, await ort.InferenceSession.create(content.get(graph!.name)!, { executionProviders: ["wasm"], externalData }));
   }
 }
 

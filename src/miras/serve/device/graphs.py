@@ -15,10 +15,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from miras.chat.load import Loaded
+from miras.chat.load import Loaded, exported
 from miras.chat.native.backend import Native
 from miras.core.errors import MirasError
-from miras.model.runtime.manifest import FORMAT, Manifest, find_exported, read_manifest
+from miras.model.runtime.manifest import FORMAT, Manifest, read_manifest
 
 PARTS = ("image", "region", "mask_tokens")
 """What a refinement by hand runs: the towers once a photo, the decoder once a click, the memory of other regions."""
@@ -57,7 +57,8 @@ def graphs_of(loaded: Loaded) -> Graphs:
     if hasattr(model, "open"):
         raise MirasError("a model of ours", "a pair of others", "its clicks stay on the server")
     try:
-        folder = find_exported(name)
+        folder = exported(name, "onnx")  # of `miras-mini` put together now, where that was not done yet
+        assert folder is not None
         manifest = read_manifest(folder)
     except MirasError as error:
         raise MirasError("an exported model", "none on this server", cure) from error
