@@ -44,6 +44,7 @@ from miras.model.loading.place import faster
 from miras.train import run
 from miras.train.data.corpus import Corpus
 from miras.train.data.targets import moved
+from miras.train.loop import trainer
 from miras.train.loop.average import MovingAverage
 from miras.train.loop.estimate import CONTEXT, estimate
 from miras.train.recipe import recipe as recipes
@@ -179,7 +180,7 @@ def training(
         module = training_module.build(chosen).to(device).train()
     collate, things = run.Collate(module.model, chosen), run.items(chosen, photos(Path()))
     average = MovingAverage(module.model, chosen.optimiser.ema)
-    optimiser = torch.optim.AdamW(list(training_module.groups(module, chosen)))
+    optimiser = trainer.optimiser(chosen)(list(training_module.groups(module, chosen)))
     numbered = [things[n] for n in range(chosen.batch.photos)]
 
     def batch() -> Any:
