@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     measured = clicks(options) if options.what == "clicks" else language(options)
-    print(json.dumps({"command": " ".join(["benchmarks/browser.py", *sys.argv[1:]]), **measured}))
+    print(json.dumps(measured))
 
 
 @contextmanager

@@ -60,6 +60,12 @@ class Server:
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def private(self) -> float:
+        """What of it is the process's own, in MB: weights and libraries that lie in files come and go with what the
+        other programs of the machine need."""
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("RssAnon:"))
+
 
 class Command(Server):
     """`miras serve`, as a person starts it."""
@@ -192,7 +198,9 @@ async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
     restored = await counted(address, "miras_sessions_restored_total")
     alone_waits: list[float] = []
     alone = [await talk(address, number, turns, alone_waits) for number in range(people)]
+    later = await counted(address, "miras_sessions_restored_total") - restored
     mixed = sum(a[1] != b[1] for a, b in zip(together, alone, strict=True))
+    turns_mixed = sum(x != y for a, b in zip(together, alone, strict=True) for x, y in zip(a[1], b[1], strict=True))
     lost = sum(len(found) != turns for _, found in together)
     return {
         "conversations": people, "turns": turns, "lost": lost, "mixed": mixed,
@@ -200,6 +208,7 @@ async def measure_wait(address: str, people: int, turns: int) -> dict[str, Any]:
         "median_wait": round(statistics.median(waits), 3), "max_wait": round(max(waits), 3),
         "ratio": round(max(waits) / statistics.median(waits), 2),
         "median_alone": round(statistics.median(alone_waits), 3), "restored": int(restored),
+        "restored_alone": int(later), "turns_mixed": turns_mixed,
         "failed": bool(lost or mixed or max(waits) > 3 * statistics.median(waits)),
     }  # fmt: skip
 
@@ -226,14 +235,16 @@ async def measure_lost(server: Server, address: str, people: int, turns: int, ki
 
 
 async def measure_memory(server: Server, address: str, people: int, turns: int) -> dict[str, Any]:
-    """Many turns, twenty to a conversation; memory after each ten, and how it goes over the last 300."""
+    """Many turns, twenty to a conversation; memory after each ten, and how what is private goes over the last 300."""
     waits: list[float] = []
     found: list[tuple[int, float]] = []
+    resident: list[float] = []
 
     async def watch() -> None:
         while True:
             if len(waits) >= 10 * (len(found) + 1):
-                found.append((len(waits), round(server.memory(), 1)))
+                found.append((len(waits), round(server.private(), 1)))
+                resident.append(round(server.memory(), 1))
             await asyncio.sleep(0.05)
 
     watching = asyncio.create_task(watch())
@@ -248,7 +259,7 @@ async def measure_memory(server: Server, address: str, people: int, turns: int) 
     settled = [one for one in found if one[0] > len(waits) - 300]
     each_turn, low, high = slope(settled)
     return {
-        "turns": len(waits), "conversations": number, "megabytes": [size for _, size in found],
+        "turns": len(waits), "conversations": number, "megabytes": resident, "private": [size for _, size in found],
         "settled": len(settled), "kb_a_turn": each_turn, "kb_a_turn_95": [low, high],
         "growth": round(settled[-1][1] - settled[0][1], 1), "failed": low > 0,
     }  # fmt: skip

@@ -116,7 +116,7 @@ def test_by_name_and_by_folder(tiny: Miras, photo: Photo, tmp_path: object) -> N
     assert segmenter.facts()["weights"] != segmenter_of("miras-tiny").facts()["weights"]
     prompt = Prompt(phrase="cup")
     assert segmenter.segment(segmenter.encode(photo), prompt).masks.shape == (1, 400, 600)
-    with pytest.raises(WeightsError, match="no folder"):
+    with pytest.raises(WeightsError, match="no such folder"):
         segmenter_of("miras:no/such")
     with pytest.raises(InputError, match="miras-tiny"):
         segmenter_of("miras-tinny")

@@ -119,6 +119,11 @@ class State:
         return self.steps[-1] if self.steps else Selection(np.zeros(size, dtype=np.bool_))
 
     @property
+    def is_selected_before(self) -> bool:
+        """Whether something is selected after an undo of the last step."""
+        return len(self.steps) > 1 and bool(self.steps[-2].expression)
+
+    @property
     def added(self) -> tuple[Region, ...]:
         """The regions that the current selection adds, in its order: "(1 + 2) - 3" has 1 and 2, "~1" none."""
         return self._signed(True)

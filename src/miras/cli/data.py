@@ -37,7 +37,10 @@ data_app = cyclopts.App(
     name="data", help="Datasets: read, write, check, look at.", result_action="return_value"
 )  # fmt: skip
 
-Name = Annotated[str | None, Parameter(help="Format: one of convert --to, cvat, supervisely; guessed when not given.")]
+Name = Annotated[
+    str | None,
+    Parameter(help="Format: one of convert --to, cvat, supervisely, pascal-part, llava; guessed when not given."),
+]
 Split = Annotated[str | None, Parameter(help="Only the conversations of this split.")]
 
 data_app.command(build)
@@ -46,8 +49,8 @@ data_app.command(build)
 @data_app.command
 def convert(
     src: Path, out: Path, /, *,
-    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC: one of --to, cvat, supervisely; guessed "
-                                           "when not given.")] = None,
+    from_: Annotated[str | None, Parameter(name="--from", help="Format of SRC: one of --to, cvat, supervisely, "
+                                           "pascal-part, llava; guessed when not given.")] = None,
     to: Annotated[str, Parameter(help="Format of OUT: miras, jsonl, prist, reasonseg, instructpart, coco, "
                                  "coco-panoptic, indexed-png, refcoco, labelme, yolo, label-studio.")],
     photos: Annotated[Literal["copy", "link", "reference"], Parameter(help="What becomes of the photos.")] = "copy",

@@ -97,9 +97,11 @@ def _shared(count: int, settings: Settings, model: str, on: Computing, pair: Pai
     ray_serve()
     from miras.chat.load import Loaded
     from miras.serve.app import create
+    from miras.serve.database import Database
     from miras.serve.run import address_of, bound, serve
 
     threads = on.threads or max(1, (os.cpu_count() or 1) // count)
+    Database(settings.data).close()  # a folder that another server uses is told before its workers are replaced
     made = partial(load, model, replace(on, threads=threads), pair)
     with bound(settings) as listening, workers(count, made, settings, on.device.startswith("cuda")) as desks:
         name = pair.preset or model

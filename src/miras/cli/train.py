@@ -141,7 +141,7 @@ def rehearse(name: str, changes: Sequence[str], dry: Dry, as_json: bool) -> int:
             "tokens_a_step": found.tokens, **{f"{part}_gb": round(getattr(found, part) / GB, 2) for part in PARTS},
             "memory_gb": round(found.memory / GB, 2), "given_gb": round(room / GB, 2) or None, "devices": devices,
             "teraflop_a_step": round(found.operations / 1e12, 1), "hours": round(found.hours(dry.teraflops), 2),
-            **_kept(one, found, dry.teraflops),
+            **_savings(one, found, dry.teraflops),
         })  # fmt: skip
         if room and found.memory > room:
             tight.append(f"{found.memory / GB:.1f} GB for {one.name}")
@@ -167,15 +167,20 @@ def rehearse(name: str, changes: Sequence[str], dry: Dry, as_json: bool) -> int:
     return 0
 
 
-def _kept(recipe: Recipe, found: Estimate, teraflops: float) -> dict[str, float]:
-    """What the cache of features takes and saves; nothing for a recipe without one."""
-    if not found.features:
-        return {}
-    return {
-        "features_mb_a_photo": round(found.features / 1e6, 1),
-        "features_photos": int(recipe.features.gigabytes * 1e9 / found.features),
-        "hours_all_cached": round(found.hours(teraflops, cached=True), 2),
-    }
+def _savings(recipe: Recipe, found: Estimate, teraflops: float) -> dict[str, float]:
+    """What offload, packing and the cache of features take and save; of those alone that the recipe uses."""
+    rows: dict[str, float] = {}
+    if recipe.offload:
+        rows["offloaded_gb"] = round(found.offloaded / 1e9, 2)
+    if recipe.stage == 2:
+        rows["padding_percent"] = round(100 * found.padding, 1)
+    if found.features:
+        rows |= {
+            "features_mb_a_photo": round(found.features / 1e6, 1),
+            "features_photos": int(recipe.features.gigabytes * 1e9 / found.features),
+            "hours_all_cached": round(found.hours(teraflops, cached=True), 2),
+        }
+    return rows
 
 
 def _bytes(text: str) -> float:

@@ -90,7 +90,7 @@ def test_a_spec_that_is_none(loader, spec, says):
 
 
 def test_a_path_that_leads_nowhere_is_told_by_the_loader():
-    with pytest.raises(WeightsError, match="no folder"):
+    with pytest.raises(WeightsError, match="no such folder"):
         registry.open_system("no/where")
 
 

@@ -116,6 +116,10 @@ def test_guesses_as_a_tree_stand_where_they_would_in_a_row(tower, theirs, mine):
     straight = torch.cat([ids, torch.tensor([[9, 11, 12]])], 1)
     row = mine(mine.embed(straight, rows, None))[0]
     torch.testing.assert_close(torch.cat([tree[:, [0, 2]], following], 1), row[:, -3:], atol=TOLERANCE, rtol=0)
+    together = mine.embed(torch.cat([ids, torch.tensor([[9, 10, 11]])], 1), rows, None)
+    for cache in (mine.language.cache(), None):  # photo, words and guesses in one pass
+        both = mine(together, cache, parents=(-1, 0, 0))[0]
+        torch.testing.assert_close(both[:, [*range(ids.shape[1] + 1), -1]], row[:, :-1], atol=TOLERANCE, rtol=0)
 
 
 def test_two_photos_of_a_batch_keep_their_own_places(tower, theirs, mine):

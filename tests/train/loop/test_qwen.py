@@ -58,12 +58,13 @@ def test_both_stages_then_a_conversation_and_an_evaluation(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "changed", "parameters", "trained", "most"),
-    [("qwen-24gb", "miras-qwen", 4_706_360_179, 55_841_091, 24e9), ("qwen-24gb", "miras-qwen-8b", 9_059_326_051,
-                                                                   79_499_075, 24e9),
-     ("qwen-8x80gb", "miras-qwen-8b", 9_059_326_051, 79_499_075, 80e9)],
-)  # fmt: skip
-def test_its_recipes_are_counted_without_a_hub(name, changed, parameters, trained, most):
+    ("name", "preset", "parameters", "trained", "most"),
+    [
+        ("qwen-24gb", "miras-qwen-8b", 9_059_326_051, 79_499_075, 24e9),
+        ("qwen-8x80gb", "miras-qwen", 4_706_360_179, 55_841_091, 80e9),
+    ],
+)
+def test_its_recipes_are_counted_without_a_hub(name, preset, parameters, trained, most):
     second = recipes.load(name).recipes[1]
-    counted = estimate(replace(second, start=replace(second.start, weights="", preset=changed)), 8)
+    counted = estimate(replace(second, start=replace(second.start, weights="", preset=preset)), 8)
     assert (counted.parameters, counted.trained) == (parameters, trained) and counted.memory < most

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from miras.chat.generation.undoing import Untrue, untrue
 from miras.core.errors import InputError
 from miras.core.grammar import ADD, CUT, IMAGE, MASK, NOT, OBJ, REF, REJ, SEG, Encoder, Template
 from miras.core.text_regions import plain
@@ -35,12 +36,13 @@ class ReplyRules:
     before any region and other operator and goes on with something; without a region after it, something has to be
     selected. known: names of the regions that can be pointed at; selected: whether something is. room: tokens left in
     the context, end of turn not counted; when it or max_new_tokens is used up, the open phrase is closed and the turn
-    ends. refuse: the reply begins with `[REJ]` (True), has none (False), or the weights decide (None).
+    ends. refuse: the reply begins with `[REJ]` (True), has none (False), or the weights decide (None). undone: whether
+    something would be selected after an undo: words after `[UNDO]` do not deny it (`generation.undoing`).
     """
 
     def __init__(
         self, grammar: Encoder, template: Template, *, max_new_tokens: int, room: int,
-        known: Collection[str] = (), selected: bool = False,
+        known: Collection[str] = (), selected: bool = False, undone: bool = False,
     ) -> None:  # fmt: skip
         self.refuse: bool | None = None
         self.rej = grammar.id(REJ)
@@ -60,6 +62,9 @@ class ReplyRules:
         self._selected, self._named = selected, False
         self._left, self._room = max_new_tokens, room
         self._phrase: list[int] | None = None
+        self._undone = undone
+        self._untrue: Untrue = {}
+        self._since_undo: tuple[int, ...] | None = None
         self._last: int | None = None
         self.operator = Operator.REPLACE
 
@@ -115,6 +120,8 @@ class ReplyRules:
                 forbidden += self.operators
             if self._last is None or self._last in self._joining:
                 forbidden.append(self.end)
+            if self._since_undo is not None:
+                forbidden += self._untrue.get(self._since_undo, ())
         if self.refuse is False:
             forbidden.append(self.rej)
         restricted = logits_V.copy()
@@ -140,8 +147,12 @@ class ReplyRules:
             self._room -= self.grammar.mask_tokens
         elif token_id in self.operators:
             self.operator = self.operators[token_id]
+            if self.operator is Operator.UNDO and self._since_undo is None:
+                self._since_undo, self._untrue = (), untrue(self.grammar.tokenizer.encode, self._undone)
         elif self._phrase is not None:
             self._phrase.append(token_id)
+        elif self._since_undo is not None:
+            self._since_undo = (*self._since_undo, token_id)
 
     def refusal(self, logits_V: Floats) -> float:
         """Log odds that the weights begin the reply with `[REJ]`."""

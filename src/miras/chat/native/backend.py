@@ -234,6 +234,7 @@ class NativeBackend:
         rules = ReplyRules(
             self.engine.grammar, self.context.template, max_new_tokens=self.options.max_new_tokens, room=room,
             known=[region.phrase for region in run.regions if region.id > 0], selected=bool(selection.expression),
+            undone=state.is_selected_before,
         )  # fmt: skip
         turn = 2 * len(state.exchanges) + 1
         return Job(

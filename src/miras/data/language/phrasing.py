@@ -60,7 +60,8 @@ def load() -> Phrasing:
     """The wordings that ship with the package, read once."""
     raw: dict[str, Any] = {}
     for name in FILES:
-        more = yaml.safe_load((files("miras.data.language") / "knowledge" / name).read_text("utf-8"))
+        text = (files("miras.data.language") / "knowledge" / name).read_text("utf-8")
+        more = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # in C, where PyYAML has it
         raw |= more | {"reply": raw.get("reply", {}) | more["reply"]}
     return parse(raw)
 

@@ -81,7 +81,10 @@ class QwenLanguage(CausalLanguage):
         mask = None if padding_BL is None else padding_BL.long()
         if parents:
             places, sees = tree_attention(past, words.shape[1], parents)
-            positions_3BL = (torch.from_numpy(places).to(words.device) - past + begin).expand(3, 1, -1)
+            chain = words.shape[1] - len(parents)
+            deeper = torch.from_numpy(places[chain:] - past - chain).to(words.device)
+            tree_3BL = positions_3BL[:, :, chain : chain + 1] + deeper
+            positions_3BL = torch.cat([positions_3BL[:, :, :chain], tree_3BL], 2)
             mask = _added(torch.from_numpy(sees)).to(words.device)
         if place is not None:
             self._note(cache, past, place[..., 0] > 0, positions_3BL)

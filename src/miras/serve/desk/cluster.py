@@ -32,11 +32,10 @@ def ray_serve() -> Any:
     if find_spec("ray") is None:
         raise InputError("Ray Serve for --workers", "no ray", INSTALL)
     try:
-        from ray import serve
+        return import_module("ray.serve")
     except ImportError as error:
         got = f"ray without {error.name}" if error.name else "ray alone"
         raise InputError("Ray Serve for --workers", got, INSTALL) from error
-    return serve
 
 
 def answers(address: str, seconds: float = 3.0) -> bool:
@@ -64,7 +63,9 @@ def joined() -> bool:
         try:
             ray.init(**plain)
         except Exception as error:  # Ray raises whatever it is, Exception itself when it takes too long
-            raise InputError("Ray to begin", " ".join(str(error).split())[:200], "look at RAY_ADDRESS") from error
+            got = " ".join(str(error).split(". ")[0].split())[:200]
+            cure = "look at RAY_ADDRESS" if address else "try again: a busy machine may take longer than Ray waits"
+            raise InputError("Ray to begin", got, cure) from error
     return "include_dashboard" not in plain
 
 
@@ -82,7 +83,8 @@ def workers(count: int, load: Callable[[], Loaded], settings: Settings, gpus: bo
     serve = ray_serve()
     elsewhere = joined()
     ray = import_module("ray")
-    label = f"miras-{hashlib.sha256(str(settings.data.absolute()).encode()).hexdigest()[:8]}"
+    where = f"{socket.gethostname()} {settings.data.absolute()}"
+    label = f"miras-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
     names = [f"{label}-{place}" for place in range(count)]
     begun: list[Far] = []
     try:

@@ -30,8 +30,8 @@ from miras.serve.worker import Event, Left, Lost
 log = logging.getLogger("miras.serve")
 TICK = 0.2
 """Seconds after which a desk that has nothing to say says so: whoever listens sees then whether anybody still waits."""
-PATIENCE = 5.0
-"""Seconds for a sign of life."""
+PATIENCE = 20.0
+"""Seconds for a sign of life. Of one that died it is known at once; one on a busy machine is only late."""
 
 
 class Missing(Exception):

@@ -27,6 +27,11 @@ EXCHANGE = 60
 """Tokens of a question with its answer, the mask slots apart."""
 PHRASE = 8
 """Tokens of a phrase of stage 1 with what stands around it."""
+LONGER = 45
+"""Tokens that the longest conversation of a micro-batch has more than the mean: padding, where they are not packed
+(PRIST-Open: 36 of 4 conversations, 54 of 8; `benchmarks/packing.py`)."""
+FETCHED = 2
+"""Layers of the language model that lie whole on a device under FSDP2: one computes, the next is fetched."""
 DEVICES_A_MACHINE = 8
 CONTEXT = 1.5e9
 """Bytes of libraries and of memory that lies between tensors."""
@@ -57,6 +62,10 @@ class Estimate:
     """Bytes on disk of what the cached towers see of one photo; 0 where nothing is cached."""
     cached: float = 0.0
     """Operations of a step that a cache saves once it has seen the photos."""
+    offloaded: float = 0.0
+    """Bytes in the machine's memory, of each process."""
+    padding: float = 0.0
+    """Share of the tokens."""
     waiting: float = 0.0
 
     @property
@@ -85,22 +94,31 @@ def estimate(recipe: Recipe, devices: int = 1) -> Estimate:
     """The estimate of a recipe on so many devices, at most DEVICES_A_MACHINE of a machine."""
     module = counted(recipe)
     shards = min(devices, DEVICES_A_MACHINE) if recipe.parallel == "fsdp2" else 1
-    weights, trained, learnt = 0.0, 0.0, 0
-    for name, parameter in module.model.named_parameters():
-        share = shards if ".layers." in name and "language_model" in name else 1
-        count = parameter.numel() / share
-        if parameter.requires_grad:
-            trained, learnt, weights = trained + count, learnt + parameter.numel(), weights + 4 * count
-        else:
-            weights += count * _bits(name, parameter, recipe) / 8
     state = 2.03 if recipe.optimiser.kind == "adamw8bit" else 8.0
-    rows, length = _rows(recipe, module)
+    weights, trained, learnt, layers, offloaded = 0.0, 0.0, 0, 0.0, 0.0
+    for name, parameter in module.model.named_parameters():
+        is_layer = ".layers." in name and "language_model" in name
+        count = parameter.numel() / (shards if is_layer else 1)
+        size = 4.0 if parameter.requires_grad else _bits(name, parameter, recipe) / 8
+        learnt += parameter.numel() if parameter.requires_grad else 0
+        layers += size * parameter.numel() if is_layer else 0.0
+        if is_layer and recipe.offload:
+            offloaded += count * (size + (8 + state if parameter.requires_grad else 0))
+            continue
+        weights += size * count
+        trained += count if parameter.requires_grad else 0
+    rows, length, padding = _rows(recipe, module)
+    lying = activations(recipe, module, rows, length)
+    if recipe.parallel == "fsdp2":
+        shape: Any = module.model.instruction.language_model.config
+        lying += FETCHED * layers / shape.num_hidden_layers
     start = 4 * trained if recipe.stage == 3 else 0.0  # the weights of the start, for the divergence
     return Estimate(
         sum(p.numel() for p in module.model.parameters()), learnt, weights + start, 4 * trained, state * trained,
-        4 * trained, activations(recipe, module, rows, length), int(rows * length * recipe.batch.accumulate * devices),
+        4 * trained, lying, int(rows * length * recipe.batch.accumulate * devices),
         operations(recipe, module, rows * length) * recipe.batch.accumulate * devices, devices, recipe.steps,
-        *kept_features(recipe, module, devices), sampled.sampling(recipe, weights) if recipe.stage == 3 else 0.0,
+        *kept_features(recipe, module, devices), offloaded, padding,
+        sampled.sampling(recipe, weights) if recipe.stage == 3 else 0.0,
     )  # fmt: skip
 
 
@@ -115,7 +133,8 @@ def kept_features(recipe: Recipe, module: TrainingModule, devices: int) -> tuple
         if name not in recipe.features.parts:
             continue
         if name == "decoder":
-            held += size * model.decoder.width * (model.config.decoder_size // 16) ** 2
+            levels = (4, 2, 1) if model.decoder.first == 2 else (1,)  # SAM 2 reads finer maps, too
+            held += sum(size * model.decoder.width * (level * model.config.decoder_size // 16) ** 2 for level in levels)
         else:
             side = model.config.detail_size if name == "detail" else model.config.semantic_size
             read = encoder.semantic_read if name == "semantic" else range(4)
@@ -132,15 +151,18 @@ def _bits(name: str, parameter: torch.nn.Parameter, recipe: Recipe) -> float:
     return 32.0 if recipe.frozen == "float32" or name.startswith("decoder.model.prompt") else 16.0
 
 
-def _rows(recipe: Recipe, module: TrainingModule) -> tuple[int, int]:
-    """Conversations (phrases in stage 1) of a micro-batch on one device, and the tokens of each."""
+def _rows(recipe: Recipe, module: TrainingModule) -> tuple[int, int, float]:
+    """Conversations (phrases in stage 1) of a micro-batch on one device, the tokens of each, and the share of padding
+    in these."""
     batch, config = recipe.batch, module.model.config
     if recipe.stage == 1:
-        return batch.photos * (batch.regions + batch.asked), PHRASE
+        return batch.photos * (batch.regions + batch.asked), PHRASE, 0.0
     if recipe.stage == 3:
-        return sampled.tree(recipe, config.image_tokens, config.mask_tokens, EXCHANGE)
-    turns = sum(recipe.data.turns) / 2
-    return batch.photos * batch.conversations, int(config.image_tokens + turns * (EXCHANGE + config.mask_tokens))
+        return *sampled.tree(recipe, config.image_tokens, config.mask_tokens, EXCHANGE), 0.0
+    turns, rows = sum(recipe.data.turns) / 2, batch.photos * batch.conversations
+    length = int(config.image_tokens + turns * (EXCHANGE + config.mask_tokens))
+    empty = 0 if rows == 1 or batch.pack >= 2 * length else LONGER
+    return rows, length + empty, empty / (length + empty)
 
 
 def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) -> float:

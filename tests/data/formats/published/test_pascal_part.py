@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_things_and_parts(tmp_path, voc):
 )  # fmt: skip
 def test_codes_as_words(code, said):
     assert part_words(code) == said
+
+
+def test_without_scipy(tmp_path, monkeypatch):
+    root = dataset(tmp_path / "set")
+    monkeypatch.setitem(sys.modules, "scipy.io", None)
+    with pytest.raises(InputError, match=r"scipy, to read \.mat files, got none; run pip install 'miras\[data\]'"):
+        list(photos(root))
 
 
 def test_faults_are_told_in_one_line(tmp_path):

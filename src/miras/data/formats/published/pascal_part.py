@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from miras.core.errors import InputError
 from miras.core.masks import encode_rle
@@ -53,8 +51,9 @@ PARTS = {
 _LIMB = re.compile(rf"([lr])([fb]?)({'|'.join(sorted(LIMBS, key=len, reverse=True))})")
 _BROKEN = (
     OSError, ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError, MemoryError,
-    OverflowError, MatReadError, zlib.error,
+    OverflowError, zlib.error,
 )  # fmt: skip
+"""What a file that is no .mat, or another one, raises while it is read; and scipy's own `MatReadError`."""
 
 
 def part_words(code: str) -> str:
@@ -110,12 +109,17 @@ def _notes(named: list[tuple[str, Mask]], size: tuple[int, int], file: Path, fau
 
 def _objects(file: Path) -> Iterator[tuple[str, Mask, list[tuple[str, Mask]]]]:
     """(class, mask, (part, mask) of each part) of each thing. Raises InputError for another .mat."""
+    try:  # slow to import, and every format is looked up when one is guessed
+        from scipy.io import loadmat
+        from scipy.io.matlab import MatReadError
+    except ImportError as error:
+        raise InputError("scipy, to read .mat files", "none", "run pip install 'miras[data]'") from error
     try:
         things = loadmat(file)["anno"][0, 0]["objects"].ravel()
         found = [(_word(one["class"]), _mask(one["mask"]), [
             (_word(part["part_name"]), _mask(part["mask"])) for part in one["parts"].ravel()
         ]) for one in things]  # fmt: skip
-    except _BROKEN as error:
+    except (*_BROKEN, MatReadError) as error:
         raise InputError("a .mat of PASCAL-Part (anno.objects)", _line(error), "unpack it again") from error
     yield from found
 
