@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -73,13 +74,14 @@ def broken(error):
     raise error
 
 
-def test_a_part_that_fails_or_has_no_time_costs_no_other(gpu):
+def test_a_part_that_fails_or_has_no_time_costs_no_other(gpu, tmp_path):
     job = gpu.Run("cpu", 1, 1, "miras-7b")
+    job.kept = tmp_path / "kept.json"
     job.part("good", lambda: {"x": 1}, 1)
     job.part("bad", lambda: broken(InputError("a kernel", "none")), 1)
     job.part("large", lambda: broken(torch.OutOfMemoryError("too much")), 1)
     job.part("late", lambda: {"x": 2}, 1000)
-    assert job.found["good"] == {"x": 1}
+    assert job.found["good"] == {"x": 1} and json.loads(job.kept.read_text()) == job.found
     assert [name for name, value in job.found.items() if "not_run" in value] == ["bad", "large", "late"]
     assert "are left" in job.found["late"]["not_run"] and "too much" in job.found["large"]["not_run"]
 
