@@ -31,7 +31,7 @@ def test_a_wording_is_said_where_it_is_true(move: str, selected: bool) -> None:
     true = move == ("undo" if selected else "undone")
     for text in phrasing.load().replies[move]:
         assert sayable(text, selected) == (true or text == "Undone."), text
-    assert sayable("The cup is selected again.", selected)
+    assert sayable("We have a cup again.", selected), "what is no wording is left alone"
 
 
 def test_what_an_undo_would_leave() -> None:

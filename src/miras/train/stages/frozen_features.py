@@ -135,12 +135,9 @@ def features_faults(recipe: Recipe) -> list[str]:
 
 
 def towers(model: Miras) -> dict[str, nn.Module]:
-    """Those of which nothing learns: "semantic", "detail", and "decoder" for a mask decoder's own image encoder. An
-    encoder that reads no maps of its semantic tower (Qwen's reads tokens) does not say which."""
+    """Those of which nothing learns: "semantic", "detail", and "decoder" for a mask decoder's own image encoder."""
     encoder = model.image_encoder
     found = {name: getattr(encoder, f"{name}_tower", None) for name in ("semantic", "detail")}
-    if not hasattr(encoder, "semantic_read"):
-        del found["semantic"]
     if not encoder.semantic_read:  # a tower whose tokens follow the shape of each photo
         found["semantic"] = None
     if model.config.mask_decoder:
