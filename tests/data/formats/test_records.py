@@ -17,7 +17,7 @@ ANNOTATIONS = (
     "reasonseg", "instructpart", "coco", "coco-panoptic", "indexed-png", "refcoco", "labelme", "yolo", "label-studio",
 )  # fmt: skip
 EXACT = ("miras", "jsonl", *ANNOTATIONS)
-READ_ONLY = ("cvat", "supervisely")
+READ_ONLY = ("cvat", "supervisely", "pascal-part", "llava")
 TRAIN = ("refcoco", "yolo")
 """Formats in which everything is in a split: what was in none is written as train."""
 
