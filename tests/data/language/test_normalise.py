@@ -53,3 +53,10 @@ def test_any_text_is_read_and_once_is_enough(text: str) -> None:
     once = read(text)
     assert read(once) == once
     assert len(once.split()) == len(text.split())
+
+
+def test_a_word_without_end_costs_nothing() -> None:
+    """Its slips alone would be a hundred thousand words of as many letters: minutes."""
+    text = "where is the " + "x" * 100_000
+    assert normalised(text, lambda word: word in ("where", "is", "the")) == text
+    assert normalised("x" * 100_000, lambda word: False) == "x" * 100_000

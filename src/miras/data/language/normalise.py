@@ -98,6 +98,8 @@ def _meant(typed: str) -> str:
     """The word that was meant, "" where there is none: of those that begin alike the likeliest by its slip and by how
     often it stands in the wordings and the knowledge."""
     counts = occurrences()
+    if len(typed) > _longest() + 1:  # one slip away from no word
+        return ""
     slips: dict[str, float] = {}
     slight = ((_swapped, _SWAPPED), (_longer, 1.0))
     for edits, weight in slight if len(typed) == _LEAST_LETTERS else (*slight, (_shorter, 1.0), (_replaced, _REPLACED)):
@@ -105,6 +107,12 @@ def _meant(typed: str) -> str:
             if word in counts:
                 slips.setdefault(word, weight * counts[word])
     return max(sorted(slips), key=lambda word: (word[0] == typed[0], slips[word]), default="")
+
+
+@lru_cache(maxsize=1)
+def _longest() -> int:
+    """Letters of the longest word."""
+    return max(map(len, occurrences()))
 
 
 def _swapped(word: str) -> Iterator[str]:
