@@ -38,6 +38,8 @@ class Handle:
         self.make = make
         self.asked: list[str] = []
         self.killed: list[queue.SimpleQueue[Any]] = []
+        self.heard = threading.Event()
+        """Whoever listens has taken a word or a region, and wants the next."""
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True).start()
         self.replica: Replica | None = make()
@@ -83,7 +85,10 @@ class Handle:
         while (event := inbox.get()) is not None:
             if isinstance(event, Died):
                 raise event
-            yield pickle.loads(event)
+            name, data = pickle.loads(event)
+            yield name, data
+            if name in ("text", "region"):
+                self.heard.set()
 
 
 def far(load: Callable[[], Loaded], aside: Path) -> tuple[Far, Handle]:

@@ -85,10 +85,11 @@ def test_one_that_dies_within_a_turn_leaves_its_question_open(
         for number, event in enumerate(stream(session, text, **more)):
             yield event
             if number == 0:
+                assert handle.heard.wait(60)
                 handle.kill()
-                time.sleep(0.5)
 
     monkeypatch.setattr(ChatSession, "stream", slow)
+    handle.heard.clear()
     answer = client.post(f"{API}/conversations/{talk}/ask", json={"text": TEXTS[1]})
     name, problem = events_of(answer.text)[-1]
     assert (name, problem["status"], problem["type"]) == ("error", 503, "urn:miras:problem:lost")
