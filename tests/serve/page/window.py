@@ -38,8 +38,10 @@ class Page:
         self.page.locator(".welcome").wait_for()
 
     def say(self, text: str) -> None:
+        before = self.page.locator(".log .turn").count()
         self.page.fill("#message", text)
         self.page.keyboard.press("Enter")
+        self.page.locator(".log .turn").nth(before).wait_for()  # asked, or answered already
         self.settle()
 
     def settle(self) -> None:
