@@ -8,15 +8,35 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from miras.core.errors import InputError
+from miras.core.errors import InputError, WeightsError
 
 
 def cache_folder() -> Path:
     """Where converted and exported models lie: `MIRAS_CACHE`, or `~/.cache/miras`."""
     return Path(os.environ.get("MIRAS_CACHE") or Path.home() / ".cache" / "miras")
+
+
+def cache_staging(place: Path, needed: int, expected: str, purpose: str = "") -> Path:
+    """A new hidden folder beside `place` in the cache, to be filled and put there. needed: bytes. Raises WeightsError
+    where none can be (expected: what was), or there is no room (purpose: what for)."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(place.parent).free
+        staging = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
+    except OSError as error:
+        got = f"{error.strerror or error} at {place.parent}"
+        raise WeightsError(expected, got, "set MIRAS_CACHE to a folder that can be written") from error
+    if free < needed:
+        staging.rmdir()
+        cure = "free some, or set MIRAS_CACHE to another folder"
+        room = f"{needed // 1_000_000} MB{purpose and f' for {purpose}'} in {place.parent}"
+        raise WeightsError(room, f"{free // 1_000_000} MB", cure)
+    return staging
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from miras.core import files
 from miras.core.errors import WeightsError
 from miras.core.grammar import FIRST_TOKENS
 from miras.model.language import registry, smollm2
@@ -118,12 +119,12 @@ def read_only(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(smollm2.tempfile, "mkdtemp", refuse)
+    monkeypatch.setattr(files.tempfile, "mkdtemp", refuse)
 
 
 def full(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")._replace(free=smollm2.ROOM - 1)
-    monkeypatch.setattr(smollm2.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage)
 
 
 @pytest.mark.parametrize(

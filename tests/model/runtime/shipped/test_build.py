@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from miras.chat.load import load
+from miras.core import files
 from miras.core.errors import WeightsError
 from miras.core.photo import read_photo
 from miras.model.numeric.halves import eight_bits, float32
@@ -119,7 +120,7 @@ def test_what_is_missing_is_told_in_a_line(
         (tmp_path / "cache").write_text("a file")
     elif spoil == "full":
         usage = shutil.disk_usage("/")._replace(free=1000)
-        monkeypatch.setattr(build.shutil, "disk_usage", lambda _: usage)
+        monkeypatch.setattr(files.shutil, "disk_usage", lambda _: usage)
     elif spoil == "wheel":
         monkeypatch.setattr("miras.model.language.smollm2_file.WHEEL", "no_such_wheel")
     else:

@@ -12,13 +12,12 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from miras.core.errors import WeightsError
-from miras.core.files import cache_folder
+from miras.core.files import cache_folder, cache_staging
 from miras.model.numeric.halves import packed
 from miras.model.runtime.manifest import (
     CONTINUATIONS,
@@ -67,7 +66,10 @@ def built(name: str, precision: str, graphs: Path = GRAPHS, weights: Path = WEIG
     recipe = read_recipe(graphs / name)
     sources = Sources(weights / name, recipe.alpha, recipe.rank)
     _of_the_same(recipe, sources)
-    staging = _staging(place, recipe, precision)
+    needed = _SPARE + sum(
+        pieces[-1].offset + pieces[-1].length for name, pieces in recipe.files.items() if _own(name, precision)
+    )
+    staging = cache_staging(place, needed, "a folder for the weights as onnxruntime reads them")
     try:
         print(f"miras: putting {name} together once, about 5 seconds", file=sys.stderr, flush=True)
         _write(staging, graphs / name, recipe, precision, sources)
@@ -98,26 +100,6 @@ def _of_the_same(recipe: Recipe, sources: Sources) -> None:
             f"others in {sources.folder} ({found[:12]})",
             "--runtime torch takes them as they are, make graphs draws anew",
         )  # fmt: skip
-
-
-def _staging(place: Path, recipe: Recipe, precision: str) -> Path:
-    """A new folder beside its place. Raises WeightsError where none can be, or there is no room."""
-    needed = _SPARE + sum(
-        pieces[-1].offset + pieces[-1].length for name, pieces in recipe.files.items() if _own(name, precision)
-    )
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(place.parent).free
-        staging = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
-    except OSError as error:
-        got = f"{error.strerror or error} at {place.parent}"
-        cure = "set MIRAS_CACHE to a folder that can be written"
-        raise WeightsError("a folder for the weights as onnxruntime reads them", got, cure) from error
-    if free < needed:
-        staging.rmdir()
-        cure = "free some, or set MIRAS_CACHE to another folder"
-        raise WeightsError(f"{needed // 1_000_000} MB in {place.parent}", f"{free // 1_000_000} MB", cure)
-    return staging
 
 
 def _own(name: str, precision: str) -> str:
