@@ -100,15 +100,23 @@ export function signsOf(selection: Selection): Map<number, boolean> {
 
 // What may be done
 
+let changing = false;
+let opening = false;
+
+function occupied(): void {
+  state.busy = changing || opening;
+  changed("busy");
+}
+
 /** Runs one change at a time; a refusal is shown and gives undefined. */
 async function change<A>(work: () => Promise<A>): Promise<A | undefined> {
   if (state.busy || state.pending !== null) {
     notice("One thing at a time: the last one is still running.");
     return undefined;
   }
-  state.busy = true;
+  changing = true;
   clearProblems();
-  changed("busy");
+  occupied();
   try {
     if (!(await settled())) return undefined;
     return await work();
@@ -116,8 +124,8 @@ async function change<A>(work: () => Promise<A>): Promise<A | undefined> {
     problem(error);
     return undefined;
   } finally {
-    state.busy = false;
-    changed("busy");
+    changing = false;
+    occupied();
   }
 }
 
@@ -131,10 +139,29 @@ function hold(talk: Conversation | null): void {
 
 let watching = 0;
 
-/** Opens a conversation; while another page's turn runs in it, looks again now and then. */
+/** What was about to be opened is not waited for any more. */
+function leave(): void {
+  watching++;
+  opening = false;
+  occupied();
+}
+
+/** Shows a conversation that was just made, at once: no word can go to the one that stood there. */
+function enter(talk: Conversation): void {
+  leave();
+  hold(talk);
+  location.hash = talk.id;
+}
+
+/**
+ * Opens a conversation; while another page's turn runs in it, looks again now and then. Until it has come, nothing can
+ * be said to the one that still stands there.
+ */
 export async function open(id: string): Promise<boolean> {
   const mine = ++watching;
   state.pending?.stop.abort();
+  opening = state.conversation !== null && state.conversation.id !== id;
+  occupied();
   try {
     const talk = await api.conversation(id);
     if (mine !== watching) return true;
@@ -146,18 +173,21 @@ export async function open(id: string): Promise<boolean> {
   } catch (error) {
     problem(error);
     return false;
+  } finally {
+    if (mine === watching) opening = false;
+    occupied();
   }
 }
 
 export function close(): void {
-  watching++;
+  leave();
   state.pending?.stop.abort();
   hold(null);
 }
 
 export async function begin(photo: Promise<Photo>): Promise<void> {
   const talk = await change(async () => api.start((await photo).id));
-  if (talk) location.hash = talk.id;
+  if (talk) enter(talk);
 }
 
 /** Asks, or asks the open question again (null). True when it was taken: else what was typed is to be kept. */
@@ -310,7 +340,7 @@ export async function fork(turns: number | null): Promise<void> {
   if (talk === null) return;
   const fresh = await change(() => api.fork(talk.id, turns));
   if (!fresh) return;
-  location.hash = fresh.id;
+  enter(fresh);
   notice(`A copy with ${fresh.turns} ${fresh.turns === 1 ? "turn" : "turns"}: the first conversation stays as it is.`);
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from tests.serve.page.conftest import Visit
 from tests.serve.site import Site
@@ -60,6 +61,32 @@ def test_a_conversation_from_upload_to_reload(visit: Visit, photo_path: Path, tm
     page.reload()
     page.locator(".turn[data-turn='2']").wait_for()
     assert (here.turns(), here.formula(), page.input_value("#message")) == (2, "1 + 2", "half a thou")
+
+
+def test_words_never_go_to_the_conversation_that_is_being_left(visit: Visit) -> None:
+    here = visit()
+    page = here.page
+    here.sample()
+    here.say("Where is the cup?")
+    first, held = page.url, list[Any]()
+    page.route("**/api/v1/conversations/*", lambda route: held.append(route))  # what is opened comes late
+    page.locator(".act", has_text="Fork").click()
+    page.wait_for_url(lambda url: url != first)
+    here.say("Also the spoon.")
+    assert (here.turns(), here.formula()) == (2, "1 + 2")
+
+    page.evaluate("url => { location.href = url; }", first)
+    page.locator("html.busy").wait_for()
+    page.fill("#message", "Without the handle.")
+    page.keyboard.press("Enter")
+    page.locator(".notice", has_text="One thing at a time").wait_for()
+    assert page.input_value("#message") == "Without the handle."
+    assert len(held) == 1, "a new conversation is shown at once, it is not asked for"
+    held.pop().continue_()
+    page.locator(".turn[data-turn='2']").wait_for(state="detached")
+    here.settle()
+    assert (here.turns(), here.formula(), page.input_value("#message")) == (1, "1", "")
+    assert here.talk()["turns"] == 1
 
 
 def test_another_name_is_one_click_away(visit: Visit) -> None:
