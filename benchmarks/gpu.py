@@ -1,7 +1,9 @@
 """Speed and memory of `miras-7b` at its true size, with random weights, on one GPU: one run of at most ten minutes.
 
     python benchmarks/gpu.py > benchmarks/gpu.json                                  # one GPU of 40 GB or more, bf16
-    python benchmarks/gpu.py --device cpu --scale 8 > benchmarks/gpu-small.json     # the same on a processor, narrower
+    python benchmarks/gpu.py --device cpu --minutes 60 > benchmarks/cpu.json        # the same on a processor of 24 GB
+    python benchmarks/gpu.py --device cpu --layers 4                                # few layers of the true width
+    python benchmarks/gpu.py --device cpu --scale 8                                 # all layers, narrower
 
 Nothing is fetched: weights are drawn, photos ship. Prints one JSON object; what passes and what differs goes to
 standard error, too. Checked, each against what the same run measured of the machine: decoding within twice the time
@@ -9,7 +11,8 @@ that the weights' bytes take at the memory's bandwidth; turn 6 at least 8 times 
 again for each token (LISA's evaluation); a training step's share of the products' rate (aim 35%); its memory within 15%
 of `miras train RECIPE --dry-run`. A part that would not fit into what is left of the time is not begun, and told.
 On a processor the parts are the same and the limits are the processor's own, but memory is the sum of
-all tensors that live, nothing is recorded (CUDA graphs), and bfloat16 depends on the processor.
+all tensors that live, nothing is recorded (CUDA graphs), bfloat16 depends on the processor, and the loop that reads
+everything again for each token is timed at turn 6 alone.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from miras.cli.benches.script import OPENING, PHOTO, SCRIPT, equal_length
 from miras.core.masks import encode_rle
 from miras.core.photo import read_photo
 from miras.core.types import AnnotatedPhoto, Annotation
+from miras.model import presets
 from miras.model.hub import checkpoint
 from miras.model.loading.place import faster
 from miras.train import run
@@ -61,10 +65,10 @@ PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12, "4090": 
 class Run:
     """What was found, what it was held to, and how much time is left."""
 
-    def __init__(self, device: str, scale: int, minutes: float, preset: str, only: Sequence[str] = ()) -> None:
+    def __init__(self, device: str, minutes: float, only: Sequence[str] = ()) -> None:
         self.only = tuple(only)
         self.kept: Path | None = None
-        self.device, self.scale, self.preset, self.kind = device, scale, preset, torch.device(device).type
+        self.device, self.kind = device, torch.device(device).type
         self.until = time.perf_counter() + 60 * minutes
         self.found: dict[str, Any] = {}
         self.checks: list[dict[str, Any]] = []
@@ -140,7 +144,8 @@ def quantised(drawn: Callable[[], Loaded], rates: machine.Rates, bits: int, kind
 def talked(loaded: Loaded, rates: machine.Rates, static: bool) -> dict[str, Any]:
     """Six turns beside the loops that begin anew."""
     faster(loaded.model, static=static)
-    found = turns.measured(loaded, PHOTO, 6, 1, turns.LOOPS, rates, lambda line: None)
+    on_cpu = loaded.model.device.type == "cpu"
+    found = turns.measured(loaded, PHOTO, 6, 1, turns.LOOPS, rates, last_token=on_cpu)
     loaded.model.instruction.language.held = None
     return found
 
@@ -168,20 +173,25 @@ def photos(folder: Path) -> Corpus:
     return Corpus(made, {}, made[:1], made[:1])
 
 
-def training(
-    name: str, stage: int, preset: str, device: str, scale: int, rates: machine.Rates, kind: str
-) -> dict[str, Any]:  # fmt: skip
-    """One micro-batch and its step, as a recipe has them; its memory beside what a dry run says."""
+def training(name: str, stage: int, preset: str, size: dict[str, Any], rates: machine.Rates) -> dict[str, Any]:
+    """One micro-batch and its step, as a recipe has them; its memory beside what a dry run says. size: `device`,
+    `layers` and `narrower` of `checkpoint.Origin`."""
+    device, layers = size["device"], size["layers"]
+    kind = torch.device(device).type
     chain = recipes.load(name)
     chosen = chain.recipes[stage - 1]
     small = {} if kind == "cuda" else {"device": "cpu", "precision": "auto", "frozen": "bf16"}
+    start = replace(chain.recipes[0].start, preset=preset)
+    if layers is not None:
+        states = presets.configuration(preset).alignment_layers
+        start = replace(start, config={**start.config, "alignment_layers": sorted({min(n, layers) for n in states})})
     chosen = replace(
-        chosen, start=replace(chain.recipes[0].start, preset=preset),
+        chosen, start=start,
         batch=replace(chosen.batch, accumulate=1, workers=0), **small,
     )  # fmt: skip
     if kind == "cpu" and chosen.optimiser.kind != "adamw":
         return {"not_run": "bitsandbytes packs weights on a GPU alone"}
-    with checkpoint.origin("random", device=device, narrower=scale):
+    with checkpoint.origin("random", **size):
         said = estimate(chosen)
         module = training_module.build(chosen).to(device).train()
     collate, things = run.Collate(module.model, chosen), run.items(chosen, photos(Path()))
@@ -306,6 +316,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--scale", type=int, default=1, help="all parts so many times narrower")
+    parser.add_argument("--layers", type=int, help="of each transformer, fewer than all")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--preset", default="miras-7b")
     parser.add_argument("--threads", type=int)
@@ -317,32 +328,34 @@ def main() -> int:
     if given.threads:
         torch.set_num_threads(given.threads)
     if given.device != "cpu" and not torch.cuda.is_available():
-        print("miras: expected a GPU, got none (--device cpu --scale 8 is for a processor)", file=sys.stderr)
+        print("miras: expected a GPU, got none (--device cpu --layers 4 is for a processor)", file=sys.stderr)
         return 2
-    job = Run(given.device, given.scale, given.minutes, given.preset, given.only)
+    job = Run(given.device, given.minutes, given.only)
+    size = {"device": given.device, "layers": given.layers, "narrower": given.scale}
     job.kept = given.keep
     torch.manual_seed(0)
     rates = machine.rates(3, given.device)
     slow = 1 if job.kind == "cuda" else 2
 
     def drawn() -> Loaded:
-        return load_random(given.preset, None, None, device=given.device, dtype="bfloat16", narrower=given.scale)
+        return load_random(
+            given.preset, given.layers, None, device=given.device, dtype="bfloat16", narrower=given.scale
+        )
 
     answers(job, drawn(), rates, slow)
     for name in RECIPES:
         for stage in (1, 2):
             job.part(
                 f"{name} {stage}",
-                lambda name=name, stage=stage: training(  # type: ignore[misc]
-                    name, stage, given.preset, given.device, given.scale, rates, job.kind
-                ), 40 * slow,
-            )  # fmt: skip
+                lambda name=name, stage=stage: training(name, stage, given.preset, size, rates),  # type: ignore[misc]
+                40 * slow,
+            )
     for bits in (8, 4):
         job.part(f"{bits} bits", lambda bits=bits: quantised(drawn, rates, bits, job.kind), 30 * slow)  # type: ignore[misc]
     held_to(job)
     for row in job.checks:
         print(f"{row['says']:>12}  {row['check']}: {row['got']} ({row['wanted']})", file=sys.stderr)
-    about = {"device": given.device, "scale": given.scale, "preset": given.preset, "torch": torch.__version__,
+    about = {**size, "preset": given.preset, "torch": torch.__version__,
              "name": torch.cuda.get_device_name() if job.kind == "cuda" else "processor", "load": machine.load(),
              "rates": asdict(rates)}  # fmt: skip
     print(json.dumps({"about": about, **job.found, "checks": job.checks}))

@@ -18,6 +18,7 @@ from miras.model.config import MirasConfig
 from tests import hub
 
 RATES = Rates(10e9, 50e9, 200e9)
+HERE = {"device": "cpu", "layers": None, "narrower": 1}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def test_decoding_with_both_caches(gpu, tiny, monkeypatch):
 
 
 def test_a_step_of_a_recipe_and_its_memory(gpu, tiny):
-    found = gpu.training("full-80gb", 2, "miras-7b", "cpu", 1, RATES, "cpu")
+    found = gpu.training("full-80gb", 2, "miras-7b", HERE, RATES)
     assert found["teraflop"] >= 0 and found["seconds"] > 0 and found["photos"] == 2
     assert found["memory_gb"] > 0 and found["dry_run_gb"] > 0
 
@@ -67,7 +68,7 @@ def test_memory_is_what_lives_at_once(gpu):
 
 
 def test_what_needs_a_gpu_is_told(gpu):
-    assert "GPU" in gpu.training("full-24gb", 1, "miras-7b", "cpu", 1, RATES, "cpu")["not_run"]
+    assert "GPU" in gpu.training("full-24gb", 1, "miras-7b", HERE, RATES)["not_run"]
 
 
 def broken(error):
@@ -75,7 +76,7 @@ def broken(error):
 
 
 def test_a_part_that_fails_or_has_no_time_costs_no_other(gpu, tmp_path):
-    job = gpu.Run("cpu", 1, 1, "miras-7b")
+    job = gpu.Run("cpu", 1)
     job.kept = tmp_path / "kept.json"
     job.part("good", lambda: {"x": 1}, 1)
     job.part("bad", lambda: broken(InputError("a kernel", "none")), 1)
@@ -96,7 +97,7 @@ def test_a_part_that_fails_or_has_no_time_costs_no_other(gpu, tmp_path):
     ],
 )
 def test_the_checklist(gpu, ratio, turn, share, memory, says):
-    job = gpu.Run("cpu", 1, 1, "miras-7b")
+    job = gpu.Run("cpu", 1)
     if ratio is not None:
         job.found = {
             "decoding": {"growing": {"times_the_limit": ratio}}, "turns": {"turns": [{"token_ratio": turn}]},

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Turn:
     def row(self, least: Least | None) -> dict[str, Any]:
         """As `--json` prints it; None for what was not measured."""
         seconds = typical([(text, turn.seconds) for text, turn in self.ours])
-        anew = {loop: typical(times) for loop, times in self.anew.items()}
+        anew = {loop: typical(times) for loop, times in self.anew.items() if times}
         token = anew.get("token")
         firsts = {
             name: [(text, value) for text, turn in self.ours if (value := getattr(turn, name)) is not None]
@@ -56,9 +56,10 @@ class Turn:
 
 def measured(
     loaded: Any, photo: Path, count: int, repeats: int, loops: Sequence[str], rates: Rates | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = lambda line: None, *, last_token: bool = False,
 ) -> dict[str, Any]:  # fmt: skip
-    """Rows of `count` turns, and what all of them share. rates: of the machine; None leaves the least out."""
+    """Rows of `count` turns, and what all of them share. rates: of the machine; None leaves the least out. last_token:
+    the loop "token" is timed at the last turn alone, where each turn of it takes minutes."""
     exchanges = equal_length(loaded.model, (OPENING, *SCRIPT))
     opening, *others = exchanges
     turns = [Turn(anew={how: [] for how in loops}) for _ in range(count)]
@@ -68,7 +69,8 @@ def measured(
         before = loaded.model.encoded_photos
         session = loaded.chat(photo)
         encodings = loaded.model.encoded_photos - before
-        anew = {how: loaded.chat(photo, recompute=how) for how in loops}
+        early = {"token": "never"} if last_token else {}
+        anew = {how: loaded.chat(photo, recompute=early.get(how, how)) for how in loops}
         at = round_ % len(others)
         for turn, (text, ids) in zip(turns, [opening, *others[at:], *others[:at]], strict=False):
             counted = loaded.model.encoded_photos
@@ -77,8 +79,11 @@ def measured(
             turn.ours.append((text, ours))
             turn.memory_mb = memory_mb(loaded.model.device.type)
             for how, loop in anew.items():
+                if turn is turns[-1]:
+                    loop.backend.options = replace(loop.backend.options, recompute=how)
                 other = timed(loop, text, ids)
-                turn.anew[how].append((text, other.seconds))
+                if how not in early or turn is turns[-1]:
+                    turn.anew[how].append((text, other.seconds))
                 turn.tokens = (ours.reply.new_tokens, other.reply.new_tokens if how == "turn" else turn.tokens[1])
         del session, anew  # three sessions at a time: those of the next round come first otherwise
     limits = [None] * count if rates is None else turn_limits(loaded, photo, exchanges[:count], rates)

@@ -8,10 +8,12 @@ B photos, N = g * g visual tokens, S width of the semantic tower, T of all detai
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from miras.core.errors import InputError
 from miras.model.config import MirasConfig
@@ -22,23 +24,37 @@ from miras.model.visual_parsing import Views, as_trained
 
 
 class PatchMining(nn.Module):
-    """One head of attention of each semantic patch over its own window of detail features."""
+    """One head of attention of each semantic patch over its own window of detail features.
+
+    A window has one query, so that keys and values of its cells are never made: the query goes back through the key's
+    weights and meets the cells themselves, and the mean that the weights make of the cells goes through the value's.
+    The same sums in another order, with as many products as the window has cells fewer (64 at full size). Keys have no
+    bias: it moves all cells of a window alike, which a softmax does not see.
+    """
 
     def __init__(self, width: int, detail: int) -> None:
         super().__init__()
         self.query = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width))
-        self.key = nn.Sequential(nn.LayerNorm(detail), nn.Linear(detail, width))
+        self.key = nn.Sequential(nn.LayerNorm(detail, bias=False), nn.Linear(detail, width, bias=False))
         self.value = nn.Sequential(nn.LayerNorm(detail), nn.Linear(detail, width))
 
-    def forward(self, semantic_BNS: Tensor, detail_BThw: Tensor) -> Tensor:
-        """(B, N, S): what the patches find; h must be a multiple of g."""
-        batch, count, width = semantic_BNS.shape
-        grid, channels = int(count**0.5), detail_BThw.shape[1]
-        side = detail_BThw.shape[-1] // grid
-        cells = detail_BThw.movedim(1, -1).reshape(batch, grid, side, grid, side, channels)
-        cells = cells.transpose(2, 3).reshape(batch, count, side * side, channels)
-        fit = torch.einsum("bns,bnws->bnw", self.query(semantic_BNS), self.key(cells)) / width**0.5
-        return torch.einsum("bnw,bnws->bns", fit.softmax(-1), self.value(cells))
+    def forward(self, semantic_BNS: Tensor, detail: Sequence[Tensor]) -> Tensor:
+        """(B, N, S): what the patches find. detail: maps of h x h with T channels in all; h is a multiple of g."""
+        grid, width = int(semantic_BNS.shape[1] ** 0.5), semantic_BNS.shape[2]
+        cells = torch.cat([windows(each, grid) for each in detail], -1).flatten(3, 4).flatten(1, 2)
+        parts: Any = (self.key, self.value)
+        (scale, key), (shift, value) = parts
+        asked_BNT = functional.linear(self.query(semantic_BNS), (key.weight * scale.weight).T)
+        plain = functional.layer_norm(cells, cells.shape[-1:], eps=scale.eps).to(asked_BNT.dtype)  # before either scale
+        fit = torch.einsum("bnt,bnwt->bnw", asked_BNT, plain) / width**0.5
+        found_BNT = torch.einsum("bnw,bnwt->bnt", fit.softmax(-1), plain)
+        found: Tensor = value(found_BNT * shift.weight + shift.bias)
+        return found
+
+
+def windows(map_BThw: Tensor, grid: int) -> Tensor:
+    """(B, g, g, side, side, T): the cells of each window, a view."""
+    return map_BThw.unflatten(3, (grid, -1)).unflatten(2, (grid, -1)).permute(0, 2, 4, 3, 5, 1)
 
 
 class PatchEncoder(nn.Module):
@@ -76,7 +92,7 @@ class PatchEncoder(nn.Module):
             patches = semantic[3].flatten(2).transpose(1, 2)
             if detail:
                 finest = detail[0].shape[-1]
-                patches = patches + self.mining(patches, torch.cat([resized(each, finest) for each in detail], 1))
+                patches = patches + self.mining(patches, [resized(each, finest) for each in detail])
         else:
             patches = resized(detail[3], grid).flatten(2).transpose(1, 2)
         fused = patches.transpose(1, 2).unflatten(2, (grid, grid))
