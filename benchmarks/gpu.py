@@ -52,6 +52,7 @@ from miras.train.loop import trainer
 from miras.train.loop.average import MovingAverage
 from miras.train.loop.estimate import CONTEXT, estimate
 from miras.train.recipe import recipe as recipes
+from miras.train.recipe.schema import Recipe
 from miras.train.stages import training_module
 
 PAST = 700
@@ -100,13 +101,15 @@ class Run:
         self.checks.append({"check": what, "wanted": wanted, "got": got, "says": says})
 
 
-def decoding(loaded: Loaded, rates: machine.Rates, kind: str) -> dict[str, Any]:
-    """A token after `PAST` of them, with caches that grow and with those of fixed size."""
-    model = loaded.model
+def decoding(loaded: Loaded, kind: str) -> dict[str, Any]:
+    """A token after `PAST` of them, with caches that grow and with those of fixed size. The bandwidth is measured right
+    before: what else runs on a machine takes of it."""
+    model, bandwidth = loaded.model, machine.rates(3, kind).bandwidth
     language, width = model.instruction.language, model.instruction.width
     weights = sum(w.nbytes for layer in language.module.decoder.layers for w in vars(layer).values())
     weights += language.module.lm_head.weight.nbytes
-    rows: dict[str, Any] = {"weight_gb": round(weights / 1e9, 2), "limit_seconds": weights / rates.bandwidth}
+    limit = weights / bandwidth
+    rows: dict[str, Any] = {"weight_gb": round(weights / 1e9, 2), "bandwidth": bandwidth, "limit_seconds": limit}
     for name, static in (("growing", False), ("static", True)):
         language.held = None
         faster(model, static=static)
@@ -115,9 +118,7 @@ def decoding(loaded: Loaded, rates: machine.Rates, kind: str) -> dict[str, Any]:
             model.comprehend(torch.randn(1, PAST, width, device=model.device), cache)
             new = torch.randn(1, 1, width, device=model.device)
             model.comprehend(new, cache)
-            clock = (
-                machine.clock_now() if kind == "cpu" else time.perf_counter
-            )  # one thread: other programs do not count
+            clock = machine.clock_now() if kind == "cpu" else time.perf_counter  # one thread: others do not count
             times = []
             for _ in range(12):
                 machine.wait(kind)
@@ -127,18 +128,18 @@ def decoding(loaded: Loaded, rates: machine.Rates, kind: str) -> dict[str, Any]:
                 times.append(clock() - start)
         taken = statistics.median(times)
         rows[name] = {"seconds": taken, "tokens_per_second": round(1 / taken, 2),
-                      "times_the_limit": round(taken * rates.bandwidth / weights, 2)}  # fmt: skip
+                      "times_the_limit": round(taken / limit, 2)}  # fmt: skip
     language.held = None
     return rows
 
 
-def quantised(drawn: Callable[[], Loaded], rates: machine.Rates, bits: int, kind: str) -> dict[str, Any]:
+def quantised(drawn: Callable[[], Loaded], bits: int, kind: str) -> dict[str, Any]:
     """Decoding with weights of fewer bits."""
     if importlib.util.find_spec("torchao") is None:
         return {"not_run": "no torchao: pip install 'miras[bits]'"}
     loaded = drawn()
     faster(loaded.model, bits)
-    return decoding(loaded, rates, kind)["growing"]  # type: ignore[no-any-return]
+    return decoding(loaded, kind)["growing"]  # type: ignore[no-any-return]
 
 
 def talked(loaded: Loaded, rates: machine.Rates, static: bool) -> dict[str, Any]:
@@ -173,22 +174,24 @@ def photos(folder: Path) -> Corpus:
     return Corpus(made, {}, made[:1], made[:1])
 
 
+def here(name: str, stage: int, preset: str, size: dict[str, Any]) -> Recipe:
+    """A stage of a recipe as it is measured: one micro-batch. size: `device`, `layers` and `narrower` of
+    `checkpoint.Origin`."""
+    first, *_ = chain = recipes.load(name).recipes
+    start = replace(first.start, preset=preset)
+    if size["layers"] is not None:
+        states = {min(number, size["layers"]) for number in presets.configuration(preset).alignment_layers}
+        start = replace(start, config={**start.config, "alignment_layers": sorted(states)})
+    chosen = chain[stage - 1]
+    chosen = replace(chosen, start=start, batch=replace(chosen.batch, accumulate=1, workers=0))
+    on_cpu = {"device": "cpu", "precision": "auto", "frozen": "bf16"}
+    return chosen if size["device"] != "cpu" else replace(chosen, **on_cpu)
+
+
 def training(name: str, stage: int, preset: str, size: dict[str, Any], rates: machine.Rates) -> dict[str, Any]:
-    """One micro-batch and its step, as a recipe has them; its memory beside what a dry run says. size: `device`,
-    `layers` and `narrower` of `checkpoint.Origin`."""
-    device, layers = size["device"], size["layers"]
-    kind = torch.device(device).type
-    chain = recipes.load(name)
-    chosen = chain.recipes[stage - 1]
-    small = {} if kind == "cuda" else {"device": "cpu", "precision": "auto", "frozen": "bf16"}
-    start = replace(chain.recipes[0].start, preset=preset)
-    if layers is not None:
-        states = presets.configuration(preset).alignment_layers
-        start = replace(start, config={**start.config, "alignment_layers": sorted({min(n, layers) for n in states})})
-    chosen = replace(
-        chosen, start=start,
-        batch=replace(chosen.batch, accumulate=1, workers=0), **small,
-    )  # fmt: skip
+    """One micro-batch and its step, as a recipe has them; its memory beside what a dry run says. size: as in `here`."""
+    device, kind = size["device"], torch.device(size["device"]).type
+    chosen = here(name, stage, preset, size)
     if kind == "cpu" and chosen.optimiser.kind != "adamw":
         return {"not_run": "bitsandbytes packs weights on a GPU alone"}
     with checkpoint.origin("random", **size):
@@ -306,7 +309,7 @@ def held_to(job: Run) -> None:
 
 def answers(job: Run, loaded: Loaded, rates: machine.Rates, slow: int) -> None:
     """What is measured of a model that answers, which is left afterwards."""
-    job.part("decoding", lambda: decoding(loaded, rates, job.kind), 20)
+    job.part("decoding", lambda: decoding(loaded, job.kind), 20)
     job.part("turns", lambda: talked(loaded, rates, job.kind == "cuda"), 60 * slow)
     job.part("together", lambda: together(loaded), 30 * slow)
 
@@ -351,7 +354,7 @@ def main() -> int:
                 40 * slow,
             )
     for bits in (8, 4):
-        job.part(f"{bits} bits", lambda bits=bits: quantised(drawn, rates, bits, job.kind), 30 * slow)  # type: ignore[misc]
+        job.part(f"{bits} bits", lambda bits=bits: quantised(drawn, bits, job.kind), 30 * slow)  # type: ignore[misc]
     held_to(job)
     for row in job.checks:
         print(f"{row['says']:>12}  {row['check']}: {row['got']} ({row['wanted']})", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,18 @@ from miras.cli.benches.machine import Rates
 from miras.core.errors import InputError
 from miras.model import presets
 from miras.model.config import MirasConfig
+from miras.model.hub import checkpoint
+from miras.train.loop.estimate import CONTEXT, estimate
 from tests import hub
 
+ROOT = Path(__file__).parents[1]
 RATES = Rates(10e9, 50e9, 200e9)
 HERE = {"device": "cpu", "layers": None, "narrower": 1}
 
 
 @pytest.fixture(scope="module")
 def gpu():
-    spec = importlib.util.spec_from_file_location("gpu", Path(__file__).parents[1] / "benchmarks" / "gpu.py")
+    spec = importlib.util.spec_from_file_location("gpu", ROOT / "benchmarks" / "gpu.py")
     assert spec is not None and spec.loader is not None
     sys.modules["gpu"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -43,7 +47,7 @@ def tiny(values, monkeypatch):
 def test_decoding_with_both_caches(gpu, tiny, monkeypatch):
     monkeypatch.setattr(gpu, "PAST", 30)
     loaded = load_random("miras-7b", None, None, dtype="float32")
-    found = gpu.decoding(loaded, RATES, "cpu")
+    found = gpu.decoding(loaded, "cpu")
     for name in ("growing", "static"):
         assert found[name]["times_the_limit"] == pytest.approx(found[name]["seconds"] / found["limit_seconds"], rel=0.1)
     assert loaded.model.instruction.language.held is None
@@ -53,6 +57,19 @@ def test_a_step_of_a_recipe_and_its_memory(gpu, tiny):
     found = gpu.training("full-80gb", 2, "miras-7b", HERE, RATES)
     assert found["teraflop"] >= 0 and found["seconds"] > 0 and found["photos"] == 2
     assert found["memory_gb"] > 0 and found["dry_run_gb"] > 0
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_dry_run_says_what_was_measured_at_the_true_width(gpu, stage):
+    """`benchmarks/gpu.py --layers 4` on a processor, bfloat16: a sum over parts that never lie there together said 1.6
+    and 2 times as much."""
+    run = json.loads((ROOT / "benchmarks" / "cpu-layers.json").read_text())
+    size = {key: run["about"][key] for key in HERE}
+    with checkpoint.origin("shapes", **size):
+        said = estimate(replace(gpu.here("full-80gb", stage, "miras-7b", size), precision="bf16"))
+    row = run[f"full-80gb {stage}"]
+    assert 1e9 * row["memory_gb"] / (said.memory - CONTEXT) == pytest.approx(1, abs=0.15)
+    assert 1e12 * row["teraflop"] / said.operations == pytest.approx(1, abs=0.15)
 
 
 def test_memory_is_what_lives_at_once(gpu):

@@ -125,7 +125,7 @@ def draw(
     that is there, where present_R. See `MaskDecoder.forward` for the rest; a decoder of the hub takes no prior."""
     made: tuple[Tensor, Tensor]
     if chosen.drawn_from:
-        made = decoder(chosen.drawn_from, prompts_RPC, shown_R1ss, present_R, points_RQ3)
+        made = decoder(chosen.drawn_from, prompts_RPC, shown_R1ss, present_R, points_RQ3, chosen.drawn_R)
     else:
         dense, maps = mask_encoder.dense(shown_R1ss, present_R), (chosen.pixels_BChw, chosen.fine8_BChw)
         made = decoder(prompts_RPC, *maps, chosen.fine4_BChw, dense, prior_Rhw, points_RQ3, heat_Rhw)

@@ -50,7 +50,7 @@ class ImageFeatures:
     visual_BND: tokens for the language model. pixels_BChw: decoder width, stride 16 of the detail
     view. fine8_BChw, fine4_BChw: thin maps at strides 8 and 4. pooled_BF: what the towers see, over the whole photo.
     seen: what the ImageNet classifier sees. sizes: the photos' (H, W). drawn_from: what a mask decoder that looks at
-    the photos itself sees there (`model.decoders`).
+    the photos itself sees there (`model.decoders`); drawn_R: the photo there of each row, None where they are its rows.
     """
 
     visual_BND: Tensor
@@ -61,13 +61,14 @@ class ImageFeatures:
     seen: Seen
     sizes: tuple[tuple[int, int], ...]
     drawn_from: tuple[Tensor, ...] = ()
+    drawn_R: Tensor | None = None
 
     def select(self, index: Tensor) -> ImageFeatures:
-        """Features of these photos, in this order (an index may repeat)."""
+        """What masks are drawn from, of these photos in this order (an index may repeat); no visual tokens."""
         return ImageFeatures(
-            self.visual_BND[index], self.pixels_BChw[index], self.fine8_BChw[index], self.fine4_BChw[index],
+            self.visual_BND[:0], self.pixels_BChw[index], self.fine8_BChw[index], self.fine4_BChw[index],
             self.pooled_BF[index], self.seen.select(index), tuple(self.sizes[i] for i in index.tolist()),
-            tuple(each[index] for each in self.drawn_from),
+            self.drawn_from, index if self.drawn_R is None else self.drawn_R[index],
         )  # fmt: skip
 
     def float32(self) -> ImageFeatures:
@@ -81,6 +82,7 @@ class ImageFeatures:
             self.seen,
             self.sizes,
             tuple(each.float() for each in self.drawn_from),
+            self.drawn_R,
         )
 
 

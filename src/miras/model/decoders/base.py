@@ -49,14 +49,18 @@ class HubDecoder(nn.Module):
 
     def forward(
         self, maps: Sequence[Tensor], prompts_RPC: Tensor, shown_R1ss: Tensor, present_R: Tensor,
-        points_RQ3: Tensor | None = None,
+        points_RQ3: Tensor | None = None, photo_R: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Mask logits (R, M, S / 4, S / 4) and IoU logits (R, M): candidate 0 for clear prompts, then alternatives.
 
-        maps: of the photo of each region. shown: the mask that is there, the covered share of each cell; present_R: is
-        there one. points: x, y in 0..1 and a label, as for `segmentation.MaskDecoder`.
+        maps: of photos. photo_R: which of them each region is in; None for one each. shown: the mask that is there, the
+        covered share of each cell; present_R: is there one. points: x, y in 0..1 and a label, as for
+        `segmentation.MaskDecoder`.
         """
-        encoder, photo = self.model.prompt_encoder, maps[-1]
+        encoder, photo, fine = self.model.prompt_encoder, maps[-1], self.fine(maps)
+        if photo_R is not None:  # finer maps are made thin before there is one for each region
+            photo = photo[photo_R]
+            fine = None if fine is None else (fine[0][photo_R], fine[1][photo_R])
         sparse = prompts_RPC[:, :-1] if self.has_bias else prompts_RPC
         if points_RQ3 is not None and points_RQ3.shape[1]:
             sparse = torch.cat([sparse, self.points(points_RQ3).to(sparse.dtype)], 1)
@@ -67,7 +71,7 @@ class HubDecoder(nn.Module):
             dense = torch.where(present_R[:, None, None, None], drawn, dense)
         if self.has_bias:
             dense = dense + prompts_RPC[:, -1, :, None, None].to(dense.dtype)
-        logits, iou = self.drawn(photo, sparse, dense, self.fine(maps))
+        logits, iou = self.drawn(photo, sparse, dense, fine)
         return _resized(logits, shown_R1ss.shape[-1]), iou
 
     def points(self, points_RQ3: Tensor) -> Tensor:

@@ -35,9 +35,11 @@ FETCHED = 2
 DEVICES_A_MACHINE = 8
 CONTEXT = 1.5e9
 """Bytes of libraries and of memory that lies between tensors."""
-REGION = 160e6
-"""Bytes that a region's mask keeps until the backward in SAM's decoder: 64 x 64 pixels of 256 channels through two
-layers, then maps of 128 and 256 pixels; float32."""
+REGION = 35e6
+"""Numbers that a region's mask keeps until the backward in SAM's decoder: 64 x 64 pixels of 256 channels through two
+layers, then maps of 128 and 256 pixels."""
+ANSWER = 40
+"""Tokens of an exchange whose words are scored: the reply."""
 BITS = {"float32": 32.0, "bf16": 16.0, "int8": 8.1, "nf4": 4.5}
 """Of a frozen weight of the language model's layers, scales counted."""
 
@@ -166,35 +168,41 @@ def _rows(recipe: Recipe, module: TrainingModule) -> tuple[int, int, float]:
 
 
 def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) -> float:
-    """Bytes that lie there at the top of a step: what the backward needs, and the largest passing tensors."""
+    """Bytes that lie there at the top of a step. The parts come one after the other: what each keeps for the backward
+    adds up, of what passes the largest counts (measured: `benchmarks/gpu.py`)."""
     batch, model, encoder = recipe.batch, module.model, module.model.image_encoder
-    size, tokens = 2 if module.is_half else 4, rows * length
+    size, tokens, full = 2 if module.is_half else 4, rows * length, bool(module.model.config.mask_decoder)
     shape: Any = model.instruction.language_model.config
-    layer = tokens * size * (8 * shape.hidden_size + 4 * shape.intermediate_size)
-    chosen = sampled.replies(recipe) * sampled.REPLY if recipe.stage == 3 else tokens
-    logits = chosen * shape.vocab_size * (size + 4 + 4)
-    kept = tokens * shape.hidden_size * size
+    layer = tokens * (8 * shape.hidden_size * 4 + 4 * shape.intermediate_size * size)
+    kept = tokens * shape.hidden_size * 4  # what goes from layer to layer stays float32
+    exchanges = batch.photos * batch.conversations * sum(recipe.data.turns) / 2
+    chosen = sampled.replies(recipe) * sampled.REPLY if recipe.stage == 3 else min(tokens, exchanges * ANSWER)
+    logits = 0.0 if recipe.stage == 1 else chosen * shape.vocab_size * (size + 4 + 4)
     if recipe.stage == 1:  # phrases are read without gradients
-        language = layer + kept * shape.num_hidden_layers
+        language = 0.0
     elif recipe.gradient_checkpointing:
-        language = layer + 2 * kept * shape.num_hidden_layers + logits
+        language = float(kept * shape.num_hidden_layers)
     else:
-        language = (layer + kept) * shape.num_hidden_layers + logits
-    fusion = 0.0
+        language = float((layer + kept) * shape.num_hidden_layers)
+    fused, mixing = 0.0, 0.0
     if hasattr(encoder, "mining"):
         width, cells = sum(encoder.detail_tower.channels), (model.config.detail_size // 4) ** 2
-        fusion = batch.photos * cells * (width * (4 + 2 * 4 + 2 * size) + 2 * encoder.semantic_tower.channels[3] * size)
-    drawn = (
-        1
-        if recipe.stage == 3
-        else batch.photos * (batch.regions if recipe.stage == 1 else batch.conversations * sum(recipe.data.turns) / 2)
-    )
-    masks = drawn * REGION * (1.0 if model.config.mask_decoder else 0.25)
-    seen = 0.0
-    if model.config.mask_decoder:  # the attention of a global layer of the image encoder, with its bias, in passing
-        cells = (model.config.decoder_size // 16) ** 2
-        seen = batch.photos * 16 * cells**2 * (size + 4)
-    return language + fusion + masks + seen
+        fused = batch.photos * cells * width * size
+        mixing = batch.photos * cells * width * (4 + 4 + 4 + size)
+    drawn = 1.0 if recipe.stage == 3 else exchanges
+    if recipe.stage == 1:
+        drawn = float(batch.photos * (batch.regions + batch.asked))
+    masks = drawn * REGION * size * (1.0 if full else 0.25)
+    return max(seeing(model, batch.photos, size), mixing, fused + language + max(layer, masks + logits))
+
+
+def seeing(model: Miras, photos: int, size: int) -> float:
+    """Bytes of the attention of a global layer of SAM's image encoder, with its bias, in passing; SAM 2's has none."""
+    if not model.config.mask_decoder or model.decoder.first == 2:
+        return 0.0
+    encoder: Any = model.decoder.model
+    cells = (model.config.decoder_size // 16) ** 2
+    return 2.2 * photos * encoder.config.vision_config.num_attention_heads * cells**2 * size
 
 
 def operations(recipe: Recipe, module: TrainingModule, tokens: int) -> float:
@@ -222,7 +230,7 @@ def _cells(name: str, model: Miras) -> int:
         return int((config.detail_size // (4 << stage)) ** 2)
     cells = {
         "semantic_tower": config.image_tokens * _patches(model), "vision_encoder": (config.decoder_size // 16) ** 2,
-        "mask_decoder": 3 * (config.decoder_size // 16) ** 2, "mining": 3 * (config.detail_size // 4) ** 2,
+        "mask_decoder": 3 * (config.decoder_size // 16) ** 2, "mining": 3 * config.image_tokens,
         "projector": 3 * config.image_tokens,
     }  # fmt: skip
     return sum(count for part, count in cells.items() if part in name)

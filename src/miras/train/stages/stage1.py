@@ -249,7 +249,7 @@ def _matches(
 ) -> dict[str, Tensor]:  # fmt: skip
     """InfoNCE of the words with what their mask covers, and of the words with every visual token."""
     kept = real_R.nonzero()[:, 0]
-    pixels = features.select(batch.regions.photo_R[kept]).pixels_BChw
+    pixels = features.pixels_BChw[batch.regions.photo_R[kept]]
     match_pixels = model.alignment.match(pool_by_mask(pixels, batch.regions.target_Rss[kept][:, None]))
     same = _same([batch.labels[r] for r in kept.tolist()]).to(kept.device)
     patch = model.alignment.match_patches(features.visual_BND, *spoken)

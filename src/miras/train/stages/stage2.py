@@ -73,7 +73,7 @@ def step(model: Miras, batch: DialogueBatch, weights: Weights) -> dict[str, Tens
     parts["prior"] = losses.prior(drawn.prior_Rhw, regions.target_Rss, real)
     if drawn.heat_Rhw is not None and weights.heat:
         parts["heat"] = losses.prior(drawn.heat_Rhw, regions.target_Rss, real)
-    pixels = features.select(regions.photo_R).pixels_BChw
+    pixels = features.pixels_BChw[regions.photo_R]
     match_pixels = model.alignment.match(pool_by_mask(pixels, regions.target_Rss[:, None]))
     same = _same(batch).to(match_pixels.device)
     parts["align"] = losses.info_nce(
@@ -111,11 +111,9 @@ class _Reading:
 
 
 def _read(model: Miras, batch: DialogueBatch, features: ImageFeatures) -> _Reading:
-    chosen = features.select(batch.regions.photo_R)
-    tokens_RKD = model.mask_encoder.tokens(chosen.pixels_BChw, batch.slot_R1ss)
+    tokens_RKD = model.mask_encoder.tokens(features.pixels_BChw[batch.regions.photo_R], batch.slot_R1ss)
     tokens_RKD = tokens_RKD * (~batch.blank_R)[:, None, None]
-    written = features.select(batch.line_photo_W)
-    tokens_WKD = model.mask_encoder.tokens(written.pixels_BChw, batch.line_W1ss)
+    tokens_WKD = model.mask_encoder.tokens(features.pixels_BChw[batch.line_photo_W], batch.line_W1ss)
     slots_SKD = torch.cat([tokens_RKD, tokens_WKD])[batch.slots_S]
     embeds = model.embed(batch.ids_CL, features.visual_BND[batch.photo_C], slots_SKD.flatten(0, 1))
     if batch.packing is None:
