@@ -193,7 +193,10 @@ def activations(recipe: Recipe, module: TrainingModule, rows: int, length: int) 
     if recipe.stage == 1:
         drawn = float(batch.photos * (batch.regions + batch.asked))
     masks = drawn * REGION * size * (1.0 if full else 0.25)
-    return max(seeing(model, batch.photos, size), mixing, fused + language + max(layer, masks + logits))
+    fine = 0.0
+    if full and model.decoder.first == 2:  # SAM 2's map at stride 4, as it was seen, put together and made thin
+        fine = 3.0 * batch.photos * model.decoder.width * (model.config.decoder_size // 4) ** 2 * size
+    return max(seeing(model, batch.photos, size), mixing, fused + fine + language + max(layer, masks + logits))
 
 
 def seeing(model: Miras, photos: int, size: int) -> float:
