@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,8 @@ def held(cache: RowCache) -> list[int]:
     return cache.rows[:, 0].astype(int).tolist()
 
 
-Step = st.tuples(st.integers(0, 3), st.sampled_from(["append", "fork", "crop", "keep"]), st.integers(0, 6))
+KINDS = ["append", "fork", "crop", "keep", "written"]
+Step = st.tuples(st.integers(0, 3), st.sampled_from(KINDS), st.integers(0, 6))
 
 
 @given(st.lists(Step, max_size=30))
@@ -31,6 +34,8 @@ def test_as_if_each_had_rows_of_its_own(steps: list[tuple[int, str, int]]) -> No
             expected += new
         elif what == "fork":
             caches.append((cache.fork(), list(expected)))
+        elif what == "written":
+            caches.append((pickle.loads(pickle.dumps(cache)), list(expected)))
         elif what == "crop":
             cache.crop(size)
             del expected[size:]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from miras.chat.composed.compose import compose
+from miras.chat.load import load
 from miras.chat.session import ChatSession
 from miras.model.loading.place import placed
 from miras.model.miras import Miras
@@ -37,6 +38,22 @@ def said(reply: Any) -> Any:
 def half(model: Miras) -> Miras:
     """In bfloat16, where one pass over the same ids is not what several were."""
     return placed(copy.deepcopy(model), torch.device("cpu"), torch.bfloat16)
+
+
+def test_so_does_a_session_of_the_engine_that_answers_by_default(tmp_path: Path) -> None:
+    """In 8 bits, too, other passes over the same ids give other scores."""
+    stayed = load("miras-mini").chat(PHOTO)
+    assert type(stayed.backend.runtime).__name__ == "OnnxRuntime"  # type: ignore[attr-defined]
+    stayed.ask("Where is the cup?")
+    twin = stayed.fork()
+    sessions = Sessions(0, Aside(tmp_path / "aside", 2**30))
+    sessions.put("one", stayed)
+    sessions.put("two", twin)  # there is room for one
+    assert sessions.put_aside == 1 and 0 < sessions.bytes_aside < 1.2 * weigh(stayed)
+    back = sessions.get("one")
+    assert back is not None and back is not stayed and sessions.brought_back == 1
+    for text in ("Also the spoon.", "Without the cup."):
+        assert said(back.ask(text)) == said(stayed.ask(text))
 
 
 def test_it_goes_on_as_the_one_that_stayed(half: Miras, tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ class RowCache:
         self.crop(first)
         self.append(kept)
 
+    def __getstate__(self) -> Floats:
+        """What it reads; what it shares with forks is written for each."""
+        return self.rows
+
+    def __setstate__(self, rows: Floats) -> None:
+        room = np.empty((max(FIRST, len(rows)), *rows.shape[1:]), np.float32)
+        room[: len(rows)] = rows
+        self._length = len(rows)
+        self._use(_Buffer(room))
+
     def _use(self, buffer: _Buffer) -> None:
         self._buffer = buffer
         buffer.users.add(self)
