@@ -129,6 +129,17 @@ def test_undo_of_a_refinement(session: ChatSession, says: Says) -> None:
     )
 
 
+def test_what_is_pointed_at_after_all_was_taken_away_is_selected(session: ChatSession, says: Says) -> None:
+    session.ask("the cup", forced=says(OBJ, " cup", SEG))
+    session.select("1 - 1")
+    assert session.history[-1].selection.expression == "1 - 1" and not session.selection.mask.any()
+    mask = np.zeros(session.size, dtype=np.bool_)
+    mask[3:9, 4:20] = True
+    reply = session.refine(mask=mask)
+    assert [region.id for region in reply.regions] == [2] and reply.selection.expression == "2"
+    np.testing.assert_array_equal(reply.selection.mask, mask)
+
+
 def test_a_selection_chosen_by_hand_is_a_turn(session: ChatSession, says: Says) -> None:
     session.ask("the cup and the lid", forced=says(OBJ, " cup", SEG, OBJ, " lid", SEG))
     session.refine(mask=np.tri(*session.size, dtype=np.bool_), region=1)

@@ -44,6 +44,9 @@ NOTHING = np.zeros((2, 3), np.bool_)
         ("~(1 + 2) - 3", "~(1 + 2) - 3", ~(A | B) & ~C, "all but cup + lid + pan"),
         ("~1 & 2", "~1 & 2", ~A & B, "all but cup within lid"),
         ("2 & ~(1)", "2 & ~1", B & ~A, "lid within all but cup"),
+        ("1 - 1", "1 - 1", NOTHING, ""),
+        ("(1 + 2) - 1 - 2", "((1 + 2) - 1) - 2", NOTHING, ""),
+        ("~1 - 2", "~1 - 2", ~A & ~B, "all but cup + lid"),
     ],
 )
 def test_read_written_and_selected(text: str, written: str, mask: Mask, words: str) -> None:

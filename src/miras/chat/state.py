@@ -13,7 +13,7 @@ import numpy as np
 
 from miras.core.errors import InputError
 from miras.core.expression import evaluate
-from miras.core.selection import Steps, advance, label, signs
+from miras.core.selection import Steps, advance, label, parted
 from miras.core.types import Region, Selection, Timings, Turn
 
 
@@ -126,17 +126,16 @@ class State:
     @property
     def added(self) -> tuple[Region, ...]:
         """The regions that the current selection adds, in its order: "(1 + 2) - 3" has 1 and 2, "~1" none."""
-        return self._signed(True)
+        return self._parted(0)
 
     @property
     def left_out(self) -> tuple[Region, ...]:
-        """The regions that the current selection leaves out, in its order."""
-        return self._signed(False)
+        """The regions that the current selection leaves out, in its order; none where it selects nothing ("1 - 1")."""
+        return self._parted(1)
 
-    def _signed(self, wanted: bool) -> tuple[Region, ...]:
+    def _parted(self, part: int) -> tuple[Region, ...]:
         known = {region.id: region for region in self.regions}
-        found = signs(self.steps[-1].expression) if self.steps else {}
-        return tuple(known[number] for number, sign in found.items() if sign == wanted)
+        return tuple(known[number] for number in parted(self.steps[-1].expression)[part]) if self.steps else ()
 
     @property
     def label(self) -> str:

@@ -126,6 +126,21 @@ def _mask(node: Node, known: Mapping[int, Mask]) -> Mask:
     return as_mask(known[node]).copy()
 
 
+def selects_rest(expression: str) -> bool:
+    """Whether what no region covers is selected: by "~1" it is, by "1" and by "1 - 1" it is not."""
+
+    def selected(node: Node) -> bool:
+        if isinstance(node, Not):
+            return not selected(node.of)
+        if isinstance(node, int):
+            return False
+        left, right = selected(node.left), selected(node.right)
+        return left or right if node.sign == "+" else left and right if node.sign == "&" else left and not right
+
+    tree = parse(expression)
+    return tree is not None and selected(tree)
+
+
 def turned(expression: str) -> bool:
     """Whether a part that takes away stands within a part that is inverted, as in "~(1 - 2)": then the signs of single
     regions do not say what is selected."""

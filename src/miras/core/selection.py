@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 
 from miras.core.errors import InputError
-from miras.core.expression import turned, words
+from miras.core.expression import selects_rest, turned, words
 from miras.core.masks import as_mask
 from miras.core.types import Mark, Mask, Name, Operator, Region, Selection, Turn
 
@@ -114,6 +114,14 @@ def signs(expression: str) -> dict[int, bool]:
     return found
 
 
+def parted(expression: str) -> tuple[list[int], list[int]]:
+    """The regions that an expression selects, and those that it leaves out (`signs`), in its order. One that takes away
+    all that it named selects nothing, so that there is nothing to be left out of: "1 - 1"."""
+    found = signs(expression)
+    added, left = ([number for number, sign in found.items() if sign == wanted] for wanted in (True, False))
+    return added, left if added or selects_rest(expression) else []
+
+
 def is_empty(mask: Mask) -> bool:
     """A mask without pixels is no answer."""
     return not bool(mask.any())
@@ -123,8 +131,7 @@ def label(expression: str, phrase: Callable[[int], str]) -> str:
     """What an expression selects, in words: its phrases, or all but those; "" for nothing. phrase: of a region."""
     if "&" in expression or turned(expression):
         return words(expression, phrase)
-    found = signs(expression)
-    added, left = (" + ".join(phrase(n) for n, sign in found.items() if sign == wanted) for wanted in (True, False))
+    added, left = (" + ".join(map(phrase, numbers)) for numbers in parted(expression))
     return added or (f"all but {left}" if left else "")
 
 

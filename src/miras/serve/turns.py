@@ -15,7 +15,7 @@ import numpy as np
 
 from miras.chat.reply import Reply
 from miras.core.masks import box_of, encode_rle, mask_to_polygons
-from miras.core.selection import label, signs
+from miras.core.selection import label, parted
 from miras.core.types import Mark, Mask, Name, Operator, Region, Turn, Words
 from miras.serve.database import Row
 
@@ -57,9 +57,7 @@ def region_view(region: Region, role: Operator, again: bool) -> Json:
 
 def selection_view(expression: str, mask: Mask, phrases: Mapping[int, str]) -> Json:
     """A selection, but for its addresses. phrases: of every region, by id."""
-    found = signs(expression)
-    added = [number for number, sign in found.items() if sign]
-    left = [number for number, sign in found.items() if not sign]
+    added, left = parted(expression)
     said = label(expression, lambda number: phrases.get(number, ""))
     return {"expression": expression, "label": said, "added": added, "left_out": left, **mask_view(mask)}
 
